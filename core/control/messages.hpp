@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What replicas of one log say to each other over the control plane. Plain values; core/control/wire.hpp
+// turns them into protobuf bytes and back, and rejects hostile ones with a typed error (R42).
+#pragma once
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "caisson/types.hpp"
+#include "core/log/ring.hpp"
+#include "transport/fabric.hpp"
+
+namespace caisson::control {
+
+// "Do you, too, see the leader of `term` stale?" (P21). Disturbs nothing.
+struct PreSeal {
+  Term term;            // of the leader under suspicion; 0 if none is known
+  ReplicaId leader;     // 0 if none is known
+  uint64_t nonce = 0;   // pairs the reply with the question
+};
+struct PreSealReply {
+  uint64_t nonce = 0;
+  bool stale = false;   // true: I see it stale, or know of no leader
+  Term promised;        // the highest term the replier has promised
+};
+
+// The election (P1-P4). A replica answers it only after promise, revocation, flush and scan.
+struct Seal {
+  Term term;
+  uint64_t nonce = 0;   // a retry of the same candidate carries the same one (P3)
+  View view;            // the candidate's last view
+};
+
+// A term's first position; a list of them names every (term, position) of a log (P14).
+struct Epoch {
+  Term term;
+  Position first;
+  bool operator==(const Epoch&) const = default;
+};
+inline constexpr size_t kEpochsMax = 4096;
+
+struct SealReply {
+  Term term;                     // of the Seal answered
+  uint64_t nonce = 0;
+  Code code = Code::internal;    // ok · fenced: a higher term is promised · damaged: sealed, no vote (P16)
+  Term promised;
+  Incarnation incarnation;
+  Persistence persistence = Persistence::none;
+  log::Cursor tail;              // last batch end of what it holds (P10)
+  log::Cursor trim;              // the first entry it holds follows this cursor
+  Position committed;            // what it knows to be committed
+  View view;
+  std::vector<Epoch> epochs;     // of trim+1 … tail, ascending
+};
+
+// The new leader asks to write behind `divergence`, the last entry that both hold.
+struct GrantRequest {
+  Term term;
+  uint64_t nonce = 0;
+  log::Cursor divergence;
+};
+struct GrantReply {
+  Term term;
+  uint64_t nonce = 0;
+  Code code = Code::internal;    // ok · fenced · no_space: the salvage area is full · invalid
+  transport::Grant grant;        // valid where code == ok
+};
+
+// Sent by a replica that hears no leader, or has just started: "I am here; seal me into your term".
+struct Hello {
+  Term promised;
+  Incarnation incarnation;
+};
+
+// A leader or candidate met this higher promise; sent so that it can stop early.
+struct Fenced {
+  Term promised;
+};
+
+using Message =
+    std::variant<PreSeal, PreSealReply, Seal, SealReply, GrantRequest, GrantReply, Hello, Fenced>;
+
+// How a replica's messages leave it. Sending may fail silently: every exchange is retried by time.
+class Outbox {
+ public:
+  virtual ~Outbox() = default;
+  virtual void send(ReplicaId to, const Message& message) = 0;
+};
+
+}  // namespace caisson::control

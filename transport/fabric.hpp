@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The fabric of one log replica: how its bytes reach its peers' rings, and how its own ring is opened
+// and closed to theirs (R37). One Endpoint per log replica; core code sees nothing else.
+//
+// Words: posted < placed < persisted. `posted` is ours alone; `placed` means the target's memory holds
+// the bytes; `persisted` means they survive what the target's Persistence promises.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "caisson/types.hpp"
+
+namespace caisson::transport {
+
+// A set of replicas, bit i for ReplicaId{i}.
+struct ReplicaSet {
+  uint64_t bits = 0;
+  constexpr bool has(ReplicaId id) const { return (bits >> id.value) & 1; }
+  constexpr void add(ReplicaId id) { bits |= uint64_t{1} << id.value; }
+  constexpr void remove(ReplicaId id) { bits &= ~(uint64_t{1} << id.value); }
+  constexpr int count() const { return __builtin_popcountll(bits); }
+  constexpr bool operator==(const ReplicaSet&) const = default;
+};
+
+// What a target hands to the writer that it lets in. Opaque to the core; carried by the control plane.
+struct Grant {
+  Term term;
+  uint64_t generation = 0;      // counts the grants of this target's region; never reused
+  std::vector<std::byte> blob;  // fabric private: keys, slot maps, queue pair numbers
+};
+
+// What a target publishes about itself for one-sided reading. Every value carries the term and
+// incarnation under which it was published, and is believed only if both match (P11).
+struct TargetCell {
+  Term term;
+  Incarnation incarnation;
+  Position validated;             // the chain holds up to here
+  Offset validated_end;           //   … and ends at this offset
+  Position applied;               // durably applied or checkpointed by the application (R8)
+  Offset head;                    // everything below is trimmed, and that is persisted (P13)
+  Position trimmed;
+  uint64_t fault = 0;             // non-zero: a break was found below a completed persist (P12)
+};
+
+// The idle commit mark (P11): one self-checked line, written by the leader when no entry carries it.
+struct CommitCell {
+  Term term;
+  Position committed;
+  uint32_t chain = 0;             // chain value of the entry at `committed`
+  Position trim_to;               // the leader asks its followers to trim through here
+};
+
+// Heartbeat of a node's poller as its peers see it. `counter` is advanced by the data-plane poller
+// itself (fate sharing, R27); `dead` is the kernel's word that the poller's thread is gone.
+struct Beat {
+  uint64_t counter = 0;
+  bool dead = false;
+  bool known = false;             // false: the peer's cell cannot be reached
+};
+
+struct Completion {
+  ReplicaId target;
+  Code code = Code::ok;           // ok, or fenced: this grant is gone, nothing further is counted
+  Offset placed_through;          // every byte posted below this is in the target's memory …
+  Offset persisted_through;       // … and persisted there (P9: a prefix, never a range with holes)
+};
+
+class Endpoint {
+ public:
+  virtual ~Endpoint() = default;
+
+  // ---- As target: our ring, opened to others -----------------------------------------------------
+
+  // Ends every grant given so far, of any term. After the return no byte from any of them can become
+  // visible in the ring, whatever the old holder's processor or adapter still has queued (R19): their
+  // write, read and atomic rights are gone, and every byte that was placed before is visible. The ring
+  // is also made persistent as found, so that what a scan reads now is what a later scan reads (P2).
+  // May re-home parts of the ring (P5). Code::io leaves the replica unable to answer a seal.
+  [[nodiscard]] virtual Code revoke_all() = 0;
+
+  // Opens the ring to `writer` under `term`. At most one grant is open at a time; the caller has
+  // revoked the older ones (P4).
+  virtual Result<Grant> grant(ReplicaId writer, Term term) = 0;
+
+  virtual void publish(const TargetCell& cell) = 0;
+
+  // Publishes the promised term for one-sided leadership proofs (P19). Before any answer to a seal.
+  virtual void publish_promise(Term promised) = 0;
+
+  // The newest commit cell that `writer` wrote to us; a torn one reads as all zero.
+  virtual CommitCell commit_cell(ReplicaId writer) const = 0;
+
+  // ---- As initiator: others' rings ---------------------------------------------------------------
+
+  // Takes up a grant received from `target`; writes start counting at `from`: completions report
+  // prefixes that begin there. Replaces any earlier grant of that target.
+  [[nodiscard]] virtual Code attach(ReplicaId target, const Grant& grant, Offset from) = 0;
+  virtual void detach(ReplicaId target) = 0;
+
+  // Places n bytes at logical offset `at` in our own ring and in the ring of every target in `targets`,
+  // reading `source` once. `source` need not stay valid after the return. Successive calls for one
+  // target are contiguous and ascending except within [at, next), see `order` below.
+  //   order: bytes above a target's posted mark may be placed in any order, but a completion is
+  //   reported for a prefix, and only after complete_through() names its end.
+  virtual void fan_out(ReplicaSet targets, Offset at, const void* source, size_t n) = 0;
+
+  // As fan_out for bytes that our own ring already holds (claims): persists them here, and places them
+  // in the targets' rings.
+  virtual void fan_out_own(ReplicaSet targets, Offset at, size_t n) = 0;
+
+  // Places bytes of our own ring, already persistent here, into one target's ring: repair, catch-up.
+  virtual void write(ReplicaId target, Offset at, size_t n) = 0;
+
+  // Everything below `end` has been handed over for these targets (and for our own ring, if `own`):
+  // start persisting it, and report when it is.
+  virtual void complete_through(ReplicaSet targets, bool own, Offset end) = 0;
+
+  // Fetches what has completed. Our own ring completes as target == self.
+  virtual size_t poll(std::span<Completion> out) = 0;
+
+  // Copies [at, at + n) of the target's ring as it is now. Only for targets sealed in our term: the
+  // caller checks every byte. False: not reachable.
+  [[nodiscard]] virtual bool read(ReplicaId target, Offset at, void* destination, size_t n) = 0;
+
+  // What the target last published, possibly stale, never torn. A default value if unknown.
+  virtual TargetCell target_cell(ReplicaId target) const = 0;
+  virtual Term promised_of(ReplicaId target) const = 0;
+  virtual void write_commit_cell(ReplicaSet targets, const CommitCell& cell) = 0;
+
+  // How far ahead of `posted` the target lets us write before anything else happens; 0 = no limit but
+  // the ring's. (shm: the published allowance; handled inside fan_out, so this is informative.)
+  virtual uint64_t window_bytes() const = 0;
+
+  // ---- Claims: our own ring, lent to the application ----------------------------------------------
+
+  // Address at which the application may write [at, at + n) of our own ring, valid until
+  // revoke_claims(). Never the address that the poller itself uses (P1).
+  virtual std::byte* claim(Offset at, size_t n) = 0;
+
+  // Replaces every address handed out by claim() with private scratch memory: a late store of the
+  // application touches nothing that a newer leader fills (P1, H12).
+  virtual void revoke_claims() = 0;
+};
+
+// Heartbeats of a whole node, shared by all its logs. One per process.
+class Heartbeats {
+ public:
+  virtual ~Heartbeats() = default;
+  virtual void beat() = 0;                          // called by the poller, every turn
+  virtual Beat read(ReplicaId peer) const = 0;      // one-sided; needs nothing of the peer's processor
+};
+
+}  // namespace caisson::transport
