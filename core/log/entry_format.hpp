@@ -6,7 +6,7 @@
 // Two checksums. `header_crc` stands alone: it tells damage from a tail (P16). `chain` binds the entry to
 // everything before it (P14):
 //     h          = crc32c(seed, bytes 8 … 63)
-//     p          = crc32c(seed, payload)                       (0 for kind skip)
+//     p          = crc32c(seed, payload)
 //     chain      = crc32c_u64(previous chain, h | p << 32)
 //     header_crc = crc32c_u32(h, chain)
 // h and p do not depend on the previous entry, so the serial part of a chain costs one instruction an entry.
@@ -35,10 +35,9 @@ enum class Kind : uint8_t {
   session = 5,     // a stream's new incarnation; payload: SessionPayload
   checkpoint = 6,  // reserved for the stream table carried through trims
   seal = 7,        // reserved
-  skip = 8,        // an abandoned claim: the payload is unspecified and never delivered
 };
 inline constexpr uint8_t kKindFirst = 1;
-inline constexpr uint8_t kKindLast = 8;
+inline constexpr uint8_t kKindLast = 7;
 
 inline constexpr uint8_t kFlagBatchEnd = 0x01;  // adoption and commit stop only here (P10)
 inline constexpr uint8_t kFlagsKnown = kFlagBatchEnd;
