@@ -52,8 +52,8 @@ Step step(const Ring& ring, const Cursor& cursor, Offset window_end) {
     result.reason = Break::window;
     return result;
   }
-  const uint32_t payload_crc = crc32c(kCrcSeed, ring.at(at + kHeaderBytes), header.payload_bytes);
-  if (chain_next(cursor.chain, header_hash(header), payload_crc) != header.chain) {
+  result.payload_crc = crc32c(kCrcSeed, ring.at(at + kHeaderBytes), header.payload_bytes);
+  if (chain_next(cursor.chain, header_hash(header), result.payload_crc) != header.chain) {
     result.reason = Break::chain;
     return result;
   }

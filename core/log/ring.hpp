@@ -55,6 +55,7 @@ std::string_view name(Break reason);
 struct Step {
   Break reason = Break::none;
   EntryHeader header{};  // as read (also where reason is position, term_order or chain)
+  uint32_t payload_crc = 0;  // valid where reason is none or chain
   Cursor next{};         // valid where reason == none
 };
 

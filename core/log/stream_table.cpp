@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/log/stream_table.hpp"
+
+namespace caisson::log {
+
+StreamTable::StreamTable(uint32_t streams_max, uint32_t window)
+    : streams_max_(streams_max), mask_(window - 1) {}
+
+StreamTable::Entry* StreamTable::lookup(uint64_t client) const {
+  if (client == last_client_ && last_ != nullptr) return last_;
+  const auto found = streams_.find(client);
+  if (found == streams_.end()) return nullptr;
+  last_client_ = client;
+  last_ = const_cast<Entry*>(&found->second);
+  return last_;
+}
+
+StreamTable::Entry& StreamTable::obtain(uint64_t client, Position first) {
+  if (Entry* known = lookup(client)) return *known;
+  Entry& made = streams_[client];
+  made.first_position = first;
+  made.window = std::make_unique<Slot[]>(mask_ + 1);
+  last_client_ = client;
+  last_ = &made;
+  return made;
+}
+
+StreamTable::Verdict StreamTable::judge(const EntryIdentity& identity, uint32_t payload_crc,
+                                        Position tail) {
+  Entry* entry = lookup(identity.client);
+  if (entry == nullptr) {
+    if (full()) return {Code::too_large, {}};
+    return {identity.sequence == 1 ? Code::ok : Code::broken_stream, {}};
+  }
+  if (identity.incarnation < entry->now.incarnation) return {Code::stale_stream, {}};
+  if (identity.incarnation > entry->now.incarnation) {
+    return {identity.sequence == 1 ? Code::ok : Code::broken_stream, {}};
+  }
+  if (identity.sequence == entry->now.last_sequence + 1) return {Code::ok, {}};
+  if (identity.sequence > entry->now.last_sequence) return {Code::broken_stream, {}};
+  const Slot& known = slot(*entry, identity.sequence);
+  // A slot above the tail is a leftover of a rolled back suffix; sequences are compared, not trusted.
+  if (identity.sequence == 0 || known.sequence != identity.sequence ||
+      known.position > tail.value) {
+    return {Code::aged_out, {}};
+  }
+  if (known.payload_crc != payload_crc) return {Code::identity_reused, {}};
+  return {Code::exists, Position{known.position}};
+}
+
+void StreamTable::apply(const EntryHeader& header, uint32_t payload_crc) {
+  if (header.client == 0) return;
+  Entry& entry = obtain(header.client, Position{header.position});
+  if (header.incarnation > entry.now.incarnation) {
+    entry.before = entry.now;
+    entry.session_position = Position{header.position};
+    entry.now = {header.incarnation, 0};
+  }
+  entry.now.last_sequence = header.sequence;
+  slot(entry, header.sequence) = {header.sequence, header.position, header.incarnation, payload_crc};
+}
+
+void StreamTable::apply_session(const EntryHeader& header, const SessionPayload& session) {
+  Entry& entry = obtain(header.client, Position{header.position});
+  entry.before = entry.now;
+  entry.session_position = Position{header.position};
+  entry.now.incarnation = header.incarnation;
+  entry.now.last_sequence = session.resume != 0 ? session.previous_last_sequence : 0;
+}
+
+void StreamTable::rollback(Entry& entry, Position tail) {
+  for (;;) {
+    while (entry.now.last_sequence > 0) {
+      const Slot& last = slot(entry, entry.now.last_sequence);
+      if (last.sequence != entry.now.last_sequence || last.position <= tail.value) break;
+      --entry.now.last_sequence;
+    }
+    if (entry.session_position <= tail) return;
+    entry.now = entry.before;
+    entry.session_position = Position{0};
+  }
+}
+
+void StreamTable::rollback(Position tail) {
+  last_ = nullptr;
+  for (auto it = streams_.begin(); it != streams_.end();) {
+    if (it->second.first_position > tail) {
+      it = streams_.erase(it);
+    } else {
+      rollback(it->second, tail);
+      ++it;
+    }
+  }
+}
+
+void StreamTable::clear() {
+  last_ = nullptr;
+  streams_.clear();
+}
+
+StreamTable::Stream StreamTable::find(uint64_t client) const {
+  const Entry* entry = lookup(client);
+  return entry == nullptr ? Stream{} : entry->now;
+}
+
+Position StreamTable::session_position(uint64_t client) const {
+  const Entry* entry = lookup(client);
+  return entry == nullptr ? Position{} : entry->session_position;
+}
+
+}  // namespace caisson::log

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Exactly-once (R30): what each client has appended so far. The table always describes the log up to its
+// tail; truncating the tail rolls it back. A pure function of the log's entries.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+#include "caisson/types.hpp"
+#include "core/log/entry_format.hpp"
+
+namespace caisson::log {
+
+class StreamTable {
+ public:
+  // window: latest sequences remembered per client; a power of two.
+  StreamTable(uint32_t streams_max, uint32_t window);
+
+  struct Verdict {
+    // ok: the next of its stream · exists: a duplicate, `position` says of what · stale_stream ·
+    // broken_stream · aged_out · identity_reused · too_large: too many clients
+    Code code = Code::ok;
+    Position position;
+  };
+  Verdict judge(const EntryIdentity& identity, uint32_t payload_crc, Position tail);
+
+  // The entry now is part of the log. Entries of client 0 are ignored.
+  void apply(const EntryHeader& header, uint32_t payload_crc);
+  void apply_session(const EntryHeader& header, const SessionPayload& session);
+
+  // Forgets everything above `tail`.
+  void rollback(Position tail);
+  void clear();
+
+  struct Stream {
+    uint32_t incarnation = 0;
+    uint64_t last_sequence = 0;
+  };
+  // {0, 0} if the client is unknown.
+  Stream find(uint64_t client) const;
+  bool full() const { return streams_.size() >= streams_max_; }
+  // The latest change of incarnation of `client`; a second one must wait until it is committed.
+  Position session_position(uint64_t client) const;
+
+ private:
+  struct Slot {
+    uint64_t sequence = 0;
+    uint64_t position = 0;
+    uint32_t incarnation = 0;
+    uint32_t payload_crc = 0;
+  };
+  struct Entry {
+    Stream now;
+    Stream before;             // what `now` was before the session at session_position
+    Position session_position;
+    Position first_position;   // of the entry that made this client known
+    std::unique_ptr<Slot[]> window;
+  };
+  Entry* lookup(uint64_t client) const;
+  Entry& obtain(uint64_t client, Position first);
+  Slot& slot(Entry& entry, uint64_t sequence) const { return entry.window[sequence & mask_]; }
+  void rollback(Entry& entry, Position tail);
+
+  const uint32_t streams_max_;
+  const uint64_t mask_;
+  std::unordered_map<uint64_t, Entry> streams_;
+  mutable uint64_t last_client_ = 0;   // the hot path asks for the same client again and again
+  mutable Entry* last_ = nullptr;
+};
+
+}  // namespace caisson::log

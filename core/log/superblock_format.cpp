@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/log/superblock_format.hpp"
+
+#include <bit>
+#include <cstring>
+
+namespace caisson::log {
+
+namespace {
+
+struct CursorLayout {
+  uint64_t position;
+  uint64_t end;
+  uint64_t term;
+  uint32_t chain;
+  uint32_t reserved;
+};
+static_assert(sizeof(CursorLayout) == 32);
+
+struct Layout {
+  uint32_t magic;
+  uint16_t version;
+  uint8_t replica;
+  uint8_t reserved0;
+  uint8_t cluster[16];
+  uint64_t log;
+  uint64_t ring_bytes;
+  uint64_t incarnation;
+  uint64_t promised;
+  uint64_t promise_nonce;
+  uint64_t view;
+  uint64_t view_position;
+  uint64_t voters;
+  CursorLayout trim;
+  CursorLayout validated;
+  uint64_t committed;
+  uint64_t applied;
+  uint64_t damaged_through;
+  uint64_t salvage_bytes;
+  uint8_t reserved1[72];
+};
+static_assert(sizeof(Layout) == kSuperblockBytes);
+static_assert(offsetof(Layout, trim) == 88);
+static_assert(offsetof(Layout, committed) == 152);
+
+CursorLayout pack(const Cursor& c) {
+  return {c.position.value, c.end.value, c.term.value, c.chain, 0};
+}
+Cursor unpack(const CursorLayout& c) {
+  return {Position{c.position}, Offset{c.end}, Term{c.term}, c.chain};
+}
+
+}  // namespace
+
+SuperblockBytes encode(const Superblock& s) {
+  Layout layout{};
+  layout.magic = kSuperblockMagic;
+  layout.version = kSuperblockVersion;
+  layout.replica = s.replica.value;
+  std::memcpy(layout.cluster, s.identity.cluster.data(), sizeof layout.cluster);
+  layout.log = s.identity.log;
+  layout.ring_bytes = s.ring_bytes;
+  layout.incarnation = s.incarnation.value;
+  layout.promised = s.promised.value;
+  layout.promise_nonce = s.promise_nonce;
+  layout.view = s.view.value;
+  layout.view_position = s.view_position.value;
+  layout.voters = s.voters;
+  layout.trim = pack(s.trim);
+  layout.validated = pack(s.validated);
+  layout.committed = s.committed.value;
+  layout.applied = s.applied.value;
+  layout.damaged_through = s.damaged_through.value;
+  layout.salvage_bytes = s.salvage_bytes;
+  SuperblockBytes bytes;
+  std::memcpy(bytes.data(), &layout, sizeof layout);
+  return bytes;
+}
+
+Result<Superblock> decode_superblock(std::span<const std::byte> bytes) {
+  if (bytes.size() < sizeof(Layout)) return fail(Code::invalid, "superblock: too short");
+  Layout layout;
+  std::memcpy(&layout, bytes.data(), sizeof layout);
+  if (layout.magic != kSuperblockMagic) return fail(Code::invalid, "superblock: not a log's");
+  if (layout.version > kSuperblockVersion) {
+    return fail(Code::wrong_version, "superblock: log format " + std::to_string(layout.version) +
+                                         ", this program knows up to " +
+                                         std::to_string(kSuperblockVersion) +
+                                         "; use a newer caisson");
+  }
+  Superblock s;
+  s.replica = ReplicaId{layout.replica};
+  std::memcpy(s.identity.cluster.data(), layout.cluster, sizeof layout.cluster);
+  s.identity.log = layout.log;
+  s.ring_bytes = layout.ring_bytes;
+  s.incarnation = Incarnation{layout.incarnation};
+  s.promised = Term{layout.promised};
+  s.promise_nonce = layout.promise_nonce;
+  s.view = View{layout.view};
+  s.view_position = Position{layout.view_position};
+  s.voters = layout.voters;
+  s.trim = unpack(layout.trim);
+  s.validated = unpack(layout.validated);
+  s.committed = Position{layout.committed};
+  s.applied = Position{layout.applied};
+  s.damaged_through = Position{layout.damaged_through};
+  s.salvage_bytes = layout.salvage_bytes;
+  const bool sound = layout.version >= 1 && std::has_single_bit(s.ring_bytes) &&
+                     layout.replica >= 1 && layout.replica <= kReplicaIdMax &&
+                     (s.voters & 1) == 0 && s.trim.position <= s.validated.position &&
+                     s.trim.end <= s.validated.end &&
+                     s.validated.end - s.trim.end <= s.ring_bytes &&
+                     s.trim.end.value % kEntryAlignBytes == 0 &&
+                     s.validated.end.value % kEntryAlignBytes == 0 &&
+                     s.committed <= s.validated.position && s.applied <= s.committed &&
+                     s.trim.position <= s.applied;
+  if (!sound) return fail(Code::invalid, "superblock: fields contradict each other");
+  return s;
+}
+
+}  // namespace caisson::log
