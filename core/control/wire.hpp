@@ -13,6 +13,7 @@ namespace caisson::control {
 
 inline constexpr uint32_t kProtocolVersion = 1;
 inline constexpr size_t kMessageBytesMax = size_t{1} << 20;
+inline constexpr size_t kGrantBlobBytesMax = size_t{64} << 10;
 
 struct Envelope {
   LogIdentity log;
