@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/engine/config.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <set>
+#include <utility>
+
+#include "core/log/entry_format.hpp"
+
+namespace caisson::engine {
+namespace {
+
+using Found = std::optional<Violation>;
+
+constexpr uint64_t kSpinMaxUs = 1'000'000;
+constexpr uint64_t kSuspectMinUs = 100;
+constexpr uint64_t kSuspectMaxUs = 60'000'000;
+constexpr std::string_view kLogLevels[] = {"trace", "debug", "info", "warn", "error", "off"};
+
+Found violation(std::string key, std::string sentence, Code code = Code::invalid) {
+  return Violation{std::move(key), std::move(sentence), code};
+}
+
+std::string in_quotes(std::string_view text) { return '"' + std::string(text) + '"'; }
+
+bool printable_word(std::string_view text) {
+  return !text.empty() && text.size() <= 255 &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
+}
+
+bool log_name_allowed(std::string_view text) {
+  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  return !text.empty() && text.size() <= kLogNameBytesMax && plain(text.front()) &&
+         std::all_of(text.begin(), text.end(),
+                     [&](char c) { return plain(c) || c == '-' || c == '_'; });
+}
+
+Found check_replica_id(const std::string& key, ReplicaId id) {
+  if (id.value >= 1 && id.value <= kReplicaIdMax) return std::nullopt;
+  return violation(key, std::to_string(id.value) + " is no replica id: use 1 to " +
+                            std::to_string(kReplicaIdMax));
+}
+
+Found check_host(const std::string& key, const std::string& host) {
+  if (printable_word(host)) return std::nullopt;
+  return violation(key, in_quotes(host) +
+                            " is no host: write a name or an address, for example \"127.0.0.1\"");
+}
+
+Found check_port(const std::string& key, uint16_t port) {
+  if (port != 0) return std::nullopt;
+  return violation(key, "0 is no port that others could reach: use 1 to 65535, for example 7711");
+}
+
+Found check_peer(const EngineOptions& options, size_t index) {
+  const PeerOptions& peer = options.peers[index];
+  const std::string key = "peer[" + std::to_string(index) + "].";
+  if (auto found = check_replica_id(key + "id", peer.id)) return found;
+  if (auto found = check_host(key + "host", peer.host)) return found;
+  if (auto found = check_port(key + "port", peer.port)) return found;
+  if (options.fabric == FabricKind::shm && peer.directory.empty()) {
+    return violation(key + "directory",
+                     "is missing: with fabric = \"shm\" every node must know its peers' data "
+                     "directories; write peer " +
+                         std::to_string(peer.id.value) + "'s node.directory here");
+  }
+  for (size_t other = 0; other < index; ++other) {
+    const PeerOptions& earlier = options.peers[other];
+    if (earlier.id == peer.id) {
+      return violation(key + "id", std::to_string(peer.id.value) +
+                                       " is also the id of an earlier peer: ids are unique");
+    }
+    if (earlier.host == peer.host && earlier.port == peer.port) {
+      return violation(key + "port", peer.host + ":" + std::to_string(peer.port) +
+                                         " is also the address of peer " +
+                                         std::to_string(earlier.id.value) +
+                                         ": give each node its own");
+    }
+    if (!peer.directory.empty() && earlier.directory == peer.directory) {
+      return violation(key + "directory", in_quotes(peer.directory) +
+                                              " is also the directory of peer " +
+                                              std::to_string(earlier.id.value) +
+                                              ": give each node its own");
+    }
+  }
+  return std::nullopt;
+}
+
+Found check_peers(const EngineOptions& options) {
+  if (options.peers.empty() || options.peers.size() > kVotersMax) {
+    return violation("peer", "names " + std::to_string(options.peers.size()) +
+                                 " nodes: list 1 to " + std::to_string(kVotersMax) +
+                                 " voters as [[peer]], this node included; 3 is usual");
+  }
+  for (size_t i = 0; i < options.peers.size(); ++i) {
+    if (auto found = check_peer(options, i)) return found;
+  }
+  const auto self = std::find_if(options.peers.begin(), options.peers.end(),
+                                 [&](const PeerOptions& peer) { return peer.id == options.replica; });
+  if (self == options.peers.end()) {
+    return violation("node.replica", std::to_string(options.replica.value) +
+                                         " is not among the peers: add a [[peer]] with this id");
+  }
+  if (!self->directory.empty() && self->directory != options.directory) {
+    return violation("peer[" + std::to_string(self - options.peers.begin()) + "].directory",
+                     in_quotes(self->directory) + " differs from node.directory = " +
+                         in_quotes(options.directory) +
+                         ": this is the same node; make them equal");
+  }
+  return std::nullopt;
+}
+
+Found check_node(const EngineOptions& options) {
+  if (options.cluster == ClusterUuid{}) {
+    return violation("cluster.uuid",
+                     "is missing or zero: write 32 hexadecimal digits, the same on every node");
+  }
+  if (auto found = check_replica_id("node.replica", options.replica)) return found;
+  if (options.directory.empty()) {
+    return violation("node.directory", "is missing: name the directory that holds the node's data");
+  }
+  if (options.persistence == PersistenceMode::unset) {
+    return violation("node.persistence",
+                     "is missing, and never guessed: write \"real\" where node.directory lies on "
+                     "persistent memory, or \"emulated\" (entries then survive the death of every "
+                     "process, but not a loss of power)");
+  }
+  if (auto found = check_host("node.listen_host", options.listen_host)) return found;
+  return check_port("node.listen_port", options.listen_port);
+}
+
+Found check_tls(const TlsOptions& tls) {
+  if (!tls.enabled) return std::nullopt;
+  const std::pair<const char*, const std::string*> files[] = {
+      {"tls.ca", &tls.ca_file}, {"tls.certificate", &tls.certificate_file}, {"tls.key", &tls.key_file}};
+  for (const auto& [key, file] : files) {
+    if (file->empty()) {
+      return violation(key,
+                       "is missing: name the PEM file made by `caisson cert`, or write tls.enabled "
+                       "= false where every process of the network may be trusted");
+    }
+  }
+  return std::nullopt;
+}
+
+Found check_power_of_two(const std::string& key, uint64_t bytes, uint64_t least, uint64_t most) {
+  if (std::has_single_bit(bytes) && bytes >= least && bytes <= most) return std::nullopt;
+  const uint64_t cure = std::clamp(std::bit_ceil(std::clamp(bytes, least, most)), least, most);
+  return violation(key, bytes_text(bytes) + " is not allowed: use a power of two from " +
+                            bytes_text(least) + " to " + bytes_text(most) + ", for example \"" +
+                            bytes_text(cure) + '"');
+}
+
+Found check_log_sizes(const LogOptions& log, const std::string& key) {
+  if (auto found = check_power_of_two(key + "ring_bytes", log.ring_bytes, kRingBytesMin,
+                                      kRingBytesMax)) {
+    return found;
+  }
+  if (auto found = check_power_of_two(key + "segment_bytes", log.segment_bytes, kSegmentBytesMin,
+                                      log.ring_bytes / 4)) {
+    return found;
+  }
+  const uint64_t entry_bytes_max = entry_bytes_max_of(log);
+  if (entry_bytes_max > kEntryBytesLimit || log::entry_bytes(entry_bytes_max) > log.ring_bytes / 4) {
+    const uint64_t most = std::min(kEntryBytesLimit, log.ring_bytes / 4 - log::kHeaderBytes);
+    return violation(key + "entry_bytes_max",
+                     bytes_text(entry_bytes_max) + " is too large: with this ring use at most " +
+                         bytes_text(most) + ", or a larger ring_bytes");
+  }
+  const uint64_t salvage_bytes = salvage_bytes_of(log);
+  const uint64_t salvage_least = (log::entry_bytes(entry_bytes_max) + 2 * 4096 - 1) & ~uint64_t{4095};
+  if (salvage_bytes % 4096 != 0 || salvage_bytes < salvage_least || salvage_bytes > kRingBytesMax) {
+    return violation(key + "salvage_bytes",
+                     bytes_text(salvage_bytes) + " is not allowed: use a multiple of 4 KiB from " +
+                         bytes_text(salvage_least) + " (room for one largest entry) to " +
+                         bytes_text(kRingBytesMax));
+  }
+  if (!std::has_single_bit(log.outstanding_max) || log.outstanding_max < kOutstandingMin ||
+      log.outstanding_max > kOutstandingMax) {
+    return violation(key + "outstanding_max", std::to_string(log.outstanding_max) +
+                                                  " is not allowed: use a power of two from " +
+                                                  std::to_string(kOutstandingMin) + " to " +
+                                                  std::to_string(kOutstandingMax));
+  }
+  return std::nullopt;
+}
+
+Found check_logs(const EngineOptions& options) {
+  if (options.logs.empty() || options.logs.size() > kLogsMax) {
+    return violation("log", "names " + std::to_string(options.logs.size()) + " logs: list 1 to " +
+                                std::to_string(kLogsMax) + " as [[log]]");
+  }
+  std::set<std::string> names;
+  std::set<uint64_t> ids;
+  for (size_t i = 0; i < options.logs.size(); ++i) {
+    const LogOptions& log = options.logs[i];
+    const std::string key = "log[" + std::to_string(i) + "].";
+    if (!log_name_allowed(log.name)) {
+      return violation(key + "name",
+                       in_quotes(log.name) +
+                           " is no log name: use 1 to 64 of a-z 0-9 - _ and begin with a letter or "
+                           "digit (it names files)");
+    }
+    if (!names.insert(log.name).second) {
+      return violation(key + "name", in_quotes(log.name) +
+                                         " is also the name of an earlier log: names are unique");
+    }
+    if (log.id < 1 || log.id > UINT32_MAX) {
+      return violation(key + "id",
+                       std::to_string(log.id) + " is no log id: use 1 to 4294967295, the same on "
+                                                "every node");
+    }
+    if (!ids.insert(log.id).second) {
+      return violation(key + "id", std::to_string(log.id) +
+                                       " is also the id of an earlier log: ids are unique");
+    }
+    if (auto found = check_log_sizes(log, key)) return found;
+  }
+  return std::nullopt;
+}
+
+Found check_poller(const EngineOptions& options) {
+  std::set<int> seen;
+  for (const int core : options.poller_cores) {
+    if (core < -1 || core > kCoreMax) {
+      return violation("poller.cores", std::to_string(core) + " is no core: use 0 to " +
+                                           std::to_string(kCoreMax) + ", or -1 for no pinning");
+    }
+    if (core >= 0 && !seen.insert(core).second) {
+      return violation("poller.cores", "names core " + std::to_string(core) +
+                                           " twice: a poller has a core to itself");
+    }
+  }
+  if (options.spin_us > kSpinMaxUs) {
+    return violation("poller.spin_us", std::to_string(options.spin_us) + " is too long: use 0 to " +
+                                           std::to_string(kSpinMaxUs));
+  }
+  return std::nullopt;
+}
+
+Found check_failure_detection(const EngineOptions& options) {
+  if (options.suspect_after_us < kSuspectMinUs || options.suspect_after_us > kSuspectMaxUs) {
+    return violation("failure_detection.suspect_after_us",
+                     std::to_string(options.suspect_after_us) + " is not allowed: use " +
+                         std::to_string(kSuspectMinUs) + " to " + std::to_string(kSuspectMaxUs) +
+                         " microseconds");
+  }
+  if (options.link_hint_us > options.suspect_after_us) {
+    return violation("failure_detection.link_hint_us",
+                     std::to_string(options.link_hint_us) + " is longer than suspect_after_us = " +
+                         std::to_string(options.suspect_after_us) +
+                         ": a dropped link can only shorten the wait");
+  }
+  return std::nullopt;
+}
+
+Found check_logging(const EngineOptions& options) {
+  for (const std::string_view level : kLogLevels) {
+    if (options.log_level == level) return std::nullopt;
+  }
+  return violation("logging.level", in_quotes(options.log_level) +
+                                        " is no level: use trace, debug, info, warn, error or off");
+}
+
+}  // namespace
+
+std::optional<Violation> find_violation(const EngineOptions& options) {
+  if (auto found = check_node(options)) return found;
+  if (auto found = check_peers(options)) return found;
+  if (auto found = check_tls(options.tls)) return found;
+  if (auto found = check_logs(options)) return found;
+  if (auto found = check_poller(options)) return found;
+  if (auto found = check_failure_detection(options)) return found;
+  return check_logging(options);
+}
+
+Result<void> check(const EngineOptions& options) {
+  const auto found = find_violation(options);
+  if (!found) return {};
+  return fail(found->code, "configuration: " + found->key + ": " + found->sentence);
+}
+
+std::string bytes_text(uint64_t bytes) {
+  static constexpr std::pair<uint64_t, const char*> kUnits[] = {
+      {uint64_t{1} << 40, " TiB"}, {uint64_t{1} << 30, " GiB"}, {kMiB, " MiB"}, {kKiB, " KiB"}};
+  for (const auto& [unit, suffix] : kUnits) {
+    if (bytes != 0 && bytes % unit == 0) return std::to_string(bytes / unit) + suffix;
+  }
+  return std::to_string(bytes) + " B";
+}
+
+}  // namespace caisson::engine
