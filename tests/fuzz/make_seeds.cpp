@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// make_seeds DIRECTORY: writes every fuzzer's seeds to DIRECTORY/<fuzzer>/seed-<n>.
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "tests/fuzz/seeds.hpp"
+
+namespace {
+
+bool write_seeds(const std::filesystem::path& directory,
+                 void (*seeds)(const caisson::fuzz::AddSeed&)) {
+  std::filesystem::create_directories(directory);
+  int count = 0;
+  bool good = true;
+  seeds([&](std::string_view bytes) {
+    std::ofstream out(directory / ("seed-" + std::to_string(++count)), std::ios::binary);
+    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    out.close();
+    good = good && out.good();
+  });
+  return good && count > 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: make_seeds DIRECTORY\n");
+    return 2;
+  }
+  const std::filesystem::path root = argv[1];
+  const bool good = write_seeds(root / "entry_fuzz", caisson::fuzz::entry_seeds) &&
+                    write_seeds(root / "ring_fuzz", caisson::fuzz::ring_seeds) &&
+                    write_seeds(root / "superblock_fuzz", caisson::fuzz::superblock_seeds) &&
+                    write_seeds(root / "control_fuzz", caisson::fuzz::control_seeds);
+  if (!good) std::fprintf(stderr, "make_seeds: cannot write below %s\n", argv[1]);
+  return good ? 0 : 1;
+}

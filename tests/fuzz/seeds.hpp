@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Where a fuzzer's first inputs come from: valid values, encoded by the code under test.
+#pragma once
+
+#include <functional>
+#include <string_view>
+
+namespace caisson::fuzz {
+
+// add(bytes): one more seed.
+using AddSeed = std::function<void(std::string_view bytes)>;
+
+void entry_seeds(const AddSeed& add);
+void ring_seeds(const AddSeed& add);
+void superblock_seeds(const AddSeed& add);
+void control_seeds(const AddSeed& add);
+
+}  // namespace caisson::fuzz
