@@ -2,7 +2,7 @@
 # Language, options and compiler flags of the whole tree.
 
 option(CAISSON_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
-option(CAISSON_BUILD_BENCH "Build the benchmarks" ${PROJECT_IS_TOP_LEVEL})
+option(CAISSON_BUILD_BENCH "Build the Google Benchmark programs" ${PROJECT_IS_TOP_LEVEL})
 option(CAISSON_FUZZ "Build the fuzzers on libFuzzer (clang only)" OFF)
 set(CAISSON_SANITIZE "" CACHE STRING "Sanitizers: address,undefined or thread")
 set(CAISSON_TEST_TIMEOUT_S 300 CACHE STRING "How long one test may take, in seconds")

@@ -31,7 +31,7 @@ void entry_seeds(const AddSeed& add) {
   const uint32_t chain = builder.tail().chain;
   builder.append(header_of(log::Kind::term_start, 257),
                  std::vector<std::byte>(sizeof(log::TermStartPayload)));
-  for (size_t n : {0, 1, 63, 64, 65, 300}) {
+  for (size_t n : {0u, 1u, 63u, 64u, 65u, 300u}) {
     builder.append(header_of(log::Kind::data, 257), std::vector<std::byte>(n, std::byte{0x41}));
   }
   builder.append(header_of(log::Kind::noop, 513), std::vector<std::byte>(128));

@@ -17,8 +17,8 @@ allowed() {
       echo '^((caisson|pmem|core/log|core/replication|core/control)/|transport/[^/]+$)' ;;
     core/engine/*) echo '^(caisson|pmem|core|transport/(shm|verbs|dpdk))/|^transport/[^/]+$' ;;
     recipes/* | examples/*) echo '^caisson/' ;;
-    tools/*) echo '^(caisson|pmem|core|transport|recipes|tools)/' ;;
-    bench/*) echo '^(caisson|pmem|core|transport|recipes|tools|bench)/' ;;
+    bench/*) echo '^(caisson|pmem|core|transport|recipes|bench)/' ;;
+    tools/*) echo '^(caisson|pmem|core|transport|recipes|bench|tools)/' ;;
     tests/*) echo '^(caisson|pmem|core|transport|recipes|tools|bench|tests)/' ;;
     *) echo '^$' ;;
   esac
@@ -58,6 +58,8 @@ sample core/engine/a.cpp <<<'#include "transport/sim/world.hpp"'
 caught '^core/engine/a.cpp: '
 sample tools/a.cpp <<<'#include "tests/support/cluster.hpp"'
 caught '^tools/a.cpp: '
+sample bench/a.cpp <<<'#include "tools/command.hpp"'
+caught '^bench/a.cpp: '
 sample include/caisson/a.hpp <<<'#include "core/log/ring.hpp"'
 caught '^include/caisson/a.hpp: '
 sample core/log/a.cpp <<<'#include "ring.hpp"'
