@@ -32,53 +32,65 @@ StreamTable::Verdict StreamTable::judge(const EntryIdentity& identity, uint32_t 
     if (full()) return {Code::too_large, {}};
     return {identity.sequence == 1 ? Code::ok : Code::broken_stream, {}};
   }
-  if (identity.incarnation < entry->now.incarnation) return {Code::stale_stream, {}};
-  if (identity.incarnation > entry->now.incarnation) {
+  const Stream& now = entry->now.stream;
+  if (identity.incarnation < now.incarnation) return {Code::stale_stream, {}};
+  if (identity.incarnation > now.incarnation) {
     return {identity.sequence == 1 ? Code::ok : Code::broken_stream, {}};
   }
-  if (identity.sequence == entry->now.last_sequence + 1) return {Code::ok, {}};
-  if (identity.sequence > entry->now.last_sequence) return {Code::broken_stream, {}};
-  const Slot& known = slot(*entry, identity.sequence);
-  // A slot above the tail is a leftover of a rolled back suffix; sequences are compared, not trusted.
-  if (identity.sequence == 0 || known.sequence != identity.sequence ||
-      known.position > tail.value) {
+  if (identity.sequence == now.last_sequence + 1) return {Code::ok, {}};
+  if (identity.sequence > now.last_sequence) return {Code::broken_stream, {}};
+  const uint64_t back = now.last_sequence - identity.sequence;
+  if (identity.sequence == 0 || back > mask_ || back >= entry->count) return {Code::aged_out, {}};
+  const Slot& known = slot(*entry, entry->count - back);
+  if (known.sequence != identity.sequence || known.position > tail.value) {
     return {Code::aged_out, {}};
   }
   if (known.payload_crc != payload_crc) return {Code::identity_reused, {}};
   return {Code::exists, Position{known.position}};
 }
 
+void StreamTable::begin_run(Entry& entry, Position at, uint32_t incarnation, uint64_t base) {
+  entry.before = entry.now;
+  entry.session_position = at;
+  entry.now = {{incarnation, base}, base};
+}
+
 void StreamTable::apply(const EntryHeader& header, uint32_t payload_crc) {
   if (header.client == 0) return;
   Entry& entry = obtain(header.client, Position{header.position});
-  if (header.incarnation > entry.now.incarnation) {
-    entry.before = entry.now;
-    entry.session_position = Position{header.position};
-    entry.now = {header.incarnation, 0};
+  if (header.incarnation > entry.now.stream.incarnation) {
+    begin_run(entry, Position{header.position}, header.incarnation, 0);
   }
-  entry.now.last_sequence = header.sequence;
-  slot(entry, header.sequence) = {header.sequence, header.position, header.incarnation, payload_crc};
+  entry.now.stream.last_sequence = header.sequence;
+  slot(entry, ++entry.count) = {header.sequence, header.position, header.incarnation, payload_crc};
 }
 
 void StreamTable::apply_session(const EntryHeader& header, const SessionPayload& session) {
   Entry& entry = obtain(header.client, Position{header.position});
-  entry.before = entry.now;
-  entry.session_position = Position{header.position};
-  entry.now.incarnation = header.incarnation;
-  entry.now.last_sequence = session.resume != 0 ? session.previous_last_sequence : 0;
+  begin_run(entry, Position{header.position}, header.incarnation,
+            session.resume != 0 ? session.previous_last_sequence : 0);
+}
+
+bool StreamTable::window_full(uint64_t client, Position committed) const {
+  Entry* entry = lookup(client);
+  return entry != nullptr && entry->count > mask_ &&
+         slot(*entry, entry->count + 1).position > committed.value;
 }
 
 void StreamTable::rollback(Entry& entry, Position tail) {
-  for (;;) {
-    while (entry.now.last_sequence > 0) {
-      const Slot& last = slot(entry, entry.now.last_sequence);
-      if (last.sequence != entry.now.last_sequence || last.position <= tail.value) break;
-      --entry.now.last_sequence;
-    }
-    if (entry.session_position <= tail) return;
+  const uint64_t oldest = entry.count > mask_ ? entry.count - mask_ : 1;
+  while (entry.count >= oldest && slot(entry, entry.count).position > tail.value) {
+    slot(entry, entry.count--) = Slot{};
+  }
+  if (entry.session_position > tail) {
     entry.now = entry.before;
     entry.session_position = Position{0};
   }
+  const Slot last = entry.count == 0 ? Slot{} : slot(entry, entry.count);
+  Stream& now = entry.now.stream;
+  now.last_sequence = last.incarnation == now.incarnation && last.sequence > entry.now.base
+                          ? last.sequence
+                          : entry.now.base;
 }
 
 void StreamTable::rollback(Position tail) {
@@ -100,7 +112,7 @@ void StreamTable::clear() {
 
 StreamTable::Stream StreamTable::find(uint64_t client) const {
   const Entry* entry = lookup(client);
-  return entry == nullptr ? Stream{} : entry->now;
+  return entry == nullptr ? Stream{} : entry->now.stream;
 }
 
 Position StreamTable::session_position(uint64_t client) const {

@@ -29,6 +29,10 @@ class StreamTable {
   void apply(const EntryHeader& header, uint32_t payload_crc);
   void apply_session(const EntryHeader& header, const SessionPayload& session);
 
+  // True if one more entry of `client` would push one above `committed` out of its window: such a suffix
+  // could not be rolled back. The appender waits.
+  bool window_full(uint64_t client, Position committed) const;
+
   // Forgets everything above `tail`.
   void rollback(Position tail);
   void clear();
@@ -50,16 +54,25 @@ class StreamTable {
     uint32_t incarnation = 0;
     uint32_t payload_crc = 0;
   };
+  // An incarnation: its sequences follow on `base`.
+  struct Run {
+    Stream stream;
+    uint64_t base = 0;
+  };
   struct Entry {
-    Stream now;
-    Stream before;             // what `now` was before the session at session_position
+    Run now;
+    Run before;                // what `now` was before the session at session_position
     Position session_position;
     Position first_position;   // of the entry that made this client known
+    uint64_t count = 0;        // entries of this client so far; the last one's slot is count & mask
     std::unique_ptr<Slot[]> window;
   };
   Entry* lookup(uint64_t client) const;
   Entry& obtain(uint64_t client, Position first);
-  Slot& slot(Entry& entry, uint64_t sequence) const { return entry.window[sequence & mask_]; }
+  void begin_run(Entry& entry, Position at, uint32_t incarnation, uint64_t base);
+  // The window holds a client's entries in log order, so that rolling back is popping, whatever
+  // incarnation they belong to.
+  Slot& slot(Entry& entry, uint64_t ordinal) const { return entry.window[ordinal & mask_]; }
   void rollback(Entry& entry, Position tail);
 
   const uint32_t streams_max_;

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/log/stream_table.hpp"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <map>
+#include <vector>
+
+namespace caisson::log {
+namespace {
+
+constexpr uint32_t kWindow = 16;
+
+EntryHeader header_of(uint64_t position, const EntryIdentity& identity) {
+  EntryHeader header{};
+  header.position = position;
+  header.client = identity.client;
+  header.incarnation = identity.incarnation;
+  header.sequence = identity.sequence;
+  return header;
+}
+
+// The table's truth, from a plain list of what the log holds.
+class NaiveStreams {
+ public:
+  struct Item {
+    EntryIdentity identity;
+    uint32_t crc = 0;
+    bool session = false;
+    bool resume = false;
+  };
+  void push(const Item& item) { items_.push_back(item); }
+  void truncate(uint64_t tail) { items_.resize(tail); }
+  uint64_t tail() const { return items_.size(); }
+
+  StreamTable::Stream find(uint64_t client) const {
+    StreamTable::Stream now;
+    for (const Item& item : items_) {
+      if (item.identity.client != client) continue;
+      if (item.session) {
+        now.last_sequence = item.resume ? now.last_sequence : 0;
+        now.incarnation = item.identity.incarnation;
+      } else {
+        now = {item.identity.incarnation, item.identity.sequence};
+      }
+    }
+    return now;
+  }
+  // The position that holds this identity, 0 if none does.
+  uint64_t position(const EntryIdentity& identity) const {
+    for (size_t i = 0; i < items_.size(); ++i) {
+      if (!items_[i].session && items_[i].identity == identity) return i + 1;
+    }
+    return 0;
+  }
+  const Item& at(uint64_t position) const { return items_[position - 1]; }
+  // How many entries of `client` lie above `position`.
+  uint64_t above(uint64_t position, uint64_t client) const {
+    uint64_t count = 0;
+    for (size_t i = position; i < items_.size(); ++i) count += items_[i].identity.client == client;
+    return count;
+  }
+  uint64_t sessions_above(uint64_t position, uint64_t client) const {
+    uint64_t count = 0;
+    for (size_t i = position; i < items_.size(); ++i) {
+      count += items_[i].identity.client == client && items_[i].session;
+    }
+    return count;
+  }
+
+ private:
+  std::vector<Item> items_;
+};
+
+class StreamProperty {
+ public:
+  void append() {
+    const uint64_t client = *rc::gen::inRange<uint64_t>(1, 4);
+    const auto now = naive_.find(client);
+    if (naive_.above(committed_, client) + 1 >= kWindow) return;
+    NaiveStreams::Item item;
+    item.identity = {client, now.incarnation, now.last_sequence + 1};
+    item.crc = *rc::gen::inRange<uint32_t>(0, 1000);
+    RC_ASSERT(table_.judge(item.identity, item.crc, Position{naive_.tail()}).code == Code::ok);
+    naive_.push(item);
+    table_.apply(header_of(naive_.tail(), item.identity), item.crc);
+  }
+  void open_session() {
+    const uint64_t client = *rc::gen::inRange<uint64_t>(1, 4);
+    if (naive_.sessions_above(committed_, client) > 0) return;
+    if (naive_.above(committed_, client) + 1 >= kWindow) return;
+    const auto now = naive_.find(client);
+    NaiveStreams::Item item;
+    item.identity = {client, now.incarnation + 1, 0};
+    item.session = true;
+    item.resume = *rc::gen::arbitrary<bool>();
+    naive_.push(item);
+    SessionPayload session{now.last_sequence, now.incarnation, item.resume ? 1u : 0u};
+    table_.apply_session(header_of(naive_.tail(), item.identity), session);
+  }
+  void truncate() {
+    const uint64_t tail = *rc::gen::inRange(committed_, naive_.tail() + 1);
+    naive_.truncate(tail);
+    table_.rollback(Position{tail});
+  }
+  void commit() { committed_ = *rc::gen::inRange(committed_, naive_.tail() + 1); }
+
+  void check() {
+    for (uint64_t client = 1; client < 4; ++client) {
+      const auto want = naive_.find(client);
+      const auto got = table_.find(client);
+      RC_ASSERT(got.incarnation == want.incarnation);
+      RC_ASSERT(got.last_sequence == want.last_sequence);
+      for (uint64_t sequence = 1; sequence <= want.last_sequence; ++sequence)
+        check(client, want, sequence);
+      check_older(client, want);
+    }
+  }
+
+ private:
+  void check(uint64_t client, const StreamTable::Stream& now, uint64_t sequence) {
+    const EntryIdentity identity{client, now.incarnation, sequence};
+    const uint64_t position = naive_.position(identity);
+    const Position tail{naive_.tail()};
+    if (position == 0) {  // of the incarnation that this one resumed: known or aged out, never new
+      const auto verdict = table_.judge(identity, 0, tail);
+      RC_ASSERT(verdict.code != Code::ok);
+      return;
+    }
+    const uint32_t crc = naive_.at(position).crc;
+    const auto same = table_.judge(identity, crc, tail);
+    RC_ASSERT(same.code == Code::exists || same.code == Code::aged_out);
+    if (same.code == Code::exists) RC_ASSERT(same.position.value == position);
+    const auto other = table_.judge(identity, crc + 1, tail);
+    RC_ASSERT(other.code == Code::identity_reused || other.code == Code::aged_out);
+  }
+  void check_older(uint64_t client, const StreamTable::Stream& now) {
+    if (now.incarnation == 0) return;
+    const EntryIdentity old{client, now.incarnation - 1, now.last_sequence + 1};
+    RC_ASSERT(table_.judge(old, 1, Position{naive_.tail()}).code == Code::stale_stream);
+    const EntryIdentity gap{client, now.incarnation, now.last_sequence + 2};
+    RC_ASSERT(table_.judge(gap, 1, Position{naive_.tail()}).code == Code::broken_stream);
+  }
+
+  StreamTable table_{8, kWindow};
+  NaiveStreams naive_;
+  uint64_t committed_ = 0;
+};
+
+TEST(StreamTable, AgreesWithANaiveModelUnderRollbacks) {
+  EXPECT_TRUE(rc::check([] {
+    StreamProperty property;
+    for (int turn = 0; turn < 120; ++turn) {
+      switch (*rc::gen::weightedElement<int>({{12, 0}, {1, 1}, {2, 2}, {3, 3}})) {
+        case 0: property.append(); break;
+        case 1: property.open_session(); break;
+        case 2: property.truncate(); break;
+        default: property.commit();
+      }
+      property.check();
+    }
+  }));
+}
+
+TEST(StreamTable, ADuplicateWithinTheWindowIsAnsweredWithItsPosition) {
+  StreamTable table(8, kWindow);
+  for (uint64_t s = 1; s <= 40; ++s)
+    table.apply(header_of(100 + s, {1, 1, s}), static_cast<uint32_t>(s));
+  for (uint64_t s = 40 - kWindow + 1; s <= 40; ++s) {
+    const auto verdict = table.judge({1, 1, s}, static_cast<uint32_t>(s), Position{140});
+    EXPECT_EQ(verdict.code, Code::exists) << s;
+    EXPECT_EQ(verdict.position, Position{100 + s});
+  }
+  EXPECT_EQ(table.judge({1, 1, 1}, 1, Position{140}).code, Code::aged_out);
+}
+
+TEST(StreamTable, ARolledBackIncarnationLeavesTheOldOneItsSequence) {
+  StreamTable table(8, kWindow);
+  for (uint64_t s = 1; s <= 10; ++s) table.apply(header_of(s, {1, 1, s}), 1);
+  table.apply_session(header_of(11, {1, 2, 0}), SessionPayload{10, 1, 0});
+  for (uint64_t s = 1; s <= 10; ++s) table.apply(header_of(11 + s, {1, 2, s}), 2);
+  table.rollback(Position{10});
+  EXPECT_EQ(table.find(1).incarnation, 1u);
+  EXPECT_EQ(table.find(1).last_sequence, 10u);
+  EXPECT_NE(table.judge({1, 1, 3}, 1, Position{10}).code, Code::ok);
+}
+
+TEST(StreamTable, AFullTableTakesNoNewClient) {
+  StreamTable table(2, kWindow);
+  table.apply(header_of(1, {1, 1, 1}), 1);
+  table.apply(header_of(2, {2, 1, 1}), 1);
+  EXPECT_EQ(table.judge({3, 1, 1}, 1, Position{2}).code, Code::too_large);
+  EXPECT_EQ(table.judge({2, 1, 2}, 1, Position{2}).code, Code::ok);
+  table.rollback(Position{1});
+  EXPECT_EQ(table.judge({3, 1, 1}, 1, Position{1}).code, Code::ok);
+}
+
+}  // namespace
+}  // namespace caisson::log

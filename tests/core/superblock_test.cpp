@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include "core/log/superblock_format.hpp"
+
+namespace caisson::log {
+namespace {
+
+Superblock arbitrary_superblock() {
+  const auto below = [](uint64_t limit) { return *rc::gen::inRange<uint64_t>(0, limit + 1); };
+  Superblock s;
+  s.identity.log = *rc::gen::arbitrary<uint64_t>();
+  for (uint8_t& b : s.identity.cluster) b = *rc::gen::arbitrary<uint8_t>();
+  s.replica = ReplicaId{*rc::gen::inRange<uint8_t>(1, kReplicaIdMax + 1)};
+  s.ring_bytes = uint64_t{1} << *rc::gen::inRange(12, 40);
+  s.incarnation = Incarnation{below(1000)};
+  s.promised = Term{below(1u << 30)};
+  s.promise_nonce = *rc::gen::arbitrary<uint64_t>();
+  s.view = View{below(9)};
+  s.view_position = Position{below(100)};
+  s.voters = *rc::gen::arbitrary<uint64_t>() & ~uint64_t{1};
+  s.validated = {Position{below(1u << 20)}, Offset{64 * below(1u << 20)}, Term{below(99)}, 5};
+  s.committed = Position{below(s.validated.position.value)};
+  s.applied = Position{below(s.committed.value)};
+  s.trim.position = Position{below(s.applied.value)};
+  s.trim.end = s.validated.end.value > s.ring_bytes ? Offset{s.validated.end.value - s.ring_bytes}
+                                                    : Offset{0};
+  s.trim.chain = *rc::gen::arbitrary<uint32_t>();
+  s.damaged_through = Position{below(50)};
+  s.salvage_bytes = below(1u << 20);
+  return s;
+}
+
+TEST(Superblock, WhatIsEncodedIsDecoded) {
+  EXPECT_TRUE(rc::check([] {
+    const Superblock s = arbitrary_superblock();
+    const auto back = decode_superblock(encode(s));
+    RC_ASSERT(back.has_value());
+    RC_ASSERT(*back == s);
+  }));
+}
+
+TEST(Superblock, ForeignShortNewerAndContradictingOnesAreRefused) {
+  Superblock s;
+  s.replica = ReplicaId{1};
+  s.ring_bytes = 4096;
+  SuperblockBytes bytes = encode(s);
+  ASSERT_TRUE(decode_superblock(bytes));
+  EXPECT_EQ(decode_superblock(std::span(bytes).first(100)).error().code, Code::invalid);
+  bytes[4] = std::byte{kSuperblockVersion + 1};
+  EXPECT_EQ(decode_superblock(bytes).error().code, Code::wrong_version);
+  bytes[4] = std::byte{0};
+  EXPECT_EQ(decode_superblock(bytes).error().code, Code::invalid);
+  bytes = encode(s);
+  bytes[0] ^= std::byte{1};
+  EXPECT_EQ(decode_superblock(bytes).error().code, Code::invalid);
+
+  const auto refused = [](Superblock bad) {
+    const auto got = decode_superblock(encode(bad));
+    return !got && got.error().code == Code::invalid;
+  };
+  Superblock bad = s;
+  bad.ring_bytes = 4095;
+  EXPECT_TRUE(refused(bad));
+  bad = s;
+  bad.replica = ReplicaId{0};
+  EXPECT_TRUE(refused(bad));
+  bad = s;
+  bad.replica = ReplicaId{64};
+  EXPECT_TRUE(refused(bad));
+  bad = s;
+  bad.committed = Position{1};
+  EXPECT_TRUE(refused(bad));
+  bad = s;
+  bad.validated.end = Offset{32};
+  EXPECT_TRUE(refused(bad));
+  bad = s;
+  bad.validated.end = Offset{8192};
+  EXPECT_TRUE(refused(bad));
+  bad = s;
+  bad.voters = 1;
+  EXPECT_TRUE(refused(bad));
+}
+
+TEST(Superblock, ArbitraryBytesNeverBreakTheDecoder) {
+  EXPECT_TRUE(rc::check([] {
+    SuperblockBytes bytes = encode(arbitrary_superblock());
+    const int changes = *rc::gen::inRange(1, 6);
+    for (int i = 0; i < changes; ++i) {
+      bytes[*rc::gen::inRange<size_t>(6, bytes.size())] = std::byte{*rc::gen::arbitrary<uint8_t>()};
+    }
+    const auto got = decode_superblock(bytes);
+    if (!got) return;
+    // Whatever is believed can be scanned from.
+    RC_ASSERT(std::has_single_bit(got->ring_bytes));
+    RC_ASSERT(got->validated.end - got->trim.end <= got->ring_bytes);
+    RC_ASSERT(got->trim.position <= got->applied);
+    RC_ASSERT(got->applied <= got->committed);
+    RC_ASSERT(got->committed <= got->validated.position);
+  }));
+}
+
+}  // namespace
+}  // namespace caisson::log
