@@ -25,6 +25,13 @@ class StreamTable {
   };
   Verdict judge(const EntryIdentity& identity, uint32_t payload_crc, Position tail);
 
+  // The common case of judge(), without the payload's checksum: the next entry of a known stream.
+  bool is_next(const EntryIdentity& identity) const {
+    const Entry* entry = lookup(identity.client);
+    return entry != nullptr && identity.incarnation == entry->now.stream.incarnation &&
+           identity.sequence == entry->now.stream.last_sequence + 1;
+  }
+
   // The entry now is part of the log. Entries of client 0 are ignored.
   void apply(const EntryHeader& header, uint32_t payload_crc);
   void apply_session(const EntryHeader& header, const SessionPayload& session);

@@ -34,6 +34,11 @@ struct ReplicaOptions {
   uint64_t commit_idle_ns = 2'000;           // idle time before the commit mark travels alone
   uint64_t retry_ns = 5'000'000;             // unanswered control messages are sent again after this
   uint64_t election_jitter_ns = 3'000'000;   // spread of candidates after the first failed attempt
+  uint64_t stagger_ns = 500'000;             // between the first candidates after a leader's death
+  uint64_t leaderless_patience_ns = 20'000'000;  // how long a replica waits to be sealed into a live term
+  uint64_t quorum_patience_ns = 200'000'000; // a leader without a live quorum steps down after this (R20)
+  uint64_t lag_patience_ns = 10'000'000;     // a follower that blocks appends for so long is caught up apart
+  uint64_t fault_after_ns = 100'000'000;     // persisted but unvalidated for so long: a fault (P12)
   uint64_t claim_timeout_ns = 1'000'000'000; // an abandoned claim is taken back after this (R45)
 };
 

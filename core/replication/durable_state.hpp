@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The superblock of one replica, and the orders in which it may change.
+#pragma once
+
+#include "caisson/types.hpp"
+#include "core/log/superblock_format.hpp"
+#include "pmem/region.hpp"
+
+namespace caisson::replication {
+
+class DurableState {
+ public:
+  DurableState(pmem::Region& region, const log::Superblock& superblock)
+      : region_(region), superblock_(superblock) {}
+
+  const log::Superblock& superblock() const { return superblock_; }
+
+  // A new process has opened the region.
+  [[nodiscard]] Code begin_incarnation();
+
+  // Persists the promise in both slots before it returns (P2, H14). term >= the one promised.
+  [[nodiscard]] Code promise(Term term, uint64_t nonce);
+
+  // Progress: `validated` is persisted up to its end first, so that a break below a persisted cursor
+  // always means damage (P16).
+  struct Progress {
+    log::Cursor validated;
+    Position committed;
+    Position applied;
+  };
+  [[nodiscard]] Code save_progress(const Progress& progress);
+
+  // Trims through `to` (P13: before anybody is told).
+  [[nodiscard]] Code save_trim(const log::Cursor& to, const Progress& progress);
+
+  // The log is about to lose everything behind `keep`; its bytes lie in `salvage_bytes` of salvage.
+  [[nodiscard]] Code save_divergence(const log::Cursor& keep, uint64_t salvage_bytes);
+
+  [[nodiscard]] Code save_damage(Position through);
+
+ private:
+  Code write(pmem::Region::Slots slots);
+  void take(const Progress& progress);
+
+  pmem::Region& region_;
+  log::Superblock superblock_;
+};
+
+}  // namespace caisson::replication

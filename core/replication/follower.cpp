@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/replication/follower.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "core/replication/history.hpp"
+#include "core/replication/salvage.hpp"
+
+namespace caisson::replication {
+
+Code Follower::seal_ring(Extent extent) {
+  stop();
+  if (const Code code = c_.endpoint.revoke_all(); code != Code::ok) return code;
+  if (extent == Extent::whole) c_.state.reset(c_.durable.superblock().trim);
+  const log::Scan found = log::scan(c_.state);
+  chained_end_ = c_.state.tail().end;
+  if (c_.state.tail() != c_.state.batch_tail()) c_.state.truncate(c_.state.batch_tail());
+  if (extent == Extent::whole) {
+    if (const Code code = look_for_damage(); code != Code::ok) return code;
+  }
+  commit_hinted(std::max(found.hinted, c_.durable.superblock().committed));
+  publish();
+  return Code::ok;
+}
+
+Code Follower::look_for_damage() {
+  const log::Superblock& superblock = c_.durable.superblock();
+  const log::Cursor& tail = c_.state.batch_tail();
+  Position evidence = std::max(superblock.damaged_through,
+                               log::committed_beyond(c_.state.ring(), tail, c_.state.window_end()));
+  // Everything up to the persisted cursor was read back whole once.
+  evidence = std::max(evidence, superblock.validated.position);
+  if (evidence <= tail.position) evidence = Position{0};
+  if (evidence == superblock.damaged_through) return Code::ok;
+  return c_.durable.save_damage(evidence);
+}
+
+void Follower::repaired() {
+  if (c_.state.batch_tail().position < c_.durable.superblock().damaged_through) return;
+  // Failing to clear the mark costs this replica's vote until the next try, nothing else.
+  (void)c_.durable.save_damage(Position{0});
+}
+
+void Follower::commit_hinted(Position hinted) {
+  const Position p = std::min(hinted, c_.state.batch_tail().position);
+  if (p <= c_.state.committed()) return;
+  if (const auto cursor = c_.state.cursor_at(p); cursor.has_value()) {
+    c_.state.commit(p, cursor->end);
+  }
+}
+
+control::SealReply Follower::seal_reply(Term term, uint64_t nonce, Code code) const {
+  const log::Superblock& superblock = c_.durable.superblock();
+  control::SealReply reply;
+  reply.term = term;
+  reply.nonce = nonce;
+  reply.code = code;
+  reply.promised = superblock.promised;
+  reply.incarnation = superblock.incarnation;
+  reply.persistence = c_.region.persistence();
+  if (code == Code::fenced) return reply;
+  History history = history_of(c_.state);
+  reply.tail = history.tail;
+  reply.trim = history.trim;
+  reply.epochs = std::move(history.epochs);
+  reply.committed = c_.state.committed();
+  reply.view = superblock.view;
+  return reply;
+}
+
+Code Follower::cut(const log::Cursor& keep, Term sealed_by) {
+  if (keep.position < c_.state.committed()) return Code::damaged;
+  const Offset end = std::max(chained_end_, c_.state.tail().end);
+  uint64_t used = c_.durable.superblock().salvage_bytes;
+  if (end > keep.end) {
+    const auto stored = salvage(c_.region, c_.state.ring(), used, keep, end, sealed_by);
+    if (!stored.has_value()) return stored.error().code;
+    used = *stored;
+    if (const Code code = c_.durable.save_divergence(keep, used); code != Code::ok) return code;
+  }
+  c_.state.truncate(keep);
+  chained_end_ = keep.end;
+  // In a full ring the line behind the tail is the oldest entry that is still held.
+  if (keep.end + log::kHeaderBytes <= c_.state.window_end()) {
+    constexpr std::array<std::byte, log::kHeaderBytes> kBlank{};
+    c_.region.store_ring(keep.end, kBlank.data(), kBlank.size());
+    c_.region.persist_ring(keep.end, kBlank.size());
+  }
+  return Code::ok;
+}
+
+control::GrantReply Follower::answer_grant(ReplicaId writer, const control::GrantRequest& request) {
+  control::GrantReply reply;
+  reply.term = request.term;
+  reply.nonce = request.nonce;
+  const log::Cursor& keep = request.divergence;
+  // P4: an earlier grant, of this term too, is ended and the tail found anew first.
+  if (granted()) {
+    if (reply.code = seal_ring(Extent::tail); reply.code != Code::ok) return reply;
+  }
+  const auto own = c_.state.cursor_at(keep.position);
+  if (!own.has_value() || own->end != keep.end || own->chain != keep.chain ||
+      c_.state.term_at(keep.position) != keep.term) {
+    reply.code = Code::invalid;
+    return reply;
+  }
+  log::Cursor cursor = *own;
+  cursor.term = keep.term;
+  if (reply.code = cut(cursor, request.term); reply.code != Code::ok) return reply;
+  auto grant = c_.endpoint.grant(writer, request.term);
+  if (!grant.has_value()) {
+    reply.code = grant.error().code;
+    return reply;
+  }
+  reply.grant = std::move(*grant);
+  leader_ = writer;
+  cell_seen_ = 0;
+  publish();
+  return reply;
+}
+
+uint32_t Follower::validate() {
+  Position hinted;
+  uint32_t entries = 0;
+  const uint64_t promised = c_.durable.superblock().promised.value;
+  for (; entries < kEntriesPerPoll; ++entries) {
+    const log::Step next =
+        log::step(c_.state.ring(), c_.state.tail(), c_.state.window_end());
+    if (next.reason != log::Break::none || next.header.term > promised) break;
+    hinted = std::max(hinted, log::commit_hint(next.header));
+    c_.state.extend(next.header, next.next, next.payload_crc);
+  }
+  if (entries == 0) return 0;
+  chained_end_ = c_.state.tail().end;
+  commit_hinted(hinted);
+  if (damaged()) repaired();
+  publish();
+  return entries;
+}
+
+void Follower::accept(const transport::CommitCell& cell) {
+  if (cell.term != c_.durable.superblock().promised) return;
+  trim_to_ = std::max(trim_to_, cell.trim_to);
+  if (cell.committed.value == cell_seen_ || cell.committed <= c_.state.committed()) return;
+  if (cell.committed > c_.state.batch_tail().position) return;
+  // P11: only if our own entry there is the one the leader means.
+  const auto own = c_.state.cursor_at(cell.committed);
+  if (!own.has_value() || own->chain != cell.chain) return;
+  cell_seen_ = cell.committed.value;
+  c_.state.commit(cell.committed, own->end);
+}
+
+uint32_t Follower::poll(uint64_t now_ns) {
+  uint32_t work = 0;
+  if (granted()) {
+    const Position before = c_.state.committed();
+    work += validate();
+    accept(c_.endpoint.commit_cell(leader_));
+    if (c_.state.committed() != before) ++work;
+  }
+  work += keep_books(now_ns);
+  if (trim_to_ > c_.state.trimmed()) {
+    const Position to = std::min(trim_to_, trimmable());
+    if (to > c_.state.trimmed() && trim(to) == Code::ok) ++work;
+  }
+  return work;
+}
+
+DurableState::Progress Follower::progress() const {
+  return {c_.state.batch_tail(), c_.state.committed(), c_.applied};
+}
+
+Code Follower::save_progress() {
+  unsaved_since_ns_ = 0;
+  const Code code = c_.durable.save_progress(progress());
+  publish();
+  return code;
+}
+
+uint32_t Follower::keep_books(uint64_t now_ns) {
+  if (c_.options.auto_apply) c_.applied = c_.state.committed();
+  const log::Superblock& superblock = c_.durable.superblock();
+  const uint64_t ahead = c_.state.batch_tail().end > superblock.validated.end
+                             ? c_.state.batch_tail().end - superblock.validated.end
+                             : 0;
+  const bool changed = ahead > 0 || c_.state.committed() > superblock.committed ||
+                       c_.applied > superblock.applied;
+  if (!changed) return 0;
+  if (unsaved_since_ns_ == 0) unsaved_since_ns_ = now_ns;
+  if (ahead < c_.options.cursor_persist_bytes &&
+      now_ns - unsaved_since_ns_ < c_.options.cursor_persist_idle_ns) {
+    return 0;
+  }
+  // A full device shows at the next seal, which needs the superblock; progress alone can wait.
+  return save_progress() == Code::ok ? 1 : 0;
+}
+
+Position Follower::trimmable() const {
+  return std::min(c_.durable.superblock().applied, c_.reader_hold);
+}
+
+Code Follower::trim(Position p) {
+  auto cursor = c_.state.cursor_at(p);
+  if (!cursor.has_value()) return cursor.error().code;
+  cursor->term = c_.state.term_at(p);
+  if (const Code code = c_.durable.save_trim(*cursor, progress()); code != Code::ok) return code;
+  c_.state.trim(*cursor);
+  unsaved_since_ns_ = 0;
+  publish();
+  return Code::ok;
+}
+
+void Follower::publish() const {
+  const log::Superblock& superblock = c_.durable.superblock();
+  transport::TargetCell cell;
+  cell.term = superblock.promised;
+  cell.incarnation = superblock.incarnation;
+  cell.validated = c_.state.batch_tail().position;
+  cell.validated_end = c_.state.batch_tail().end;
+  cell.applied = trimmable();
+  cell.head = superblock.trim.end;
+  cell.trimmed = superblock.trim.position;
+  cell.fault = superblock.damaged_through.value;
+  c_.endpoint.publish(cell);
+}
+
+}  // namespace caisson::replication

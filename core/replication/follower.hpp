@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The side of a replica that others write to: its own ring as a target. Answers seals and grants,
+// validates what arrives, accepts commit marks, follows trims. Runs on every replica, the leader included.
+#pragma once
+
+#include "caisson/types.hpp"
+#include "core/control/messages.hpp"
+#include "core/replication/context.hpp"
+
+namespace caisson::replication {
+
+class Follower {
+ public:
+  explicit Follower(Context& context) : c_(context) {}
+
+  // After open, or after a seal's promise is persistent: ends every grant, makes the ring what it will stay
+  // (P2), and finds its tail anew. `whole` scans from the trim point and looks for damage behind the tail
+  // (P16); otherwise the scan goes on from the tail known so far.
+  enum class Extent : uint8_t { whole, tail };
+  [[nodiscard]] Code seal_ring(Extent extent);
+
+  bool damaged() const { return c_.durable.superblock().damaged_through.value != 0; }
+  control::SealReply seal_reply(Term term, uint64_t nonce, Code code) const;
+
+  // Lets `writer` in behind `request.divergence`, after putting the suffix behind it aside. The promise,
+  // nonce and sender have been checked.
+  control::GrantReply answer_grant(ReplicaId writer, const control::GrantRequest& request);
+
+  // Loses everything behind `keep`: into the salvage area first (P15), then blanks the first line, so
+  // that nothing old continues the chain there. damaged: `keep` lies below what is committed (P13).
+  [[nodiscard]] Code cut(const log::Cursor& keep, Term sealed_by);
+
+  bool granted() const { return leader_.value != 0; }
+  ReplicaId leader() const { return leader_; }
+  // The ring is ours alone again; nothing that arrives is looked at.
+  void stop() { leader_ = ReplicaId{}; }
+
+  // Validates, commits and trims what the leader's writes and marks allow. Returns work done.
+  uint32_t poll(uint64_t now_ns);
+
+  // The part of poll that a leader needs, too: applied marks, and the persisted cursor when it is due.
+  uint32_t keep_books(uint64_t now_ns);
+  // Persists cursor and marks now.
+  [[nodiscard]] Code save_progress();
+  // Trims through p, a committed position that everybody here has applied.
+  [[nodiscard]] Code trim(Position p);
+  // What a leader may trim here (R8): durably applied, and not held by a reader.
+  Position trimmable() const;
+  void publish() const;
+
+ private:
+  DurableState::Progress progress() const;
+  uint32_t validate();
+  void accept(const transport::CommitCell& cell);
+  void commit_hinted(Position hinted);
+  [[nodiscard]] Code look_for_damage();
+  void repaired();
+
+  static constexpr uint32_t kEntriesPerPoll = 512;  // keeps a turn below ~20 us of 64 B entries
+
+  Context& c_;
+  ReplicaId leader_;              // who holds the grant; 0: nobody
+  Offset chained_end_;            // behind the last entry that chained, batch end or not
+  Position trim_to_;
+  uint64_t unsaved_since_ns_ = 0; // when progress first went beyond the persisted cursor; 0: it has not
+  uint64_t cell_seen_ = 0;        // committed position of the last commit cell that was looked at
+};
+
+}  // namespace caisson::replication

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/replication/leader.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace caisson::replication {
+
+namespace {
+
+std::byte* aligned(std::byte* p) {
+  const auto address = reinterpret_cast<uintptr_t>(p);
+  return p + ((kCacheLineBytes - address % kCacheLineBytes) % kCacheLineBytes);
+}
+
+}  // namespace
+
+Leader::Leader(Context& context, Follower& books)
+    : c_(context),
+      books_(books),
+      queue_(context.options.outstanding_max),
+      staging_storage_(std::make_unique<std::byte[]>(kStagingBytes + kCacheLineBytes)),
+      staging_(aligned(staging_storage_.get())),
+      records_(kRecords) {}
+
+void Leader::begin(Term term, uint64_t nonce, uint64_t now_ns) {
+  active_ = true;
+  term_ = term;
+  nonce_ = nonce;
+  staged_ = 0;
+  fanned_end_ = handed_end_ = own_placed_ = own_persisted_ = c_.state.tail().end;
+  limit_ = fanned_end_;
+  in_sync_ = {};
+  followers_ = c_.voters();
+  followers_.remove(c_.options.self);
+  peers_ = {};
+  record_head_ = record_tail_ = record_replicated_ = 0;
+  committed_cursor_ = {};
+  replicated_ = c_.state.committed();
+  marks_ = {Offset{0}, Position{0}, Offset{0}};
+  claim_open_ = false;
+  trim_to_ = c_.state.trimmed();
+  told_committed_ = told_trim_ = Position{0};
+  told_ = {};
+  posted_ns_ = alive_ns_ = now_ns;
+  tend_ns_ = 0;
+}
+
+Code Leader::start() {
+  if (!room_for(c_.state.tail().end + log::entry_bytes(sizeof(log::TermStartPayload)), 0)) {
+    return Code::no_space;
+  }
+  const log::TermStartPayload payload{c_.random.next(), c_.state.tail().position.value,
+                                      c_.state.tail().term.value,
+                                      static_cast<uint32_t>(c_.durable.superblock().view.value), 0};
+  seal(next_header(log::Kind::term_start, sizeof payload, true),
+       std::as_bytes(std::span(&payload, 1)));
+  flush();
+  return Code::ok;
+}
+
+void Leader::step_down() {
+  if (!active_) return;
+  active_ = false;
+  for_each(followers_, [&](ReplicaId id) { c_.endpoint.detach(id); });
+  in_sync_ = {};
+  c_.endpoint.revoke_claims();
+  claim_open_ = false;
+  fan_staging();
+  c_.endpoint.complete_through({}, true, fanned_end_);
+  queue_.step_down(term_, marks_);
+}
+
+// ---- Sealing ------------------------------------------------------------------------------------------
+
+log::EntryHeader Leader::next_header(log::Kind kind, size_t payload_bytes, bool batch_end) const {
+  const log::Cursor& tail = c_.state.tail();
+  const uint64_t position = tail.position.value + 1;
+  const uint64_t lag = position - c_.state.committed().value;
+  log::EntryHeader header{};
+  header.position = position;
+  header.term = term_.value;
+  header.offset_line = log::offset_line(tail.end);
+  header.payload_bytes = static_cast<uint32_t>(payload_bytes);
+  header.kind = static_cast<uint8_t>(kind);
+  header.flags = batch_end ? log::kFlagBatchEnd : uint8_t{0};
+  header.format = log::kEntryFormat;
+  header.view = static_cast<uint32_t>(c_.durable.superblock().view.value);
+  header.commit_lag = lag < log::kCommitLagUnknown ? static_cast<uint32_t>(lag)
+                                                   : log::kCommitLagUnknown;
+  return header;
+}
+
+void Leader::join(const log::EntryHeader& header, uint32_t payload_crc) {
+  const Offset end = c_.state.tail().end + log::entry_bytes(header.payload_bytes);
+  c_.state.extend(header, {Position{header.position}, end, term_, header.chain}, payload_crc);
+}
+
+void Leader::seal(log::EntryHeader header, std::span<const std::byte> payload) {
+  const log::Cursor& tail = c_.state.tail();
+  if (payload.size() > kStagedPayloadMax) {
+    fan_staging();
+    const uint32_t crc = stream_out(tail.end + log::kHeaderBytes, payload);
+    log::seal_header(header, tail.chain, crc);
+    // Above fanned_end_ bytes travel in any order; the header closes the range.
+    c_.endpoint.fan_out(in_sync_, tail.end, &header, sizeof header);
+    fanned_end_ = tail.end + log::entry_bytes(payload.size());
+    ++posts_;
+    join(header, crc);
+    return;
+  }
+  const uint64_t bytes = log::entry_bytes(payload.size());
+  if (staged_ + bytes > kStagingBytes) fan_staging();
+  std::byte* const at = staging_ + staged_;
+  std::byte* const body = at + log::kHeaderBytes;
+  if (!payload.empty()) std::memcpy(body, payload.data(), payload.size());
+  std::memset(body + payload.size(), 0, bytes - log::kHeaderBytes - payload.size());
+  const uint32_t crc = log::crc32c(log::kCrcSeed, body, payload.size());
+  log::seal_header(header, tail.chain, crc);
+  std::memcpy(at, &header, sizeof header);
+  staged_ += bytes;
+  // The stream table reads a session's payload from the ring.
+  if (header.kind == static_cast<uint8_t>(log::Kind::session)) fan_staging();
+  join(header, crc);
+}
+
+uint32_t Leader::stream_out(Offset at, std::span<const std::byte> payload) {
+  uint32_t crc = log::kCrcSeed;
+  while (payload.size() >= kCacheLineBytes) {
+    const size_t whole = payload.size() / kCacheLineBytes * kCacheLineBytes;
+    const size_t n = std::min(whole, kChunkBytes);
+    crc = log::crc32c(crc, payload.data(), n);
+    c_.endpoint.fan_out(in_sync_, at, payload.data(), n);
+    payload = payload.subspan(n);
+    at = at + n;
+  }
+  if (!payload.empty()) {
+    alignas(kCacheLineBytes) std::byte line[kCacheLineBytes] = {};
+    std::memcpy(line, payload.data(), payload.size());
+    crc = log::crc32c(crc, line, payload.size());
+    c_.endpoint.fan_out(in_sync_, at, line, sizeof line);
+  }
+  return crc;
+}
+
+void Leader::fan_staging() {
+  if (staged_ == 0) return;
+  c_.endpoint.fan_out(in_sync_, fanned_end_, staging_, staged_);
+  fanned_end_ = fanned_end_ + staged_;
+  staged_ = 0;
+  ++posts_;
+}
+
+void Leader::flush() {
+  fan_staging();
+  if (fanned_end_ == handed_end_ || c_.state.tail() != c_.state.batch_tail()) return;
+  if (record_tail_ - record_head_ == kRecords) return;
+  c_.endpoint.complete_through(in_sync_, true, fanned_end_);
+  handed_end_ = fanned_end_;
+  for_each(in_sync_, [&](ReplicaId id) { peers_[id.value].posted = fanned_end_; });
+  const log::Cursor& tail = c_.state.tail();
+  records_[record_tail_++ % kRecords] = {tail.end, tail.position, tail.chain};
+}
+
+// ---- Admission ----------------------------------------------------------------------------------------
+
+Offset Leader::room_of(const Peer& peer) const {
+  const Offset by_head = peer.head + c_.state.ring().bytes();
+  const Offset by_validation = peer.validated_end + c_.options.unvalidated_bytes_max;
+  return std::min(by_head, by_validation);
+}
+
+void Leader::refresh_limit() {
+  limit_ = c_.state.window_end();
+  for_each(in_sync_, [&](ReplicaId id) {
+    Peer& peer = peers_[id.value];
+    read_cell(id, peer, 0);
+    limit_ = std::min(limit_, room_of(peer));
+  });
+}
+
+bool Leader::room_for(Offset end, uint64_t headroom) {
+  if (end + headroom <= limit_) return true;
+  refresh_limit();
+  return end + headroom <= limit_;
+}
+
+Code Leader::admit(uint64_t payload_bytes, uint32_t entries) {
+  if (!serving()) return Code::not_leader;
+  if (payload_bytes > c_.options.entry_bytes_max) return Code::too_large;
+  if (claim_open_ || queue_.waiting() + entries > c_.options.outstanding_max) return Code::again;
+  const Offset end = c_.state.tail().end + log::entry_bytes(payload_bytes);
+  return room_for(end, kHeadroomBytes) ? Code::ok : Code::again;
+}
+
+Code Leader::repeat(const Submission& s) {
+  const uint32_t crc = log::crc32c(log::kCrcSeed, s.payload.data(), s.payload.size());
+  const auto verdict = c_.state.streams().judge(s.identity, crc, c_.state.tail().position);
+  if (verdict.code != Code::exists) return verdict.code;
+  // P20: never appended again; it waits for the fate of the entry that is there.
+  if (verdict.position <= c_.state.committed() && s.level != Durability::all) {
+    queue_.push_ready({s.tag, Code::ok, verdict.position, c_.state.term_at(verdict.position)});
+  } else {
+    const auto cursor = c_.state.cursor_at(verdict.position);
+    const Offset end = cursor.has_value() ? cursor->end : c_.state.tail().end;
+    queue_.push_duplicate(s.level, s.tag, verdict.position, end);
+  }
+  return Code::exists;
+}
+
+Code Leader::submit(const Submission& s) {
+  if (const Code code = admit(s.payload.size(), 1); code != Code::ok) return code;
+  if (s.identity.client != 0 && !c_.state.streams().is_next(s.identity)) {
+    const Code code = repeat(s);
+    if (code == Code::exists) return Code::ok;
+    if (code != Code::ok) return code;
+  }
+  // What could not be rolled back is not appended: a lost suffix must leave every stream as it was.
+  if (c_.state.streams().window_full(s.identity.client, c_.state.committed())) return Code::again;
+  log::EntryHeader header = next_header(log::Kind::data, s.payload.size(), s.batch_end);
+  header.client = s.identity.client;
+  header.sequence = s.identity.sequence;
+  header.incarnation = s.identity.incarnation;
+  seal(header, s.payload);
+  queue_.push(s.level, s.tag, c_.state.tail().position, c_.state.tail().end);
+  return Code::ok;
+}
+
+Code Leader::reserve(uint32_t count, uint64_t payload_bytes) {
+  // Every entry may need a line of padding and its header.
+  const uint64_t bytes =
+      payload_bytes + uint64_t{count} * (log::kHeaderBytes + log::kEntryAlignBytes);
+  if (bytes > c_.state.ring().bytes() / 4 || count > c_.options.outstanding_max) {
+    return Code::too_large;
+  }
+  if (const Code code = admit(0, count); code != Code::ok) return code;
+  return room_for(c_.state.tail().end + bytes, kHeadroomBytes) ? Code::ok : Code::again;
+}
+
+Code Leader::open_stream(uint64_t client, bool resume, uint64_t tag) {
+  if (const Code code = admit(sizeof(log::SessionPayload), 1); code != Code::ok) return code;
+  log::StreamTable& streams = c_.state.streams();
+  const auto now = streams.find(client);
+  if (client == 0) return Code::invalid;
+  if (now.incarnation == 0 && streams.full()) return Code::too_large;
+  // One change at a time: the table can take back only the last one.
+  if (streams.session_position(client) > c_.state.committed()) return Code::again;
+  const log::SessionPayload payload{now.last_sequence, now.incarnation, resume ? 1u : 0u};
+  log::EntryHeader header = next_header(log::Kind::session, sizeof payload, true);
+  header.client = client;
+  header.incarnation = now.incarnation + 1;
+  header.sequence = resume ? now.last_sequence : 0;
+  seal(header, std::as_bytes(std::span(&payload, 1)));
+  queue_.push(Durability::persisted, tag, c_.state.tail().position, c_.state.tail().end);
+  return Code::ok;
+}
+
+// ---- Claims -------------------------------------------------------------------------------------------
+
+Result<Claim> Leader::claim(uint32_t payload_bytes, uint64_t now_ns) {
+  if (const Code code = admit(payload_bytes, 1); code != Code::ok) {
+    return fail(code, std::string("claim: ") + std::string(caisson::name(code)));
+  }
+  fan_staging();
+  const Offset at = c_.state.tail().end + log::kHeaderBytes;
+  claim_.payload = c_.endpoint.claim(at, log::padded(payload_bytes));
+  if (claim_.payload == nullptr) return fail(Code::io, "claim: no mapping of the ring to lend");
+  claim_.payload_bytes = payload_bytes;
+  ++claim_.number;
+  claim_open_ = true;
+  claim_deadline_ns_ = now_ns + c_.options.claim_timeout_ns;
+  return claim_;
+}
+
+Code Leader::submit_claim(const Claim& claim, const Submission& s) {
+  if (!active_ || !claim_open_ || claim.number != claim_.number) return Code::fenced;
+  if (s.payload.size() > claim_.payload_bytes) return Code::too_large;
+  claim_open_ = false;
+  if (s.identity.client != 0 && !c_.state.streams().is_next(s.identity)) {
+    c_.endpoint.revoke_claims();
+    return Code::broken_stream;
+  }
+  const log::Cursor& tail = c_.state.tail();
+  const Offset at = tail.end + log::kHeaderBytes;
+  const uint64_t bytes = s.payload.size();
+  const uint64_t padding = log::padded(bytes) - bytes;
+  if (padding > 0) {
+    constexpr std::array<std::byte, kCacheLineBytes> kZero{};
+    c_.region.store_ring(at + bytes, kZero.data(), padding);
+  }
+  const uint32_t crc = log::crc32c(log::kCrcSeed, c_.state.ring().at(at), bytes);
+  if (bytes > 0) c_.endpoint.fan_out_own(in_sync_, at, log::padded(bytes));
+  log::EntryHeader header = next_header(log::Kind::data, bytes, s.batch_end);
+  header.client = s.identity.client;
+  header.sequence = s.identity.sequence;
+  header.incarnation = s.identity.incarnation;
+  log::seal_header(header, tail.chain, crc);
+  c_.endpoint.fan_out(in_sync_, tail.end, &header, sizeof header);
+  fanned_end_ = tail.end + log::entry_bytes(bytes);
+  ++posts_;
+  join(header, crc);
+  queue_.push(s.level, s.tag, c_.state.tail().position, c_.state.tail().end);
+  return Code::ok;
+}
+
+void Leader::abandon_claim(const Claim& claim) {
+  if (!claim_open_ || claim.number != claim_.number) return;
+  // Whoever kept the address may still store there; the next entry will lie in the same bytes.
+  c_.endpoint.revoke_claims();
+  claim_open_ = false;
+}
+
+bool Leader::expire_claim(uint64_t now_ns) {
+  if (!claim_open_ || now_ns < claim_deadline_ns_) return false;
+  abandon_claim(claim_);
+  return true;
+}
+
+// ---- Counting -----------------------------------------------------------------------------------------
+
+Offset Leader::reached_by(uint32_t count, Offset Peer::*mark, Offset own) const {
+  // The count-th highest mark of all voters, by insertion: there are few.
+  std::array<Offset, kReplicaIdMax + 1> highest{};
+  uint32_t kept = 1;
+  highest[0] = own;
+  for_each(followers_, [&](ReplicaId id) {
+    const Offset value = peers_[id.value].*mark;
+    uint32_t i = kept++;
+    for (; i > 0 && highest[i - 1] < value; --i) highest[i] = highest[i - 1];
+    highest[i] = value;
+  });
+  return kept >= count ? highest[count - 1] : Offset{0};
+}
+
+uint32_t Leader::reap(uint64_t now_ns) {
+  std::array<transport::Completion, 16> completions;
+  const size_t count = c_.endpoint.poll(completions);
+  for (size_t i = 0; i < count; ++i) {
+    const transport::Completion& done = completions[i];
+    if (done.target == c_.options.self) {
+      own_placed_ = std::max(own_placed_, done.placed_through);
+      own_persisted_ = std::max(own_persisted_, done.persisted_through);
+      continue;
+    }
+    Peer& peer = peers_[done.target.value];
+    if (peer.phase != Phase::attached) continue;
+    if (done.code != Code::ok) {
+      unseal(done.target, peer, now_ns);
+      continue;
+    }
+    peer.placed = std::max(peer.placed, done.placed_through);
+    peer.persisted = std::max(peer.persisted, done.persisted_through);
+  }
+  if (count > 0) advance();
+  return static_cast<uint32_t>(count);
+}
+
+void Leader::advance() {
+  const uint32_t quorum = c_.quorum();
+  const Offset persisted = reached_by(quorum, &Peer::persisted, own_persisted_);
+  const Offset placed = reached_by(quorum, &Peer::placed, own_placed_);
+  const uint64_t head = record_head_;
+  while (record_head_ != record_tail_ && records_[record_head_ % kRecords].end <= persisted) {
+    ++record_head_;
+  }
+  if (record_head_ != head) {
+    // The first record of a term ends behind its term start: nothing older is ever counted alone (H6).
+    const Record& last = records_[(record_head_ - 1) % kRecords];
+    committed_cursor_ = {last.position, last.end, term_, last.chain};
+    c_.state.commit(last.position, last.end);
+    marks_.committed = last.position;
+  }
+  record_replicated_ = std::max(record_replicated_, record_head_);
+  while (record_replicated_ != record_tail_ &&
+         records_[record_replicated_ % kRecords].end <= placed) {
+    ++record_replicated_;
+  }
+  if (record_replicated_ > 0) {
+    replicated_ = std::max(replicated_, records_[(record_replicated_ - 1) % kRecords].position);
+  }
+  marks_.replicated_end = placed;
+  marks_.all_end = reached_by(static_cast<uint32_t>(c_.voters().count()), &Peer::persisted,
+                              own_persisted_);
+}
+
+uint32_t Leader::tell_commit(uint64_t now_ns) {
+  if (posts_ != posts_seen_) {
+    posts_seen_ = posts_;
+    posted_ns_ = now_ns;
+  }
+  if (committed_cursor_.position.value == 0) return 0;
+  transport::ReplicaSet listeners;
+  for_each(followers_, [&](ReplicaId id) {
+    if (peers_[id.value].phase == Phase::attached) listeners.add(id);
+  });
+  if (told_committed_ == committed_cursor_.position && told_trim_ == trim_to_ &&
+      (listeners.bits & ~told_.bits) == 0) {
+    return 0;
+  }
+  // While appends flow, their headers carry the mark.
+  if (now_ns - posted_ns_ < c_.options.commit_idle_ns && told_trim_ == trim_to_) return 0;
+  c_.endpoint.write_commit_cell(
+      listeners, {term_, committed_cursor_.position, committed_cursor_.chain, trim_to_});
+  told_committed_ = committed_cursor_.position;
+  told_trim_ = trim_to_;
+  told_ = listeners;
+  return 1;
+}
+
+uint32_t Leader::poll(uint64_t now_ns) {
+  flush();
+  const Position before = c_.state.committed();
+  uint32_t work = reap(now_ns);
+  if (c_.state.committed() != before) {
+    ++work;
+    alive_ns_ = now_ns;
+  }
+  work += tell_commit(now_ns);
+  if (expire_claim(now_ns)) ++work;
+  return work + tend(now_ns);
+}
+
+Code Leader::trim(Position p, ReplicaId* holder) {
+  if (!serving()) return Code::not_leader;
+  if (p <= c_.state.trimmed()) return Code::ok;
+  if (p > c_.state.committed()) return Code::not_yet;
+  if (p > books_.trimmable()) {
+    if (const Code code = books_.save_progress(); code != Code::ok) return code;
+  }
+  ReplicaId holding;
+  if (p > books_.trimmable()) holding = c_.options.self;
+  for_each(followers_, [&](ReplicaId id) {
+    const Peer& peer = peers_[id.value];
+    const transport::TargetCell cell = c_.endpoint.target_cell(id);
+    const bool known = peer.phase == Phase::attached && cell.term == term_ &&
+                       cell.incarnation == peer.incarnation;
+    if (!known || cell.applied < p) holding = id;
+  });
+  if (holding.value != 0) {
+    if (holder != nullptr) *holder = holding;
+    return Code::held;
+  }
+  if (const Code code = books_.trim(p); code != Code::ok) return code;
+  trim_to_ = std::max(trim_to_, p);
+  return Code::ok;
+}
+
+}  // namespace caisson::replication

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// How a leader opens its followers' rings, catches them up, and judges how they keep up.
+#include <algorithm>
+
+#include "core/replication/history.hpp"
+#include "core/replication/leader.hpp"
+
+namespace caisson::replication {
+
+uint32_t Leader::attached() const {
+  uint32_t count = 0;
+  for_each(followers_, [&](ReplicaId id) { count += attached(id) ? 1 : 0; });
+  return count;
+}
+
+void Leader::unseal(ReplicaId id, Peer& peer, uint64_t now_ns) {
+  c_.endpoint.detach(id);
+  in_sync_.remove(id);
+  told_.remove(id);
+  peer.phase = Phase::unsealed;
+  peer.placed = peer.persisted = Offset{0};
+  peer.retry_ns = now_ns;
+}
+
+void Leader::ask_grant(ReplicaId id, Peer& peer, uint64_t now_ns) {
+  peer.phase = Phase::granting;
+  peer.retry_ns = now_ns + c_.options.retry_ns;
+  c_.outbox.send(id, control::GrantRequest{term_, nonce_, peer.divergence});
+}
+
+void Leader::on_seal_reply(ReplicaId from, const control::SealReply& reply, uint64_t now_ns) {
+  if (reply.term != term_ || reply.nonce != nonce_ || !followers_.has(from)) return;
+  if (reply.code != Code::ok && reply.code != Code::damaged) return;
+  Peer& peer = peers_[from.value];
+  unseal(from, peer, now_ns + c_.options.retry_ns);
+  const History theirs{reply.trim, reply.tail, reply.epochs};
+  if (!consistent(theirs)) return;
+  const auto common = last_common(history_of(c_.state), theirs);
+  if (!common.has_value() || *common < reply.committed) {
+    peer.phase = Phase::lost;
+    return;
+  }
+  auto divergence = c_.state.cursor_at(*common);
+  if (!divergence.has_value()) return;
+  divergence->term = c_.state.term_at(*common);
+  peer.divergence = *divergence;
+  peer.incarnation = reply.incarnation;
+  peer.head = reply.trim.end;
+  peer.validated_end = peer.divergence.end;
+  ask_grant(from, peer, now_ns);
+}
+
+void Leader::on_grant_reply(ReplicaId from, const control::GrantReply& reply, uint64_t now_ns) {
+  if (reply.term != term_ || reply.nonce != nonce_ || !followers_.has(from)) return;
+  Peer& peer = peers_[from.value];
+  if (peer.phase != Phase::granting) return;
+  if (reply.code != Code::ok ||
+      c_.endpoint.attach(from, reply.grant, peer.divergence.end) != Code::ok) {
+    // What stands in the way there (a full salvage area, a damaged history) passes slowly, if at all.
+    unseal(from, peer, now_ns + 10 * c_.options.retry_ns);
+    return;
+  }
+  peer.phase = Phase::attached;
+  peer.posted = peer.placed = peer.persisted = peer.divergence.end;
+  peer.moved_ns = now_ns;
+  catch_up(from, peer);
+  advance();
+}
+
+void Leader::take_over(ReplicaId from, const control::SealReply& reply, uint64_t now_ns) {
+  Peer& peer = peers_[from.value];
+  peer.divergence = reply.tail;
+  peer.incarnation = reply.incarnation;
+  peer.head = reply.trim.end;
+  peer.validated_end = reply.tail.end;
+  peer.phase = Phase::attached;
+  peer.posted = peer.placed = peer.persisted = reply.tail.end;
+  peer.moved_ns = now_ns;
+  catch_up(from, peer);
+}
+
+void Leader::on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_ns) {
+  if (!followers_.has(from)) return;
+  Peer& peer = peers_[from.value];
+  // It holds no grant of ours, whatever we believed.
+  if (peer.phase == Phase::attached || (peer.phase == Phase::granting &&
+                                        peer.incarnation != hello.incarnation)) {
+    unseal(from, peer, now_ns);
+  }
+  if (peer.phase == Phase::unsealed) tend(from, peer, now_ns);
+}
+
+void Leader::read_cell(ReplicaId id, Peer& peer, uint64_t now_ns) {
+  const transport::TargetCell cell = c_.endpoint.target_cell(id);
+  // P11: believed only under this term and incarnation.
+  if (cell.term != term_ || cell.incarnation != peer.incarnation) return;
+  peer.head = std::max(peer.head, cell.head);
+  if (cell.validated_end > peer.validated_end) {
+    peer.validated_end = cell.validated_end;
+    if (now_ns != 0) peer.moved_ns = now_ns;
+  }
+}
+
+uint32_t Leader::catch_up(ReplicaId id, Peer& peer) {
+  if (in_sync_.has(id)) return 0;
+  const Offset until = std::min(own_persisted_, room_of(peer));
+  const uint64_t bytes = until > peer.posted ? std::min(until - peer.posted, kCatchUpBytes) : 0;
+  if (bytes > 0) {
+    c_.endpoint.write(id, peer.posted, bytes);
+    peer.posted = peer.posted + bytes;
+    transport::ReplicaSet one;
+    one.add(id);
+    c_.endpoint.complete_through(one, false, peer.posted);
+  }
+  if (peer.posted == fanned_end_ && staged_ == 0) {
+    in_sync_.add(id);
+    limit_ = Offset{0};  // ask it, too
+  }
+  return bytes > 0 ? 1 : 0;
+}
+
+uint32_t Leader::tend(ReplicaId id, Peer& peer, uint64_t now_ns) {
+  const bool due = now_ns >= peer.retry_ns;
+  switch (peer.phase) {
+    case Phase::unsealed:
+      if (!due) return 0;
+      peer.retry_ns = now_ns + c_.options.retry_ns;
+      c_.outbox.send(id, control::Seal{term_, nonce_, c_.durable.superblock().view});
+      return 1;
+    case Phase::granting:
+      if (!due) return 0;
+      ask_grant(id, peer, now_ns);
+      return 1;
+    case Phase::lost:
+      return 0;
+    case Phase::attached:
+      break;
+  }
+  const Offset before = peer.validated_end;
+  read_cell(id, peer, now_ns);
+  const bool moved = peer.validated_end != before;
+  if (moved || peer.validated_end >= peer.persisted) peer.moved_ns = now_ns;
+  const uint64_t still_ns = now_ns - peer.moved_ns;
+  const bool suspected = c_.detector.suspected(id);
+  if (!suspected && still_ns > c_.options.fault_after_ns) {
+    // P12: what it persisted does not validate. Seal it again: it scans, and repair starts at its tail.
+    unseal(id, peer, now_ns);
+    return 1;
+  }
+  const bool blocks = in_sync_.has(id) &&
+                      room_of(peer) < fanned_end_ + log::entry_bytes(c_.options.entry_bytes_max) &&
+                      room_of(peer) < c_.state.window_end();
+  if (blocks && (suspected || still_ns > c_.options.lag_patience_ns) &&
+      static_cast<uint32_t>(in_sync_.count()) >= c_.quorum()) {
+    // R9: the others go on; this one is caught up from our ring.
+    flush();
+    in_sync_.remove(id);
+    limit_ = Offset{0};
+  }
+  return moved ? 1 : 0;
+}
+
+uint32_t Leader::tend(uint64_t now_ns) {
+  uint32_t work = 0;
+  for_each(followers_, [&](ReplicaId id) {
+    Peer& peer = peers_[id.value];
+    if (peer.phase == Phase::attached && !in_sync_.has(id)) work += catch_up(id, peer);
+  });
+  if (now_ns - tend_ns_ < kTendEvery_ns) return work;
+  tend_ns_ = now_ns;
+  uint32_t alive = 1;
+  for_each(followers_, [&](ReplicaId id) {
+    Peer& peer = peers_[id.value];
+    work += tend(id, peer, now_ns);
+    if (peer.phase == Phase::attached && !c_.detector.suspected(id)) ++alive;
+  });
+  if (alive >= c_.quorum()) alive_ns_ = now_ns;
+  return work;
+}
+
+bool Leader::quorum_lost(uint64_t now_ns) const {
+  return active_ && now_ns - alive_ns_ > c_.options.quorum_patience_ns;
+}
+
+}  // namespace caisson::replication
