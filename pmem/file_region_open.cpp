@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// How a region file comes into being, and how it is found again.
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "pmem/checksum.hpp"
+#include "pmem/file_region.hpp"
+
+namespace caisson::pmem {
+namespace {
+
+constexpr AbSlots kSuperblock(SlotKind::superblock, kSuperblockAt, kSuperblockSlotBytes);
+constexpr AbSlots kIdentity(SlotKind::identity, kIdentityAt, kIdentitySlotBytes);
+
+AbSlots manifest_slots(const RegionLayout& layout) {
+  return AbSlots(SlotKind::manifest, kManifestAt, layout.manifest_slot_bytes);
+}
+
+// Adds the path to an error of the slot codec.
+Error named(const Error& error, const std::string& path, const char* part) {
+  const char* cure =
+      error.code == Code::amnesia || error.code == Code::damaged
+          ? ": this replica has lost its memory and must come back through a view change"
+          : "";
+  return {error.code, "region " + path + ": " + part + ": " + error.message + cure};
+}
+
+Result<Persistence> persistence_of(const BackingFile& file, PersistenceChoice choice) {
+  if (choice == PersistenceChoice::emulated) return Persistence::emulated;
+  return established_persistence(file);
+}
+
+Result<RegionIdentity> new_identity(const Geometry& geometry) {
+  RegionIdentity identity{};
+  identity.ring_bytes = geometry.ring_bytes;
+  identity.segment_bytes = geometry.segment_bytes;
+  identity.salvage_bytes = geometry.salvage_bytes;
+  if (::getrandom(identity.uuid.data(), identity.uuid.size(), 0) !=
+      static_cast<ssize_t>(identity.uuid.size())) {
+    return fail(Code::io, "cannot draw a random region number from the kernel");
+  }
+  return identity;
+}
+
+// On a device old bytes may stand where a new region begins.
+Result<void> refuse_old_region(const BackingFile& file, Persistence persistence) {
+  if (!file.device()) return {};
+  HeaderMapping header;
+  if (auto mapped = header.map(file, kManifestAt, PROT_READ, persistence); !mapped) return mapped;
+  const auto found = kIdentity.read(header);
+  if (!found && found.error().code == Code::amnesia) return {};
+  return fail(Code::exists, file.path() +
+                                " already holds a region, which is never overwritten: "
+                                "wipe the device yourself if it may go");
+}
+
+Result<void> write_first_contents(const BackingFile& file, Persistence persistence,
+                                  const CreateOptions& options) {
+  const RegionLayout layout(options.geometry);
+  HeaderMapping header;
+  if (auto mapped = header.map(file, layout.slots_at, PROT_READ | PROT_WRITE, persistence);
+      !mapped) {
+    return mapped;
+  }
+  const auto identity = new_identity(options.geometry);
+  if (!identity) return tl::unexpected(identity.error());
+  std::vector<std::byte> manifest;
+  encode_manifest(Manifest::identity_map(layout.segments), manifest);
+  if (file.device()) std::memset(header.data(), 0, layout.slots_at);
+
+  // The identity last: until it stands, a device holds no region.
+  for (const auto& [slots, payload] :
+       {std::pair{kSuperblock, options.superblock},
+        std::pair{manifest_slots(layout), std::span<const std::byte>(manifest)},
+        std::pair{kIdentity, std::as_bytes(std::span(&*identity, 1))}}) {
+    if (auto written = slots.write(header, payload, Region::Slots::both); !written) {
+      return tl::unexpected(named(written.error(), file.path(), "creation"));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+const char* geometry_fault(const Geometry& geometry) {
+  const auto [ring, segment, salvage] = geometry;
+  if (!std::has_single_bit(segment) || segment < kSegmentBytesMin) {
+    return "segment_bytes must be a power of two and at least 65536";
+  }
+  if (!std::has_single_bit(ring) || ring < segment || ring > kRingBytesMax) {
+    return "ring_bytes must be a power of two, at least segment_bytes, and at most 1 TiB";
+  }
+  if (salvage % kPageBytes != 0 || salvage > kRingBytesMax) {
+    return "salvage_bytes must be a multiple of 4096, and at most 1 TiB";
+  }
+  return nullptr;
+}
+
+Result<std::unique_ptr<FileRegion>> FileRegion::create(const std::string& path,
+                                                       const CreateOptions& options) {
+  if (const char* fault = geometry_fault(options.geometry)) {
+    return fail(Code::invalid, "region " + path + ": " + fault);
+  }
+  if (options.superblock.size() > kSuperblockPayloadBytesMax) {
+    return fail(Code::too_large, "region " + path + ": the first superblock is too large");
+  }
+  const RegionLayout layout(options.geometry);
+  const uint64_t slots = layout.segments + options.spare_slots;
+  auto file = BackingFile::create(path, layout.slots_at + slots * options.geometry.segment_bytes);
+  if (!file) return tl::unexpected(file.error());
+  const auto persistence = persistence_of(*file, options.persistence);
+  if (!persistence) return tl::unexpected(persistence.error());
+  const auto created =
+      refuse_old_region(*file, *persistence)
+          .and_then([&] { return write_first_contents(*file, *persistence, options); })
+          .and_then([&] { return file->publish(); });
+  if (!created) return tl::unexpected(created.error());
+  return attach(std::move(*file), *persistence, options.spare_slots, true);
+}
+
+Result<std::unique_ptr<FileRegion>> FileRegion::open(const std::string& path,
+                                                     PersistenceChoice choice,
+                                                     uint32_t spare_slots) {
+  auto file = BackingFile::open(path, BackingFile::Access::owner);
+  if (!file) return tl::unexpected(file.error());
+  const auto persistence = persistence_of(*file, choice);
+  if (!persistence) return tl::unexpected(persistence.error());
+  return attach(std::move(*file), *persistence, spare_slots, true);
+}
+
+Result<std::unique_ptr<const FileRegion>> FileRegion::open_read_only(const std::string& path) {
+  auto file = BackingFile::open(path, BackingFile::Access::read_only);
+  if (!file) return tl::unexpected(file.error());
+  auto region = attach(std::move(*file), Persistence::none, 0, false);
+  if (!region) return tl::unexpected(region.error());
+  return std::unique_ptr<const FileRegion>(std::move(*region));
+}
+
+FileRegion::FileRegion(BackingFile file, Persistence persistence, uint32_t spare_slots)
+    : file_(std::move(file)),
+      persistence_(persistence),
+      spare_target_(spare_slots),
+      kernels_(choose_kernels(persistence)) {}
+
+Result<std::unique_ptr<FileRegion>> FileRegion::attach(BackingFile file, Persistence persistence,
+                                                       uint32_t spare_slots, bool writable) {
+  std::unique_ptr<FileRegion> region(new FileRegion(std::move(file), persistence, spare_slots));
+  if (auto loaded = region->load_identity(writable); !loaded) {
+    return tl::unexpected(loaded.error());
+  }
+  if (auto found = kSuperblock.read(region->header_); !found) {
+    return tl::unexpected(named(found.error(), region->path(), "superblock"));
+  }
+  if (auto loaded = region->load_manifest(); !loaded) return tl::unexpected(loaded.error());
+  const SlotFile slots = region->slot_file();
+  if (region->ring_.map(slots, region->manifest_.slot_of_segment, writable) != Code::ok) {
+    return tl::unexpected(os_error("cannot map the ring of", region->path(), errno));
+  }
+  if (!writable) return region;
+  region->take_ownership();
+  region->prepared_ = std::make_unique<PreparedSlots>(slots);
+  // Without spares the region is whole, only its next revocation is slower: no reason to stay away.
+  if (const Code code = region->maintain(); code != Code::ok && code != Code::no_space) {
+    return tl::unexpected(os_error("cannot prepare spare slots of", region->path(), errno));
+  }
+  return region;
+}
+
+Result<void> FileRegion::load_identity(bool writable) {
+  writable_ = writable;
+  const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+  if (file_.bytes() < kManifestAt) {
+    return tl::unexpected(
+        named({Code::amnesia, "the file is too short to be one"}, path(), "identity"));
+  }
+  RegionIdentity identity;
+  {
+    HeaderMapping front;
+    if (auto mapped = front.map(file_, kManifestAt, PROT_READ, persistence_); !mapped) {
+      return mapped;
+    }
+    const auto found = kIdentity.read(front);
+    if (!found) return tl::unexpected(named(found.error(), path(), "identity"));
+    if (found->payload.size() != sizeof identity) {
+      return tl::unexpected(named({Code::damaged, "unexpected length"}, path(), "identity"));
+    }
+    std::memcpy(&identity, found->payload.data(), sizeof identity);
+  }
+  geometry_ = {identity.ring_bytes, identity.segment_bytes, identity.salvage_bytes};
+  if (const char* fault = geometry_fault(geometry_)) {
+    return tl::unexpected(named({Code::damaged, fault}, path(), "identity"));
+  }
+  uuid_ = identity.uuid;
+  layout_.emplace(geometry_);
+  if (file_.bytes() < layout_->slots_at + geometry_.ring_bytes) {
+    return tl::unexpected(named({Code::damaged, "the file has been cut short"}, path(), "ring"));
+  }
+  return header_.map(file_, layout_->slots_at, protection, persistence_);
+}
+
+Result<void> FileRegion::load_manifest() {
+  const auto found = manifest_slots(*layout_).read(header_);
+  if (!found) return tl::unexpected(named(found.error(), path(), "segment manifest"));
+  auto decoded = decode_manifest(found->payload, layout_->segments, slots_in_file());
+  if (!decoded) return tl::unexpected(named(decoded.error(), path(), "segment manifest"));
+  manifest_ = std::move(*decoded);
+  manifest_generation_ = found->generation;
+  manifest_.tainted.reserve(kTaintedSlotsMax);
+  manifest_payload_.reserve(layout_->manifest_slot_bytes);
+  return {};
+}
+
+void FileRegion::take_ownership() {
+  const ProcessIdentity before = recorded_owner(file_);
+  OwnerRecord record{};
+  record.process = this_process();
+  record.crc = checksum(kChecksumSeed, &record.process, sizeof record.process);
+  // What an earlier boot left in the shared cells may be torn, and nobody who wrote it lives.
+  if (before.boot != record.process.boot) std::memset(control().data(), 0, control().size());
+  std::memcpy(header_.data() + kOwnerAt, &record, sizeof record);
+  header_.persist(kOwnerAt, sizeof record);
+}
+
+}  // namespace caisson::pmem
