@@ -5,7 +5,8 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(objects "")
-foreach(target caisson_pmem caisson_transport caisson_log caisson_core caisson_proto caisson_engine)
+foreach(target caisson_pmem caisson_transport caisson_log caisson_messages caisson_core
+        caisson_engine_messages caisson_engine)
   caisson_objects(of_target ${target})
   list(APPEND objects ${of_target})
 endforeach()

@@ -21,3 +21,26 @@ function(caisson_objects variable target)
     set(${variable} $<TARGET_OBJECTS:${target}> PARENT_SCOPE)
   endif()
 endfunction()
+
+# caisson_add_messages(<name> <file.proto>…): protobuf messages as a library, included by their path
+# from the root of the tree. Generated code keeps its own warnings to itself.
+function(caisson_add_messages name)
+  if(NOT ARGN)
+    add_library(${name} INTERFACE)
+    return()
+  endif()
+  set(generated ${PROJECT_BINARY_DIR}/generated)
+  file(MAKE_DIRECTORY ${generated})
+  foreach(proto IN LISTS ARGN)
+    cmake_path(RELATIVE_PATH proto BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE stem)
+    cmake_path(REMOVE_EXTENSION stem)
+    set(outputs ${generated}/${stem}.pb.cc ${generated}/${stem}.pb.h)
+    add_custom_command(OUTPUT ${outputs}
+      COMMAND protobuf::protoc --cpp_out=${generated} -I${PROJECT_SOURCE_DIR} ${proto}
+      DEPENDS ${proto} VERBATIM)
+    list(APPEND sources ${outputs})
+  endforeach()
+  add_library(${name} STATIC ${sources})
+  target_include_directories(${name} SYSTEM PUBLIC ${generated})
+  target_link_libraries(${name} PUBLIC protobuf::libprotobuf)
+endfunction()

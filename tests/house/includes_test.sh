@@ -17,8 +17,7 @@ allowed() {
       echo '^((caisson|pmem|core/log|core/replication|core/control)/|transport/[^/]+$)' ;;
     core/engine/*) echo '^(caisson|pmem|core|transport/(shm|verbs|dpdk))/|^transport/[^/]+$' ;;
     recipes/* | examples/*) echo '^caisson/' ;;
-    bench/*) echo '^(caisson|pmem|core|transport|recipes|bench)/' ;;
-    tools/*) echo '^(caisson|pmem|core|transport|recipes|bench|tools)/' ;;
+    tools/* | bench/*) echo '^(caisson|pmem|core|transport|recipes|tools|bench)/' ;;
     tests/*) echo '^(caisson|pmem|core|transport|recipes|tools|bench|tests)/' ;;
     *) echo '^$' ;;
   esac
@@ -58,7 +57,7 @@ sample core/engine/a.cpp <<<'#include "transport/sim/world.hpp"'
 caught '^core/engine/a.cpp: '
 sample tools/a.cpp <<<'#include "tests/support/cluster.hpp"'
 caught '^tools/a.cpp: '
-sample bench/a.cpp <<<'#include "tools/command.hpp"'
+sample bench/a.cpp <<<'#include "tests/support/cluster.hpp"'
 caught '^bench/a.cpp: '
 sample include/caisson/a.hpp <<<'#include "core/log/ring.hpp"'
 caught '^include/caisson/a.hpp: '
