@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The fabric of one log replica: how its bytes reach its peers' rings, and how its own ring is opened
-// and closed to theirs (R37). One Endpoint per log replica; core code sees nothing else.
+// The fabric of one log replica: how its bytes reach its peers' rings, and how its own ring is
+// opened and closed to theirs (R37). One Endpoint per log replica; core code sees nothing else.
 //
-// Words: posted < placed < persisted. `posted` is ours alone; `placed` means the target's memory holds
-// the bytes; `persisted` means they survive what the target's Persistence promises.
+// Words: posted < placed < persisted. `posted` is ours alone; `placed` means the target's memory
+// holds the bytes; `persisted` means they survive what the target's Persistence promises.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,8 @@ struct ReplicaSet {
   constexpr bool operator==(const ReplicaSet&) const = default;
 };
 
-// What a target hands to the writer that it lets in. Opaque to the core; carried by the control plane.
+// What a target hands to the writer that it lets in. Opaque to the core; carried by the control
+// plane.
 struct Grant {
   Term term;
   uint64_t generation = 0;      // counts the grants of this target's region; never reused
@@ -37,20 +38,21 @@ struct Grant {
 struct TargetCell {
   Term term;
   Incarnation incarnation;
-  Position validated;             // the chain holds up to here
-  Offset validated_end;           //   … and ends at this offset
-  Position applied;               // durably applied or checkpointed by the application (R8)
-  Offset head;                    // everything below is trimmed, and that is persisted (P13)
+  Position validated;    // the chain holds up to here
+  Offset validated_end;  //   … and ends at this offset
+  Position applied;      // durably applied or checkpointed by the application (R8)
+  Offset head;           // everything below is trimmed, and that is persisted (P13)
   Position trimmed;
-  uint64_t fault = 0;             // non-zero: a break was found below a completed persist (P12)
+  uint64_t fault = 0;  // non-zero: a break was found below a completed persist (P12)
 };
 
-// The idle commit mark (P11): one self-checked line, written by the leader when no entry carries it.
+// The idle commit mark (P11): one self-checked line, written by the leader when no entry carries
+// it.
 struct CommitCell {
   Term term;
   Position committed;
-  uint32_t chain = 0;             // chain value of the entry at `committed`
-  Position trim_to;               // the leader asks its followers to trim through here
+  uint32_t chain = 0;  // chain value of the entry at `committed`
+  Position trim_to;    // the leader asks its followers to trim through here
 };
 
 // Heartbeat of a node's poller as its peers see it. `counter` is advanced by the data-plane poller
@@ -58,27 +60,29 @@ struct CommitCell {
 struct Beat {
   uint64_t counter = 0;
   bool dead = false;
-  bool known = false;             // false: the peer's cell cannot be reached
+  bool known = false;  // false: the peer's cell cannot be reached
 };
 
 struct Completion {
   ReplicaId target;
-  Code code = Code::ok;           // ok, or fenced: this grant is gone, nothing further is counted
-  Offset placed_through;          // every byte posted below this is in the target's memory …
-  Offset persisted_through;       // … and persisted there (P9: a prefix, never a range with holes)
+  Code code = Code::ok;      // ok, or fenced: this grant is gone, nothing further is counted
+  Offset placed_through;     // every byte posted below this is in the target's memory …
+  Offset persisted_through;  // … and persisted there (P9: a prefix, never a range with holes)
 };
 
 class Endpoint {
  public:
   virtual ~Endpoint() = default;
 
-  // ---- As target: our ring, opened to others -----------------------------------------------------
+  // ---- As target: our ring, opened to others
+  // -----------------------------------------------------
 
-  // Ends every grant given so far, of any term. After the return no byte from any of them can become
-  // visible in the ring, whatever the old holder's processor or adapter still has queued (R19): their
-  // write, read and atomic rights are gone, and every byte that was placed before is visible. The ring
-  // is also made persistent as found, so that what a scan reads now is what a later scan reads (P2).
-  // May re-home parts of the ring (P5). Code::io leaves the replica unable to answer a seal.
+  // Ends every grant given so far, of any term. After the return no byte from any of them can
+  // become visible in the ring, whatever the old holder's processor or adapter still has queued
+  // (R19): their write, read and atomic rights are gone, and every byte that was placed before is
+  // visible. The ring is also made persistent as found, so that what a scan reads now is what a
+  // later scan reads (P2). May re-home parts of the ring (P5). Code::io leaves the replica unable
+  // to answer a seal. Completions of our own ring that poll() has not reported yet are forgotten.
   [[nodiscard]] virtual Code revoke_all() = 0;
 
   // Opens the ring to `writer` under `term`. At most one grant is open at a time; the caller has
@@ -93,25 +97,28 @@ class Endpoint {
   // The newest commit cell that `writer` wrote to us; a torn one reads as all zero.
   virtual CommitCell commit_cell(ReplicaId writer) const = 0;
 
-  // ---- As initiator: others' rings ---------------------------------------------------------------
+  // ---- As initiator: others' rings
+  // ---------------------------------------------------------------
 
   // Takes up a grant received from `target`; writes start counting at `from`: completions report
   // prefixes that begin there. Replaces any earlier grant of that target.
   [[nodiscard]] virtual Code attach(ReplicaId target, const Grant& grant, Offset from) = 0;
+  // Forgets the grant; none of its completions is reported any more.
   virtual void detach(ReplicaId target) = 0;
 
-  // Places n bytes at logical offset `at` in our own ring and in the ring of every target in `targets`,
-  // reading `source` once. `source` need not stay valid after the return. Successive calls for one
-  // target are contiguous and ascending except within [at, next), see `order` below.
+  // Places n bytes at logical offset `at` in our own ring and in the ring of every target in
+  // `targets`, reading `source` once. `source` need not stay valid after the return. Successive
+  // calls for one target are contiguous and ascending except within [at, next), see `order` below.
   //   order: bytes above a target's posted mark may be placed in any order, but a completion is
   //   reported for a prefix, and only after complete_through() names its end.
   virtual void fan_out(ReplicaSet targets, Offset at, const void* source, size_t n) = 0;
 
-  // As fan_out for bytes that our own ring already holds (claims): persists them here, and places them
-  // in the targets' rings.
+  // As fan_out for bytes that our own ring already holds (claims): persists them here, and places
+  // them in the targets' rings.
   virtual void fan_out_own(ReplicaSet targets, Offset at, size_t n) = 0;
 
-  // Places bytes of our own ring, already persistent here, into one target's ring: repair, catch-up.
+  // Places bytes of our own ring, already persistent here, into one target's ring: repair,
+  // catch-up.
   virtual void write(ReplicaId target, Offset at, size_t n) = 0;
 
   // Everything below `end` has been handed over for these targets (and for our own ring, if `own`):
@@ -130,11 +137,12 @@ class Endpoint {
   virtual Term promised_of(ReplicaId target) const = 0;
   virtual void write_commit_cell(ReplicaSet targets, const CommitCell& cell) = 0;
 
-  // How far ahead of `posted` the target lets us write before anything else happens; 0 = no limit but
-  // the ring's. (shm: the published allowance; handled inside fan_out, so this is informative.)
+  // How far ahead of `posted` the target lets us write before anything else happens; 0 = no limit
+  // but the ring's. (shm: the published allowance; handled inside fan_out, so this is informative.)
   virtual uint64_t window_bytes() const = 0;
 
-  // ---- Claims: our own ring, lent to the application ----------------------------------------------
+  // ---- Claims: our own ring, lent to the application
+  // ----------------------------------------------
 
   // Address at which the application may write [at, at + n) of our own ring, valid until
   // revoke_claims(). Never the address that the poller itself uses (P1).
@@ -149,8 +157,8 @@ class Endpoint {
 class Heartbeats {
  public:
   virtual ~Heartbeats() = default;
-  virtual void beat() = 0;                          // called by the poller, every turn
-  virtual Beat read(ReplicaId peer) const = 0;      // one-sided; needs nothing of the peer's processor
+  virtual void beat() = 0;                      // called by the poller, every turn
+  virtual Beat read(ReplicaId peer) const = 0;  // one-sided; needs nothing of the peer's processor
 };
 
 }  // namespace caisson::transport

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The one failure-detection service of a process (R27): every consumer asks it, nobody keeps a private
-// timeout. It reads heartbeats one-sidedly, takes hints (a dropped link, the kernel's death notice), and
-// reports suspicion and recovery. A false suspicion costs availability, never safety (R21).
+// The one failure-detection service of a process (R27): every consumer asks it, nobody keeps a
+// private timeout. It reads heartbeats one-sidedly, takes hints (a dropped link, the kernel's death
+// notice), and reports suspicion and recovery. A false suspicion costs availability, never safety
+// (R21).
 #pragma once
 
 #include <array>
@@ -28,8 +29,8 @@ class FailureDetector {
                   transport::ReplicaSet peers);
 
   // Advances our own counter and reads the peers'. Returns how many peers changed their state. The
-  // first poll after a long absence of our own (a pause) grants every peer a fresh start: silence that
-  // we slept through proves nothing.
+  // first poll after a long absence of our own (a pause) grants every peer a fresh start: silence
+  // that we slept through proves nothing.
   uint32_t poll(uint64_t now_ns);
 
   void on_link(ReplicaId peer, bool up);

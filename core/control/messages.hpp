@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What replicas of one log say to each other over the control plane. Plain values; core/control/wire.hpp
-// turns them into protobuf bytes and back, and rejects hostile ones with a typed error (R42).
+// What replicas of one log say to each other over the control plane. Plain values;
+// core/control/wire.hpp turns them into protobuf bytes and back, and rejects hostile ones with a
+// typed error (R42).
 #pragma once
 
 #include <cstdint>
@@ -15,21 +16,21 @@ namespace caisson::control {
 
 // "Do you, too, see the leader of `term` stale?" (P21). Disturbs nothing.
 struct PreSeal {
-  Term term;            // of the leader under suspicion; 0 if none is known
-  ReplicaId leader;     // 0 if none is known
-  uint64_t nonce = 0;   // pairs the reply with the question
+  Term term;           // of the leader under suspicion; 0 if none is known
+  ReplicaId leader;    // 0 if none is known
+  uint64_t nonce = 0;  // pairs the reply with the question
 };
 struct PreSealReply {
   uint64_t nonce = 0;
-  bool stale = false;   // true: I see it stale, or know of no leader
-  Term promised;        // the highest term the replier has promised
+  bool stale = false;  // true: I see it stale, or know of no leader
+  Term promised;       // the highest term the replier has promised
 };
 
 // The election (P1-P4). A replica answers it only after promise, revocation, flush and scan.
 struct Seal {
   Term term;
-  uint64_t nonce = 0;   // a retry of the same candidate carries the same one (P3)
-  View view;            // the candidate's last view
+  uint64_t nonce = 0;  // a retry of the same candidate carries the same one (P3)
+  View view;           // the candidate's last view
 };
 
 // A term's first position; a list of them names every (term, position) of a log (P14).
@@ -41,30 +42,37 @@ struct Epoch {
 inline constexpr size_t kEpochsMax = 4096;
 
 struct SealReply {
-  Term term;                     // of the Seal answered
+  Term term;  // of the Seal answered
   uint64_t nonce = 0;
-  Code code = Code::internal;    // ok · fenced: a higher term is promised · damaged: sealed, no vote (P16)
+  Code code =
+      Code::internal;  // ok · fenced: a higher term is promised · damaged: sealed, no vote (P16)
   Term promised;
+  uint64_t answer = 0;  // names this answer: a grant is asked for, and given, under it only
   Incarnation incarnation;
   Persistence persistence = Persistence::none;
-  log::Cursor tail;              // last batch end of what it holds (P10)
-  log::Cursor trim;              // the first entry it holds follows this cursor
-  Position committed;            // what it knows to be committed
+  log::Cursor tail;    // last batch end of what it holds (P10)
+  log::Cursor trim;    // the first entry it holds follows this cursor
+  Position committed;  // what it knows to be committed
   View view;
-  std::vector<Epoch> epochs;     // of trim+1 … tail, ascending
+  std::vector<Epoch> epochs;  // of trim+1 … tail, ascending
 };
 
-// The new leader asks to write behind `divergence`, the last entry that both hold.
+// The new leader asks to write behind `divergence`, the last entry that both hold. It was found
+// from the seal answer named `answer`; once a later one was given, or a grant under this one,
+// entries may have been counted that this request would cut off: it is stale and changes nothing.
 struct GrantRequest {
   Term term;
   uint64_t nonce = 0;
+  uint64_t answer = 0;
   log::Cursor divergence;
 };
 struct GrantReply {
   Term term;
   uint64_t nonce = 0;
-  Code code = Code::internal;    // ok · fenced · no_space: the salvage area is full · invalid
-  transport::Grant grant;        // valid where code == ok
+  uint64_t answer = 0;
+  Code code = Code::internal;  // ok · again: stale answer, seal anew · no_space: the salvage area
+                               // is full · invalid, damaged: the histories contradict each other
+  transport::Grant grant;  // valid where code == ok
 };
 
 // Sent by a replica that hears no leader, or has just started: "I am here; seal me into your term".

@@ -18,7 +18,8 @@ constexpr size_t kClusterBytes = std::tuple_size_v<decltype(LogIdentity::cluster
 static_assert(kEpochsMax * 2 * 10 + 4096 < kMessageBytesMax);
 static_assert(kGrantBlobBytesMax + 4096 < kMessageBytesMax);
 
-// ---- Values to protobuf ----------------------------------------------------------------------------
+// ---- Values to protobuf
+// ----------------------------------------------------------------------------
 
 void put(const log::Cursor& cursor, pb::Cursor& out) {
   out.set_position(cursor.position.value);
@@ -58,6 +59,7 @@ void put(const SealReply& message, pb::Envelope& envelope) {
   out.set_persistence(static_cast<uint32_t>(message.persistence));
   put(message.tail, *out.mutable_tail());
   put(message.trim, *out.mutable_trim());
+  out.set_answer(message.answer);
   out.set_committed(message.committed.value);
   out.set_view(message.view.value);
   for (const Epoch& epoch : message.epochs) {
@@ -71,6 +73,7 @@ void put(const GrantRequest& message, pb::Envelope& envelope) {
   out.set_term(message.term.value);
   out.set_nonce(message.nonce);
   put(message.divergence, *out.mutable_divergence());
+  out.set_answer(message.answer);
 }
 
 void put(const GrantReply& message, pb::Envelope& envelope) {
@@ -78,6 +81,7 @@ void put(const GrantReply& message, pb::Envelope& envelope) {
   out.set_term(message.term.value);
   out.set_nonce(message.nonce);
   out.set_code(code_to_wire(message.code));
+  out.set_answer(message.answer);
   out.set_grant_term(message.grant.term.value);
   out.set_grant_generation(message.grant.generation);
   out.set_grant_blob(message.grant.blob.data(), message.grant.blob.size());
@@ -93,7 +97,8 @@ void put(const Fenced& message, pb::Envelope& envelope) {
   envelope.mutable_fenced()->set_promised(message.promised.value);
 }
 
-// ---- Protobuf to values ----------------------------------------------------------------------------
+// ---- Protobuf to values
+// ----------------------------------------------------------------------------
 
 tl::unexpected<Error> refuse(std::string_view what) {
   return fail(Code::invalid, "control message refused: " + std::string(what));
@@ -115,7 +120,8 @@ std::optional<ReplicaId> replica_of(uint32_t number) {
 
 Result<Message> get(const pb::PreSeal& in) {
   if (in.leader() > kReplicaIdMax) return refuse("PreSeal.leader is no replica id (0 to 63)");
-  return checked(PreSeal{Term{in.term()}, ReplicaId{static_cast<uint8_t>(in.leader())}, in.nonce()});
+  return checked(
+      PreSeal{Term{in.term()}, ReplicaId{static_cast<uint8_t>(in.leader())}, in.nonce()});
 }
 
 Result<std::vector<Epoch>> epochs_of(const pb::SealReply& in) {
@@ -151,6 +157,7 @@ Result<Message> get(const pb::SealReply& in) {
   out.nonce = in.nonce();
   out.code = *code;
   out.promised = Term{in.promised()};
+  out.answer = in.answer();
   out.incarnation = Incarnation{in.incarnation()};
   out.persistence = static_cast<Persistence>(in.persistence());
   out.tail = cursor_of(in.tail());
@@ -163,7 +170,8 @@ Result<Message> get(const pb::SealReply& in) {
 
 Result<Message> get(const pb::GrantRequest& in) {
   if (!in.has_divergence()) return refuse("GrantRequest lacks divergence");
-  return checked(GrantRequest{Term{in.term()}, in.nonce(), cursor_of(in.divergence())});
+  return checked(
+      GrantRequest{Term{in.term()}, in.nonce(), in.answer(), cursor_of(in.divergence())});
 }
 
 Result<Message> get(const pb::GrantReply& in) {
@@ -175,6 +183,7 @@ Result<Message> get(const pb::GrantReply& in) {
   out.term = Term{in.term()};
   out.nonce = in.nonce();
   out.code = *code;
+  out.answer = in.answer();
   out.grant.term = Term{in.grant_term()};
   out.grant.generation = in.grant_generation();
   out.grant.blob.resize(blob.size());
@@ -205,7 +214,8 @@ Result<Message> message_of(const pb::Envelope& in) {
 Result<Envelope> envelope_of(const pb::Envelope& in) {
   if (in.version() > kProtocolVersion) {
     return fail(Code::wrong_version, "control message of protocol version " +
-                                         std::to_string(in.version()) + ", this node speaks up to " +
+                                         std::to_string(in.version()) +
+                                         ", this node speaks up to " +
                                          std::to_string(kProtocolVersion) + ": upgrade this node");
   }
   if (in.version() == 0) return refuse("it names no protocol version");

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Media and wire layout of an entry; explained in docs/format.md. An entry is a 64-byte header, then
-// the payload, then zero bytes up to the next multiple of 64: no cache line ever belongs to two entries,
-// so appending never rewrites a line that is already persistent.
+// Media and wire layout of an entry; explained in docs/format.md. An entry is a 64-byte header,
+// then the payload, then zero bytes up to the next multiple of 64: no cache line ever belongs to
+// two entries, so appending never rewrites a line that is already persistent.
 //
-// Two checksums. `header_crc` stands alone: it tells damage from a tail (P16). `chain` binds the entry to
-// everything before it (P14):
+// Two checksums. `header_crc` stands alone: it tells damage from a tail (P16). `chain` binds the
+// entry to everything before it (P14):
 //     h          = crc32c(seed, bytes 8 … 63)
 //     p          = crc32c(seed, payload)
 //     chain      = crc32c_u64(previous chain, h | p << 32)
 //     header_crc = crc32c_u32(h, chain)
-// h and p do not depend on the previous entry, so the serial part of a chain costs one instruction an entry.
+// h and p do not depend on the previous entry, so the serial part of a chain costs one instruction
+// an entry.
 #pragma once
 
 #include <bit>
@@ -49,7 +50,7 @@ struct EntryHeader {
   uint32_t chain;
   uint64_t position;
   uint64_t term;
-  uint32_t offset_line;    // (offset / 64) modulo 2^32
+  uint32_t offset_line;  // (offset / 64) modulo 2^32
   uint32_t payload_bytes;
   uint8_t kind;
   uint8_t flags;
@@ -58,7 +59,7 @@ struct EntryHeader {
   uint64_t client;
   uint64_t sequence;
   uint32_t incarnation;
-  uint32_t commit_lag;     // position - committed position when sealed, or kCommitLagUnknown
+  uint32_t commit_lag;  // position - committed position when sealed, or kCommitLagUnknown
 };
 static_assert(sizeof(EntryHeader) == 64);
 static_assert(offsetof(EntryHeader, position) == 8);
@@ -74,7 +75,9 @@ static_assert(kHeaderBytes % kEntryAlignBytes == 0);
 constexpr uint64_t padded(uint64_t payload_bytes) {
   return (payload_bytes + kEntryAlignBytes - 1) & ~(kEntryAlignBytes - 1);
 }
-constexpr uint64_t entry_bytes(uint64_t payload_bytes) { return kHeaderBytes + padded(payload_bytes); }
+constexpr uint64_t entry_bytes(uint64_t payload_bytes) {
+  return kHeaderBytes + padded(payload_bytes);
+}
 
 constexpr uint32_t offset_line(Offset at) {
   return static_cast<uint32_t>(at.value / kEntryAlignBytes);
@@ -118,8 +121,8 @@ inline bool header_sound(const EntryHeader& header) {
 // Chain value before position 1: names the log, so that entries of another log never chain (P14).
 uint32_t chain_seed(const LogIdentity& identity);
 
-// Payload of a term start. `nonce` is random and never shown to clients: no payload byte can be chosen so
-// as to continue a chain that runs through it (P14).
+// Payload of a term start. `nonce` is random and never shown to clients: no payload byte can be
+// chosen so as to continue a chain that runs through it (P14).
 struct TermStartPayload {
   uint64_t nonce;
   uint64_t adopted_position;  // last position taken over from earlier terms

@@ -34,7 +34,8 @@ void LogState::reset(const Cursor& trim) {
   tail_ = batch_tail_ = trim_ = trim;
   terms_.clear();
   streams_.clear();
-  for (uint64_t i = 0; i <= index_mask_; ++i) index_[i].position.store(0, std::memory_order_relaxed);
+  for (uint64_t i = 0; i <= index_mask_; ++i)
+    index_[i].position.store(0, std::memory_order_relaxed);
   committed_end_.store(trim.end.value, std::memory_order_release);
   committed_.store(trim.position.value, std::memory_order_release);
   publish_trim();
@@ -120,9 +121,9 @@ void LogState::trim(const Cursor& to) {
 Term LogState::term_at(Position p) const {
   if (p == trim_.position) return trim_.term;
   if (p < trim_.position || p > tail_.position) return Term{0};
-  const auto after = std::upper_bound(
-      terms_.begin(), terms_.end(), p,
-      [](Position position, const TermRun& run) { return position < run.first; });
+  const auto after =
+      std::upper_bound(terms_.begin(), terms_.end(), p,
+                       [](Position position, const TermRun& run) { return position < run.first; });
   return after == terms_.begin() ? Term{0} : (after - 1)->term;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a replica knows of its log: tail, commit, trim, where each position lies, which term each belongs
-// to, and the stream table. Written by the owner thread; the part marked [any thread] may be read by all.
+// What a replica knows of its log: tail, commit, trim, where each position lies, which term each
+// belongs to, and the stream table. Written by the owner thread; the part marked [any thread] may
+// be read by all.
 #pragma once
 
 #include <atomic>
@@ -31,12 +32,13 @@ class LogState {
  public:
   LogState(const LogIdentity& identity, Ring ring, uint32_t streams_max, uint32_t stream_window);
 
-  // ---- Owner thread ---------------------------------------------------------------------------------
-  // Forgets everything; the log now is empty behind `trim`.
+  // ---- Owner thread
+  // --------------------------------------------------------------------------------- Forgets
+  // everything; the log now is empty behind `trim`.
   void reset(const Cursor& trim);
 
-  // The entry whose header was judged sound at tail().end joins the log. payload_crc is used only for
-  // entries of a client.
+  // The entry whose header was judged sound at tail().end joins the log. payload_crc is used only
+  // for entries of a client.
   void extend(const EntryHeader& header, const Cursor& next, uint32_t payload_crc);
 
   // Everything behind `keep` leaves the log. keep.position >= committed().
@@ -52,7 +54,7 @@ class LogState {
   const Cursor& batch_tail() const { return batch_tail_; }  // the last batch end (P10)
   const Cursor& trim_cursor() const { return trim_; }
   const std::vector<TermRun>& terms() const { return terms_; }
-  Term term_at(Position p) const;           // 0 if not held
+  Term term_at(Position p) const;  // 0 if not held
   // Cursor behind the entry at p, trim <= p <= tail; reads only headers.
   Result<Cursor> cursor_at(Position p) const;
   StreamTable& streams() { return streams_; }
@@ -60,13 +62,16 @@ class LogState {
   const Ring& ring() const { return ring_; }
   Offset window_end() const { return trim_.end + ring_.bytes(); }
 
-  // ---- [any thread] ---------------------------------------------------------------------------------
+  // ---- [any thread]
+  // ---------------------------------------------------------------------------------
   Position committed() const { return Position{committed_.load(std::memory_order_acquire)}; }
+  // End of the entry at committed(), or of a later one.
+  Offset committed_end() const { return Offset{committed_end_.load(std::memory_order_acquire)}; }
   Position trimmed() const { return Position{trimmed_.load(std::memory_order_acquire)}; }
 
-  // Finds and verifies the committed entry at p. The view points into the ring and is good for as long
-  // as trimmed() < p; a caller that copies must check trimmed() again after the copy.
-  // trimmed, not_yet, damaged: the bytes there do not hold what was committed.
+  // Finds and verifies the committed entry at p. The view points into the ring and is good for as
+  // long as trimmed() < p; a caller that copies must check trimmed() again after the copy. trimmed,
+  // not_yet, damaged: the bytes there do not hold what was committed.
   Code read(Position p, EntryView& out) const;
   // The entry behind `cursor`, a cursor got from read() or read_next(). Same results as read().
   Code read_next(const Cursor& cursor, EntryView& out) const;
@@ -106,15 +111,16 @@ inline Position commit_hint(const EntryHeader& header) {
 
 // What a scan found behind a cursor.
 struct Scan {
-  Break reason = Break::none;   // why it ended
-  Position hinted;              // highest commit hint among the entries that chained
+  Break reason = Break::none;  // why it ended
+  Position hinted;             // highest commit hint among the entries that chained
 };
 
 // Extends `state` by every entry that chains, up to its window. Read-only towards the ring.
 Scan scan(LogState& state);
 
-// Evidence that the break behind `tail` lies in an acknowledged range (P16): the highest position that a
-// self-valid later header in the window says is committed; 0 if none reaches beyond the tail.
+// Evidence that the break behind `tail` lies in an acknowledged range (P16): the highest position
+// that a self-valid later header in the window says is committed; 0 if none reaches beyond the
+// tail.
 Position committed_beyond(const Ring& ring, const Cursor& tail, Offset window_end);
 
 }  // namespace caisson::log

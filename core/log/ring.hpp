@@ -42,21 +42,21 @@ class Ring {
 
 // Why the entry at a cursor's end does not continue the chain.
 enum class Break : uint8_t {
-  none,           // it does continue it
-  window,         // it would leave the bytes the caller allowed
-  blank,          // the header's line is all zero: nothing was ever written here
-  header,         // the header's checksum does not hold, or its format is unknown
-  position,       // a sound header of another position or offset: previous lap, or leftover
-  term_order,     // a sound header whose term is older than the entry before it
-  chain,          // a sound header for this place, but header or payload do not continue this chain
+  none,        // it does continue it
+  window,      // it would leave the bytes the caller allowed
+  blank,       // the header's line is all zero: nothing was ever written here
+  header,      // the header's checksum does not hold, or its format is unknown
+  position,    // a sound header of another position or offset: previous lap, or leftover
+  term_order,  // a sound header whose term is older than the entry before it
+  chain,       // a sound header for this place, but header or payload do not continue this chain
 };
 std::string_view name(Break reason);
 
 struct Step {
   Break reason = Break::none;
-  EntryHeader header{};  // as read (also where reason is position, term_order or chain)
+  EntryHeader header{};      // as read (also where reason is position, term_order or chain)
   uint32_t payload_crc = 0;  // valid where reason is none or chain
-  Cursor next{};         // valid where reason == none
+  Cursor next{};             // valid where reason == none
 };
 
 // Judges the entry at cursor.end. Reads nothing at or beyond `window_end`.

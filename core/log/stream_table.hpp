@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Exactly-once (R30): what each client has appended so far. The table always describes the log up to its
-// tail; truncating the tail rolls it back. A pure function of the log's entries.
+// Exactly-once (R30): what each client has appended so far. The table always describes the log up
+// to its tail; truncating the tail rolls it back. A pure function of the log's entries.
 #pragma once
 
 #include <cstdint>
@@ -36,8 +36,8 @@ class StreamTable {
   void apply(const EntryHeader& header, uint32_t payload_crc);
   void apply_session(const EntryHeader& header, const SessionPayload& session);
 
-  // True if one more entry of `client` would push one above `committed` out of its window: such a suffix
-  // could not be rolled back. The appender waits.
+  // True if one more entry of `client` would push one above `committed` out of its window: such a
+  // suffix could not be rolled back. The appender waits.
   bool window_full(uint64_t client, Position committed) const;
 
   // Forgets everything above `tail`.
@@ -68,10 +68,10 @@ class StreamTable {
   };
   struct Entry {
     Run now;
-    Run before;                // what `now` was before the session at session_position
+    Run before;  // what `now` was before the session at session_position
     Position session_position;
-    Position first_position;   // of the entry that made this client known
-    uint64_t count = 0;        // entries of this client so far; the last one's slot is count & mask
+    Position first_position;  // of the entry that made this client known
+    uint64_t count = 0;       // entries of this client so far; the last one's slot is count & mask
     std::unique_ptr<Slot[]> window;
   };
   Entry* lookup(uint64_t client) const;
@@ -85,7 +85,7 @@ class StreamTable {
   const uint32_t streams_max_;
   const uint64_t mask_;
   std::unordered_map<uint64_t, Entry> streams_;
-  mutable uint64_t last_client_ = 0;   // the hot path asks for the same client again and again
+  mutable uint64_t last_client_ = 0;  // the hot path asks for the same client again and again
   mutable Entry* last_ = nullptr;
 };
 

@@ -105,15 +105,13 @@ Result<Superblock> decode_superblock(std::span<const std::byte> bytes) {
   s.applied = Position{layout.applied};
   s.damaged_through = Position{layout.damaged_through};
   s.salvage_bytes = layout.salvage_bytes;
-  const bool sound = layout.version >= 1 && std::has_single_bit(s.ring_bytes) &&
-                     layout.replica >= 1 && layout.replica <= kReplicaIdMax &&
-                     (s.voters & 1) == 0 && s.trim.position <= s.validated.position &&
-                     s.trim.end <= s.validated.end &&
-                     s.validated.end - s.trim.end <= s.ring_bytes &&
-                     s.trim.end.value % kEntryAlignBytes == 0 &&
-                     s.validated.end.value % kEntryAlignBytes == 0 &&
-                     s.committed <= s.validated.position && s.applied <= s.committed &&
-                     s.trim.position <= s.applied;
+  const bool sound =
+      layout.version >= 1 && std::has_single_bit(s.ring_bytes) && layout.replica >= 1 &&
+      layout.replica <= kReplicaIdMax && (s.voters & 1) == 0 &&
+      s.trim.position <= s.validated.position && s.trim.end <= s.validated.end &&
+      s.validated.end - s.trim.end <= s.ring_bytes && s.trim.end.value % kEntryAlignBytes == 0 &&
+      s.validated.end.value % kEntryAlignBytes == 0 && s.committed <= s.validated.position &&
+      s.applied <= s.committed && s.trim.position <= s.applied;
   if (!sound) return fail(Code::invalid, "superblock: fields contradict each other");
   return s;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a log replica keeps in its region's superblock; explained in docs/format.md. The slot around it
-// (magic, generation, checksum) belongs to pmem.
+// What a log replica keeps in its region's superblock; explained in docs/format.md. The slot around
+// it (magic, generation, checksum) belongs to pmem.
 #pragma once
 
 #include <array>
@@ -22,16 +22,16 @@ struct Superblock {
   uint64_t ring_bytes = 0;
   Incarnation incarnation;
   Term promised;
-  uint64_t promise_nonce = 0;   // of the candidate promised to: tells a retry from a rival (P3)
+  uint64_t promise_nonce = 0;  // of the candidate promised to: tells a retry from a rival (P3)
   View view;
   Position view_position;
-  uint64_t voters = 0;          // bit i: ReplicaId{i}
-  Cursor trim;                  // the first entry held follows this cursor
-  Cursor validated;             // a scan that breaks at or below it has found damage (P16)
-  Position committed;           // known to be committed; never above validated
+  uint64_t voters = 0;  // bit i: ReplicaId{i}
+  Cursor trim;          // the first entry held follows this cursor
+  Cursor validated;     // a scan that breaks at or below it has found damage (P16)
+  Position committed;   // known to be committed; never above validated
   Position applied;
-  Position damaged_through;     // no vote until validated passes it; 0: sound
-  uint64_t salvage_bytes = 0;   // used bytes of the salvage area
+  Position damaged_through;    // no vote until validated passes it; 0: sound
+  uint64_t salvage_bytes = 0;  // used bytes of the salvage area
   bool operator==(const Superblock&) const = default;
 };
 

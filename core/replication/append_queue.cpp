@@ -42,7 +42,8 @@ size_t AppendQueue::take(std::span<Resolution> out, const LevelMarks& marks, Ter
     ready_taken_ = 0;
   }
   if (waiting_ > 0) {
-    for (const Durability level : {Durability::persisted, Durability::replicated, Durability::all}) {
+    for (const Durability level :
+         {Durability::persisted, Durability::replicated, Durability::all}) {
       Fifo& fifo = fifos_[index(level)];
       while (fifo.head != fifo.tail && count < out.size()) {
         const Waiting& waiting = fifo.slots[fifo.head & mask_];
@@ -79,8 +80,8 @@ void AppendQueue::step_down(Term term, const LevelMarks& marks) {
     for (; fifo.head != fifo.tail; ++fifo.head) resolve(level, fifo.slots[fifo.head & mask_]);
   }
   waiting_ = 0;
-  // A duplicate's entry may be of an older term: its fate is that of its position's, whoever wrote it,
-  // so its client simply asks again.
+  // A duplicate's entry may be of an older term: its fate is that of its position's, whoever wrote
+  // it, so its client simply asks again.
   for (const Duplicate& duplicate : duplicates_) {
     ready_.push_back({duplicate.waiting.tag, Code::not_leader, {}, term});
   }
@@ -94,13 +95,14 @@ void AppendQueue::decide(const log::LogState& state) {
     if (limbo.position <= committed) {
       const bool mine = state.term_at(limbo.position) == limbo.term;
       // Committed says nothing of *every* voter: only the new leader can tell that level.
-      const Code code = !mine                              ? Code::not_appended
+      const Code code = !mine                            ? Code::not_appended
                         : limbo.level == Durability::all ? Code::not_leader
-                                                           : Code::ok;
+                                                         : Code::ok;
       ready_.push_back({limbo.tag, code, mine ? limbo.position : Position{}, limbo.term});
       return true;
     }
-    // Terms only grow along a log: behind a committed entry of a later term there is no room for ours.
+    // Terms only grow along a log: behind a committed entry of a later term there is no room for
+    // ours.
     if (newest > limbo.term) {
       ready_.push_back({limbo.tag, Code::not_appended, {}, limbo.term});
       return true;

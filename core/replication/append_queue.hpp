@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Appends on their way: taken, not yet resolved. Fixed capacity, nothing allocated after construction
-// on the leader's path; step-down and what follows it may allocate.
+// Appends on their way: taken, not yet resolved. Fixed capacity, nothing allocated after
+// construction on the leader's path; step-down and what follows it may allocate.
 #pragma once
 
 #include <array>
@@ -35,8 +35,8 @@ class AppendQueue {
 
   size_t take(std::span<Resolution> out, const LevelMarks& marks, Term term);
 
-  // The leader lost its term: everything waiting becomes indefinite, and is remembered until a later
-  // leader's log decides it (R13).
+  // The leader lost its term: everything waiting becomes indefinite, and is remembered until a
+  // later leader's log decides it (R13).
   void step_down(Term term, const LevelMarks& marks);
 
   // Decides what is indefinite by the log as committed now.

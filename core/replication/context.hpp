@@ -39,8 +39,8 @@ struct Context {
   DurableState durable;
   log::LogState state;
   SplitMix random;
-  Position applied;                       // as told by the application, or delivered; not yet durable
-  Position reader_hold{UINT64_MAX};       // nothing above it is trimmed
+  Position applied;                  // as told by the application, or delivered; not yet durable
+  Position reader_hold{UINT64_MAX};  // nothing above it is trimmed
 
   transport::ReplicaSet voters() const { return {durable.superblock().voters}; }
   uint32_t quorum() const { return static_cast<uint32_t>(voters().count()) / 2 + 1; }

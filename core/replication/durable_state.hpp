@@ -21,8 +21,8 @@ class DurableState {
   // Persists the promise in both slots before it returns (P2, H14). term >= the one promised.
   [[nodiscard]] Code promise(Term term, uint64_t nonce);
 
-  // Progress: `validated` is persisted up to its end first, so that a break below a persisted cursor
-  // always means damage (P16).
+  // Progress: `validated` is persisted up to its end first, so that a break below a persisted
+  // cursor always means damage (P16).
   struct Progress {
     log::Cursor validated;
     Position committed;

@@ -50,7 +50,7 @@ void Follower::commit_hinted(Position hinted) {
   }
 }
 
-control::SealReply Follower::seal_reply(Term term, uint64_t nonce, Code code) const {
+control::SealReply Follower::seal_reply(Term term, uint64_t nonce, Code code) {
   const log::Superblock& superblock = c_.durable.superblock();
   control::SealReply reply;
   reply.term = term;
@@ -60,6 +60,9 @@ control::SealReply Follower::seal_reply(Term term, uint64_t nonce, Code code) co
   reply.incarnation = superblock.incarnation;
   reply.persistence = c_.region.persistence();
   if (code == Code::fenced) return reply;
+  answer_ = superblock.incarnation.value << 32 | ++answers_;
+  given_ = {};
+  reply.answer = answer_;
   History history = history_of(c_.state);
   reply.tail = history.tail;
   reply.trim = history.trim;
@@ -90,30 +93,46 @@ Code Follower::cut(const log::Cursor& keep, Term sealed_by) {
   return Code::ok;
 }
 
+Code Follower::resume_at(const log::Cursor& expected) {
+  Position hinted;
+  while (c_.state.tail().position < expected.position) {
+    const log::Step next = log::step(c_.state.ring(), c_.state.tail(), expected.end);
+    if (next.reason != log::Break::none) return Code::damaged;
+    hinted = std::max(hinted, log::commit_hint(next.header));
+    c_.state.extend(next.header, next.next, next.payload_crc);
+  }
+  chained_end_ = c_.state.tail().end;
+  if (c_.state.tail() != expected || c_.state.batch_tail() != expected) return Code::damaged;
+  commit_hinted(hinted);
+  return Code::ok;
+}
+
+Code Follower::let_in(const control::GrantRequest& request) {
+  const log::Cursor& keep = request.divergence;
+  const auto own = c_.state.cursor_at(keep.position);
+  if (!own.has_value() || *own != keep) return Code::invalid;
+  return cut(keep, request.term);
+}
+
 control::GrantReply Follower::answer_grant(ReplicaId writer, const control::GrantRequest& request) {
+  // The reply was lost, or the request came twice: what was granted stands, nothing is cut again.
+  if (given_.answer != 0 && request.answer == given_.answer) return given_;
   control::GrantReply reply;
   reply.term = request.term;
   reply.nonce = request.nonce;
-  const log::Cursor& keep = request.divergence;
-  // P4: an earlier grant, of this term too, is ended and the tail found anew first.
-  if (granted()) {
-    if (reply.code = seal_ring(Extent::tail); reply.code != Code::ok) return reply;
-  }
-  const auto own = c_.state.cursor_at(keep.position);
-  if (!own.has_value() || own->end != keep.end || own->chain != keep.chain ||
-      c_.state.term_at(keep.position) != keep.term) {
-    reply.code = Code::invalid;
+  reply.answer = request.answer;
+  if (request.answer != answer_ || answer_ == 0) {
+    reply.code = Code::again;
     return reply;
   }
-  log::Cursor cursor = *own;
-  cursor.term = keep.term;
-  if (reply.code = cut(cursor, request.term); reply.code != Code::ok) return reply;
+  if (reply.code = let_in(request); reply.code != Code::ok) return reply;
   auto grant = c_.endpoint.grant(writer, request.term);
   if (!grant.has_value()) {
     reply.code = grant.error().code;
     return reply;
   }
   reply.grant = std::move(*grant);
+  given_ = reply;
   leader_ = writer;
   cell_seen_ = 0;
   publish();
@@ -125,8 +144,7 @@ uint32_t Follower::validate() {
   uint32_t entries = 0;
   const uint64_t promised = c_.durable.superblock().promised.value;
   for (; entries < kEntriesPerPoll; ++entries) {
-    const log::Step next =
-        log::step(c_.state.ring(), c_.state.tail(), c_.state.window_end());
+    const log::Step next = log::step(c_.state.ring(), c_.state.tail(), c_.state.window_end());
     if (next.reason != log::Break::none || next.header.term > promised) break;
     hinted = std::max(hinted, log::commit_hint(next.header));
     c_.state.extend(next.header, next.next, next.payload_crc);
@@ -159,16 +177,22 @@ uint32_t Follower::poll(uint64_t now_ns) {
     accept(c_.endpoint.commit_cell(leader_));
     if (c_.state.committed() != before) ++work;
   }
-  work += keep_books(now_ns);
-  if (trim_to_ > c_.state.trimmed()) {
-    const Position to = std::min(trim_to_, trimmable());
-    if (to > c_.state.trimmed() && trim(to) == Code::ok) ++work;
-  }
-  return work;
+  return work + keep_books(now_ns);
+}
+
+uint32_t Follower::follow_trim() {
+  const Position to = std::min(trim_to_, trimmable());
+  return to > c_.state.trimmed() && trim(to) == Code::ok ? 1 : 0;
+}
+
+log::Cursor Follower::durable_tail() const {
+  if (!leading_) return c_.state.batch_tail();
+  const auto committed = c_.state.cursor_at(c_.state.committed());
+  return committed.has_value() ? *committed : c_.durable.superblock().validated;
 }
 
 DurableState::Progress Follower::progress() const {
-  return {c_.state.batch_tail(), c_.state.committed(), c_.applied};
+  return {durable_tail(), c_.state.committed(), c_.applied};
 }
 
 Code Follower::save_progress() {
@@ -181,11 +205,11 @@ Code Follower::save_progress() {
 uint32_t Follower::keep_books(uint64_t now_ns) {
   if (c_.options.auto_apply) c_.applied = c_.state.committed();
   const log::Superblock& superblock = c_.durable.superblock();
-  const uint64_t ahead = c_.state.batch_tail().end > superblock.validated.end
-                             ? c_.state.batch_tail().end - superblock.validated.end
-                             : 0;
-  const bool changed = ahead > 0 || c_.state.committed() > superblock.committed ||
-                       c_.applied > superblock.applied;
+  const Offset tail_end = leading_ ? c_.state.committed_end() : c_.state.batch_tail().end;
+  const uint64_t ahead =
+      tail_end > superblock.validated.end ? tail_end - superblock.validated.end : 0;
+  const bool changed =
+      ahead > 0 || c_.state.committed() > superblock.committed || c_.applied > superblock.applied;
   if (!changed) return 0;
   if (unsaved_since_ns_ == 0) unsaved_since_ns_ = now_ns;
   if (ahead < c_.options.cursor_persist_bytes &&

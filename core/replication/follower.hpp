@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The side of a replica that others write to: its own ring as a target. Answers seals and grants,
-// validates what arrives, accepts commit marks, follows trims. Runs on every replica, the leader included.
+// validates what arrives, accepts commit marks, follows trims. Runs on every replica, the leader
+// included.
 #pragma once
 
 #include "caisson/types.hpp"
@@ -13,32 +14,44 @@ class Follower {
  public:
   explicit Follower(Context& context) : c_(context) {}
 
-  // After open, or after a seal's promise is persistent: ends every grant, makes the ring what it will stay
-  // (P2), and finds its tail anew. `whole` scans from the trim point and looks for damage behind the tail
-  // (P16); otherwise the scan goes on from the tail known so far.
+  // After open, or after a seal's promise is persistent: ends every grant, makes the ring what it
+  // will stay (P2), and finds its tail anew. `whole` scans from the trim point and looks for damage
+  // behind the tail (P16); otherwise the scan goes on from the tail known so far.
   enum class Extent : uint8_t { whole, tail };
   [[nodiscard]] Code seal_ring(Extent extent);
 
   bool damaged() const { return c_.durable.superblock().damaged_through.value != 0; }
-  control::SealReply seal_reply(Term term, uint64_t nonce, Code code) const;
+  // A new name for every answer; older ones are stale from then on.
+  control::SealReply seal_reply(Term term, uint64_t nonce, Code code);
 
-  // Lets `writer` in behind `request.divergence`, after putting the suffix behind it aside. The promise,
-  // nonce and sender have been checked.
+  // Lets `writer` in behind `request.divergence`, after putting the suffix behind it aside. The
+  // promise, nonce and sender have been checked.
   control::GrantReply answer_grant(ReplicaId writer, const control::GrantRequest& request);
 
-  // Loses everything behind `keep`: into the salvage area first (P15), then blanks the first line, so
-  // that nothing old continues the chain there. damaged: `keep` lies below what is committed (P13).
+  // Loses everything behind `keep`: into the salvage area first (P15), then blanks the first line,
+  // so that nothing old continues the chain there. damaged: `keep` lies below what is committed
+  // (P13).
   [[nodiscard]] Code cut(const log::Cursor& keep, Term sealed_by);
+
+  // Bytes were stored behind the tail by ourselves: validates them up to exactly `expected`.
+  [[nodiscard]] Code resume_at(const log::Cursor& expected);
 
   bool granted() const { return leader_.value != 0; }
   ReplicaId leader() const { return leader_; }
   // The ring is ours alone again; nothing that arrives is looked at.
   void stop() { leader_ = ReplicaId{}; }
 
-  // Validates, commits and trims what the leader's writes and marks allow. Returns work done.
+  // Validates and commits what the leader's writes and marks allow. Returns work done.
   uint32_t poll(uint64_t now_ns);
+  // Trims as far as the leader asked, and we can.
+  uint32_t follow_trim();
 
-  // The part of poll that a leader needs, too: applied marks, and the persisted cursor when it is due.
+  // While this replica leads, its tail holds entries that are not in its ring yet: only what is
+  // committed counts as progress.
+  void set_leading(bool leading) { leading_ = leading; }
+
+  // The part of poll that a leader needs, too: applied marks, and the persisted cursor when it is
+  // due.
   uint32_t keep_books(uint64_t now_ns);
   // Persists cursor and marks now.
   [[nodiscard]] Code save_progress();
@@ -50,6 +63,8 @@ class Follower {
 
  private:
   DurableState::Progress progress() const;
+  log::Cursor durable_tail() const;
+  [[nodiscard]] Code let_in(const control::GrantRequest& request);
   uint32_t validate();
   void accept(const transport::CommitCell& cell);
   void commit_hinted(Position hinted);
@@ -59,11 +74,17 @@ class Follower {
   static constexpr uint32_t kEntriesPerPoll = 512;  // keeps a turn below ~20 us of 64 B entries
 
   Context& c_;
-  ReplicaId leader_;              // who holds the grant; 0: nobody
-  Offset chained_end_;            // behind the last entry that chained, batch end or not
+  ReplicaId leader_;    // who holds the grant; 0: nobody
+  Offset chained_end_;  // behind the last entry that chained, batch end or not
   Position trim_to_;
-  uint64_t unsaved_since_ns_ = 0; // when progress first went beyond the persisted cursor; 0: it has not
-  uint64_t cell_seen_ = 0;        // committed position of the last commit cell that was looked at
+  bool leading_ = false;
+  uint64_t answers_ = 0;  // given by this process
+  uint64_t answer_ = 0;   // the latest one's name
+  control::GrantReply
+      given_;  // what was answered to the grant request under it; answer 0: nothing yet
+  uint64_t unsaved_since_ns_ =
+      0;                    // when progress first went beyond the persisted cursor; 0: it has not
+  uint64_t cell_seen_ = 0;  // committed position of the last commit cell that was looked at
 };
 
 }  // namespace caisson::replication

@@ -13,11 +13,11 @@
 namespace caisson::replication {
 
 struct History {
-  log::Cursor trim;                    // nothing below is held
+  log::Cursor trim;  // nothing below is held
   log::Cursor tail;
   std::vector<control::Epoch> epochs;  // of trim+1 … tail, ascending
 
-  Term term_at(Position p) const;      // 0 if not held
+  Term term_at(Position p) const;        // 0 if not held
   Position run_start(Position p) const;  // first held position of p's term
 };
 
@@ -26,8 +26,8 @@ History history_of(const log::LogState& state);
 // True if the parts fit together; what a peer sends is judged by this before it is used.
 bool consistent(const History& history);
 
-// The last position at which both logs hold the same entry. Nothing: one was trimmed beyond it, so that
-// only a state transfer could bring them together.
+// The last position at which both logs hold the same entry. Nothing: one was trimmed beyond it, so
+// that only a state transfer could bring them together.
 std::optional<Position> last_common(const History& a, const History& b);
 
 }  // namespace caisson::replication

@@ -34,6 +34,9 @@ void Leader::begin(Term term, uint64_t nonce, uint64_t now_ns) {
   followers_ = c_.voters();
   followers_.remove(c_.options.self);
   peers_ = {};
+  // They have just been sent the candidate's Seal.
+  for (Peer& peer : peers_) peer.retry_ns = now_ns + c_.options.retry_ns;
+  books_.set_leading(true);
   record_head_ = record_tail_ = record_replicated_ = 0;
   committed_cursor_ = {};
   replicated_ = c_.state.committed();
@@ -68,10 +71,12 @@ void Leader::step_down() {
   claim_open_ = false;
   fan_staging();
   c_.endpoint.complete_through({}, true, fanned_end_);
+  books_.set_leading(false);
   queue_.step_down(term_, marks_);
 }
 
-// ---- Sealing ------------------------------------------------------------------------------------------
+// ---- Sealing
+// ------------------------------------------------------------------------------------------
 
 log::EntryHeader Leader::next_header(log::Kind kind, size_t payload_bytes, bool batch_end) const {
   const log::Cursor& tail = c_.state.tail();
@@ -86,8 +91,8 @@ log::EntryHeader Leader::next_header(log::Kind kind, size_t payload_bytes, bool 
   header.flags = batch_end ? log::kFlagBatchEnd : uint8_t{0};
   header.format = log::kEntryFormat;
   header.view = static_cast<uint32_t>(c_.durable.superblock().view.value);
-  header.commit_lag = lag < log::kCommitLagUnknown ? static_cast<uint32_t>(lag)
-                                                   : log::kCommitLagUnknown;
+  header.commit_lag =
+      lag < log::kCommitLagUnknown ? static_cast<uint32_t>(lag) : log::kCommitLagUnknown;
   return header;
 }
 
@@ -162,7 +167,8 @@ void Leader::flush() {
   records_[record_tail_++ % kRecords] = {tail.end, tail.position, tail.chain};
 }
 
-// ---- Admission ----------------------------------------------------------------------------------------
+// ---- Admission
+// ----------------------------------------------------------------------------------------
 
 Offset Leader::room_of(const Peer& peer) const {
   const Offset by_head = peer.head + c_.state.ring().bytes();
@@ -174,7 +180,7 @@ void Leader::refresh_limit() {
   limit_ = c_.state.window_end();
   for_each(in_sync_, [&](ReplicaId id) {
     Peer& peer = peers_[id.value];
-    read_cell(id, peer, 0);
+    read_cell(id, peer);
     limit_ = std::min(limit_, room_of(peer));
   });
 }
@@ -255,7 +261,8 @@ Code Leader::open_stream(uint64_t client, bool resume, uint64_t tag) {
   return Code::ok;
 }
 
-// ---- Claims -------------------------------------------------------------------------------------------
+// ---- Claims
+// -------------------------------------------------------------------------------------------
 
 Result<Claim> Leader::claim(uint32_t payload_bytes, uint64_t now_ns) {
   if (const Code code = admit(payload_bytes, 1); code != Code::ok) {
@@ -316,7 +323,8 @@ bool Leader::expire_claim(uint64_t now_ns) {
   return true;
 }
 
-// ---- Counting -----------------------------------------------------------------------------------------
+// ---- Counting
+// -----------------------------------------------------------------------------------------
 
 Offset Leader::reached_by(uint32_t count, Offset Peer::*mark, Offset own) const {
   // The count-th highest mark of all voters, by insertion: there are few.
@@ -364,7 +372,8 @@ void Leader::advance() {
     ++record_head_;
   }
   if (record_head_ != head) {
-    // The first record of a term ends behind its term start: nothing older is ever counted alone (H6).
+    // The first record of a term ends behind its term start: nothing older is ever counted alone
+    // (H6).
     const Record& last = records_[(record_head_ - 1) % kRecords];
     committed_cursor_ = {last.position, last.end, term_, last.chain};
     c_.state.commit(last.position, last.end);
@@ -379,8 +388,8 @@ void Leader::advance() {
     replicated_ = std::max(replicated_, records_[(record_replicated_ - 1) % kRecords].position);
   }
   marks_.replicated_end = placed;
-  marks_.all_end = reached_by(static_cast<uint32_t>(c_.voters().count()), &Peer::persisted,
-                              own_persisted_);
+  marks_.all_end =
+      reached_by(static_cast<uint32_t>(c_.voters().count()), &Peer::persisted, own_persisted_);
 }
 
 uint32_t Leader::tell_commit(uint64_t now_ns) {
@@ -432,8 +441,8 @@ Code Leader::trim(Position p, ReplicaId* holder) {
   for_each(followers_, [&](ReplicaId id) {
     const Peer& peer = peers_[id.value];
     const transport::TargetCell cell = c_.endpoint.target_cell(id);
-    const bool known = peer.phase == Phase::attached && cell.term == term_ &&
-                       cell.incarnation == peer.incarnation;
+    const bool known =
+        peer.phase == Phase::attached && cell.term == term_ && cell.incarnation == peer.incarnation;
     if (!known || cell.applied < p) holding = id;
   });
   if (holding.value != 0) {

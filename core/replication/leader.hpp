@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The leader's data path for one term: seals entries, fans them out, counts what is persisted, commits.
-// leader.cpp is the path of every append; leader_peers.cpp is how followers are opened, caught up, judged.
+// The leader's data path for one term: seals entries, fans them out, counts what is persisted,
+// commits. leader.cpp is the path of every append; leader_peers.cpp is how followers are opened,
+// caught up, judged.
 #pragma once
 
 #include <array>
@@ -21,22 +22,24 @@ class Leader {
  public:
   Leader(Context& context, Follower& books);
 
-  // Our own log is the adopted one, persistent up to its tail. The term start follows once start() is
-  // called.
+  // Our own log is the adopted one, persistent up to its tail. The term start follows once start()
+  // is called.
   void begin(Term term, uint64_t nonce, uint64_t now_ns);
   // `from` is attached already, at the adopted log's tail: its log was the one adopted.
   void take_over(ReplicaId from, const control::SealReply& reply, uint64_t now_ns);
-  // A quorum is attached: writes the term-start entry. Everything commits with it or behind it (H6).
+  // A quorum is attached: writes the term-start entry. Everything commits with it or behind it
+  // (H6).
   [[nodiscard]] Code start();
-  // Stops counting, lets go of every follower, withdraws claims, and puts what was sealed but not yet
-  // fanned out into our own ring, where the next leader's repair will find and salvage it (P1).
+  // Stops counting, lets go of every follower, withdraws claims, and puts what was sealed but not
+  // yet fanned out into our own ring, where the next leader's repair will find and salvage it (P1).
   void step_down();
 
   bool active() const { return active_; }
   bool serving() const { return active_ && committed_cursor_.term == term_; }
   Term term() const { return term_; }
 
-  // ---- Appending; see Replica ---------------------------------------------------------------------
+  // ---- Appending; see Replica
+  // ---------------------------------------------------------------------
   [[nodiscard]] Code submit(const Submission& submission);
   [[nodiscard]] Code reserve(uint32_t count, uint64_t payload_bytes);
   [[nodiscard]] Code open_stream(uint64_t client, bool resume, uint64_t tag);
@@ -52,7 +55,8 @@ class Leader {
   // Returns work done.
   uint32_t poll(uint64_t now_ns);
 
-  // ---- Followers ----------------------------------------------------------------------------------
+  // ---- Followers
+  // ----------------------------------------------------------------------------------
   void on_seal_reply(ReplicaId from, const control::SealReply& reply, uint64_t now_ns);
   void on_grant_reply(ReplicaId from, const control::GrantReply& reply, uint64_t now_ns);
   void on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_ns);
@@ -63,36 +67,41 @@ class Leader {
 
  private:
   enum class Phase : uint8_t {
-    unsealed,   // a Seal is sent again and again until it answers
-    granting,   // its ring's history is known, a grant is asked for
-    attached,   // we write to it
-    lost,       // it needs entries that were trimmed: only a state transfer helps
+    unsealed,  // a Seal is sent again and again until it answers
+    granting,  // its ring's history is known, a grant is asked for
+    attached,  // we write to it
+    lost,      // it needs entries that were trimmed: only a state transfer helps
   };
   struct Peer {
     Phase phase = Phase::unsealed;
     Incarnation incarnation;
+    uint64_t answer = 0;  // of the seal answer that `divergence` was found from
     log::Cursor divergence;
-    Offset posted;             // handed to the fabric
+    Offset posted;  // handed to the fabric
     Offset placed;
-    Offset persisted;          // 0 unless attached: nothing else is counted
-    Offset validated_end;      // as it last published in this term
+    Offset persisted;      // 0 unless attached: nothing else is counted
+    Offset validated_end;  // as it last published in this term
     Offset head;
-    uint64_t retry_ns = 0;     // when to send the pending control message again
-    uint64_t moved_ns = 0;     // when validated_end last moved, or had nowhere to move
+    uint64_t retry_ns = 0;  // when to send the pending control message again
+    Offset tended_end;      // validated_end when it was last looked at by tend()
+    uint64_t moved_ns = 0;  // when that last moved, or had nowhere to move
   };
-  struct Record {              // a batch end that was handed over whole
+  struct Record {  // a batch end that was handed over whole
     Offset end;
     Position position;
     uint32_t chain;
   };
 
-  static constexpr size_t kStagingBytes = 16384;     // leaves room in a 32 KiB L1 for the source
-  static constexpr size_t kStagedPayloadMax = 1024;  // bench/seal_bench.cpp: copying once more is cheaper below
-  static constexpr size_t kChunkBytes = 8192;        // checksum and fan-out take turns, source stays in L1
+  static constexpr size_t kStagingBytes = 16384;  // leaves room in a 32 KiB L1 for the source
+  static constexpr size_t kStagedPayloadMax =
+      1024;  // bench/seal_bench.cpp: copying once more is cheaper below
+  static constexpr size_t kChunkBytes =
+      8192;  // checksum and fan-out take turns, source stays in L1
   static constexpr size_t kRecords = 65536;
   static constexpr uint64_t kCatchUpBytes = 256 * 1024;
   static constexpr uint64_t kTendEvery_ns = 20'000;
-  // Kept free of appends, so that the term starts of later leaders find room in a ring that nobody trims.
+  // Kept free of appends, so that the term starts of later leaders find room in a ring that nobody
+  // trims.
   static constexpr uint64_t kHeadroomBytes = 32 * 1024;
   static_assert(kStagingBytes >= 2 * log::entry_bytes(kStagedPayloadMax));
 
@@ -116,9 +125,10 @@ class Leader {
   // leader_peers.cpp
   uint32_t tend(uint64_t now_ns);
   uint32_t tend(ReplicaId id, Peer& peer, uint64_t now_ns);
-  void read_cell(ReplicaId id, Peer& peer, uint64_t now_ns);
+  void read_cell(ReplicaId id, Peer& peer);
   uint32_t catch_up(ReplicaId id, Peer& peer);
   void unseal(ReplicaId id, Peer& peer, uint64_t now_ns);
+  void opened(ReplicaId id, Peer& peer, uint64_t now_ns);
   void ask_grant(ReplicaId id, Peer& peer, uint64_t now_ns);
   Offset room_of(const Peer& peer) const;
 
@@ -132,17 +142,17 @@ class Leader {
   bool active_ = false;
   Term term_;
   uint64_t nonce_ = 0;
-  size_t staged_ = 0;          // bytes in staging, from fanned_end_ on
-  Offset fanned_end_;          // everything below was given to the fabric
-  Offset handed_end_;          // … and completed through
+  size_t staged_ = 0;  // bytes in staging, from fanned_end_ on
+  Offset fanned_end_;  // everything below was given to the fabric
+  Offset handed_end_;  // … and completed through
   Offset own_placed_;
   Offset own_persisted_;
-  Offset limit_;               // appends may end here
+  Offset limit_;                     // appends may end here
   transport::ReplicaSet in_sync_;    // followers that get every fan-out at once
   transport::ReplicaSet followers_;  // all voters but us
   std::array<Peer, kReplicaIdMax + 1> peers_{};
   uint64_t record_head_ = 0, record_tail_ = 0, record_replicated_ = 0;
-  log::Cursor committed_cursor_;     // last committed batch end of this term; term 0 before
+  log::Cursor committed_cursor_;  // last committed batch end of this term; term 0 before
   Position replicated_;
   LevelMarks marks_;
 
@@ -154,10 +164,10 @@ class Leader {
   Position told_committed_;
   Position told_trim_;
   transport::ReplicaSet told_;  // who has been told that
-  uint64_t posted_ns_ = 0;     // when the last fan-out happened
+  uint64_t posted_ns_ = 0;      // when the last fan-out happened
   uint64_t posts_ = 0, posts_seen_ = 0;
   uint64_t tend_ns_ = 0;
-  uint64_t alive_ns_ = 0;      // when appends last moved or a quorum was last seen alive
+  uint64_t alive_ns_ = 0;  // when appends last moved or a quorum was last seen alive
 };
 
 }  // namespace caisson::replication

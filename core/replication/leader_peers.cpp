@@ -25,7 +25,7 @@ void Leader::unseal(ReplicaId id, Peer& peer, uint64_t now_ns) {
 void Leader::ask_grant(ReplicaId id, Peer& peer, uint64_t now_ns) {
   peer.phase = Phase::granting;
   peer.retry_ns = now_ns + c_.options.retry_ns;
-  c_.outbox.send(id, control::GrantRequest{term_, nonce_, peer.divergence});
+  c_.outbox.send(id, control::GrantRequest{term_, nonce_, peer.answer, peer.divergence});
 }
 
 void Leader::on_seal_reply(ReplicaId from, const control::SealReply& reply, uint64_t now_ns) {
@@ -45,26 +45,36 @@ void Leader::on_seal_reply(ReplicaId from, const control::SealReply& reply, uint
   divergence->term = c_.state.term_at(*common);
   peer.divergence = *divergence;
   peer.incarnation = reply.incarnation;
+  peer.answer = reply.answer;
   peer.head = reply.trim.end;
-  peer.validated_end = peer.divergence.end;
   ask_grant(from, peer, now_ns);
 }
 
 void Leader::on_grant_reply(ReplicaId from, const control::GrantReply& reply, uint64_t now_ns) {
   if (reply.term != term_ || reply.nonce != nonce_ || !followers_.has(from)) return;
   Peer& peer = peers_[from.value];
-  if (peer.phase != Phase::granting) return;
+  if (peer.phase != Phase::granting || reply.answer != peer.answer) return;
+  if (reply.code == Code::again) {
+    unseal(from, peer, now_ns);
+    return;
+  }
   if (reply.code != Code::ok ||
       c_.endpoint.attach(from, reply.grant, peer.divergence.end) != Code::ok) {
-    // What stands in the way there (a full salvage area, a damaged history) passes slowly, if at all.
+    // What stands in the way there (a full salvage area, a damaged history) passes slowly, if at
+    // all.
     unseal(from, peer, now_ns + 10 * c_.options.retry_ns);
     return;
   }
+  opened(from, peer, now_ns);
+  advance();
+}
+
+void Leader::opened(ReplicaId id, Peer& peer, uint64_t now_ns) {
   peer.phase = Phase::attached;
   peer.posted = peer.placed = peer.persisted = peer.divergence.end;
+  peer.validated_end = peer.tended_end = peer.divergence.end;
   peer.moved_ns = now_ns;
-  catch_up(from, peer);
-  advance();
+  catch_up(id, peer);
 }
 
 void Leader::take_over(ReplicaId from, const control::SealReply& reply, uint64_t now_ns) {
@@ -72,33 +82,26 @@ void Leader::take_over(ReplicaId from, const control::SealReply& reply, uint64_t
   peer.divergence = reply.tail;
   peer.incarnation = reply.incarnation;
   peer.head = reply.trim.end;
-  peer.validated_end = reply.tail.end;
-  peer.phase = Phase::attached;
-  peer.posted = peer.placed = peer.persisted = reply.tail.end;
-  peer.moved_ns = now_ns;
-  catch_up(from, peer);
+  opened(from, peer, now_ns);
 }
 
 void Leader::on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_ns) {
   if (!followers_.has(from)) return;
   Peer& peer = peers_[from.value];
   // It holds no grant of ours, whatever we believed.
-  if (peer.phase == Phase::attached || (peer.phase == Phase::granting &&
-                                        peer.incarnation != hello.incarnation)) {
+  if (peer.phase == Phase::attached ||
+      (peer.phase == Phase::granting && peer.incarnation != hello.incarnation)) {
     unseal(from, peer, now_ns);
   }
   if (peer.phase == Phase::unsealed) tend(from, peer, now_ns);
 }
 
-void Leader::read_cell(ReplicaId id, Peer& peer, uint64_t now_ns) {
+void Leader::read_cell(ReplicaId id, Peer& peer) {
   const transport::TargetCell cell = c_.endpoint.target_cell(id);
   // P11: believed only under this term and incarnation.
   if (cell.term != term_ || cell.incarnation != peer.incarnation) return;
   peer.head = std::max(peer.head, cell.head);
-  if (cell.validated_end > peer.validated_end) {
-    peer.validated_end = cell.validated_end;
-    if (now_ns != 0) peer.moved_ns = now_ns;
-  }
+  peer.validated_end = std::max(peer.validated_end, cell.validated_end);
 }
 
 uint32_t Leader::catch_up(ReplicaId id, Peer& peer) {
@@ -131,19 +134,18 @@ uint32_t Leader::tend(ReplicaId id, Peer& peer, uint64_t now_ns) {
       if (!due) return 0;
       ask_grant(id, peer, now_ns);
       return 1;
-    case Phase::lost:
-      return 0;
-    case Phase::attached:
-      break;
+    case Phase::lost: return 0;
+    case Phase::attached: break;
   }
-  const Offset before = peer.validated_end;
-  read_cell(id, peer, now_ns);
-  const bool moved = peer.validated_end != before;
+  read_cell(id, peer);
+  const bool moved = peer.validated_end != peer.tended_end;
+  peer.tended_end = peer.validated_end;
   if (moved || peer.validated_end >= peer.persisted) peer.moved_ns = now_ns;
   const uint64_t still_ns = now_ns - peer.moved_ns;
   const bool suspected = c_.detector.suspected(id);
   if (!suspected && still_ns > c_.options.fault_after_ns) {
-    // P12: what it persisted does not validate. Seal it again: it scans, and repair starts at its tail.
+    // P12: what it persisted does not validate. Seal it again: it scans, and repair starts at its
+    // tail.
     unseal(id, peer, now_ns);
     return 1;
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One replica of one log: its role, its part in elections, its appends and deliveries. Sans I/O: driven
-// by poll(now_ns) and by messages handed in; everything it does to the world goes through Region,
-// Endpoint and Outbox. One thread at a time, except where marked [any thread].
+// One replica of one log: its role, its part in elections, its appends and deliveries. Sans I/O:
+// driven by poll(now_ns) and by messages handed in; everything it does to the world goes through
+// Region, Endpoint and Outbox. One thread at a time, except where marked [any thread].
 #pragma once
 
 #include <cstdint>
@@ -22,52 +22,55 @@ namespace caisson::replication {
 struct ReplicaOptions {
   LogIdentity identity;
   ReplicaId self;
-  uint64_t seed = 1;                         // of nonces and jitter; production passes true randomness
-  bool auto_apply = true;                    // applied follows delivered: no application marks it
-  uint32_t entry_bytes_max = 1u << 20;       // largest payload; entry_bytes(max) <= ring_bytes / 4
-  uint32_t outstanding_max = 1u << 16;       // appends not yet resolved; a power of two
-  uint32_t streams_max = 4096;               // clients remembered
-  uint32_t stream_window = 1024;             // latest sequences remembered per client; a power of two
-  uint64_t unvalidated_bytes_max = 0;        // how far a follower's validation may lag (P12); 0: ring / 2
-  uint64_t cursor_persist_bytes = 0;         // progress between persisted cursors; 0: ring / 16
+  uint64_t seed = 1;                    // of nonces and jitter; production passes true randomness
+  bool auto_apply = true;               // applied follows delivered: no application marks it
+  uint32_t entry_bytes_max = 1u << 20;  // largest payload; entry_bytes(max) <= ring_bytes / 4
+  uint32_t outstanding_max = 1u << 16;  // appends not yet resolved; a power of two
+  uint32_t streams_max = 4096;          // clients remembered
+  uint32_t stream_window = 1024;        // latest sequences remembered per client; a power of two
+  uint64_t unvalidated_bytes_max = 0;  // how far a follower's validation may lag (P12); 0: ring / 2
+  uint64_t cursor_persist_bytes = 0;   // progress between persisted cursors; 0: ring / 16
   uint64_t cursor_persist_idle_ns = 5'000'000;  // … and the longest an unpersisted cursor rests
-  uint64_t commit_idle_ns = 2'000;           // idle time before the commit mark travels alone
-  uint64_t retry_ns = 5'000'000;             // unanswered control messages are sent again after this
-  uint64_t election_jitter_ns = 3'000'000;   // spread of candidates after the first failed attempt
-  uint64_t stagger_ns = 500'000;             // between the first candidates after a leader's death
-  uint64_t leaderless_patience_ns = 20'000'000;  // how long a replica waits to be sealed into a live term
-  uint64_t quorum_patience_ns = 200'000'000; // a leader without a live quorum steps down after this (R20)
-  uint64_t lag_patience_ns = 10'000'000;     // a follower that blocks appends for so long is caught up apart
-  uint64_t fault_after_ns = 100'000'000;     // persisted but unvalidated for so long: a fault (P12)
-  uint64_t claim_timeout_ns = 1'000'000'000; // an abandoned claim is taken back after this (R45)
+  uint64_t commit_idle_ns = 2'000;              // idle time before the commit mark travels alone
+  uint64_t retry_ns = 5'000'000;            // unanswered control messages are sent again after this
+  uint64_t election_jitter_ns = 3'000'000;  // spread of candidates after the first failed attempt
+  uint64_t stagger_ns = 500'000;            // between the first candidates after a leader's death
+  uint64_t leaderless_patience_ns =
+      20'000'000;  // how long a replica waits to be sealed into a live term
+  uint64_t quorum_patience_ns =
+      200'000'000;  // a leader without a live quorum steps down after this (R20)
+  uint64_t lag_patience_ns =
+      10'000'000;  // a follower that blocks appends for so long is caught up apart
+  uint64_t fault_after_ns = 100'000'000;  // persisted but unvalidated for so long: a fault (P12)
+  uint64_t claim_timeout_ns = 1'000'000'000;  // an abandoned claim is taken back after this (R45)
 };
 
 enum class Role : uint8_t {
-  follower,    // follows a leader, or waits for one
-  asking,      // pre-seal: asks whether others see the leader stale, too (P21)
-  sealing,     // seal sent, collecting a quorum
-  attaching,   // adopted the log, opening the followers' rings; leads once the term start commits
+  follower,   // follows a leader, or waits for one
+  asking,     // pre-seal: asks whether others see the leader stale, too (P21)
+  sealing,    // seal sent, collecting a quorum
+  attaching,  // adopted the log, opening the followers' rings; leads once the term start commits
   leader,
-  damaged,     // promises, but votes in no seal (P16) until repaired
+  damaged,  // promises, but votes in no seal (P16) until repaired
   closed,
 };
 std::string_view name(Role role);
 
 // One append. The bytes are copied, or placed, before submit() returns.
 struct Submission {
-  EntryIdentity identity;      // client 0: not deduplicated
+  EntryIdentity identity;  // client 0: not deduplicated
   std::span<const std::byte> payload;
   Durability level = Durability::persisted;
-  uint64_t tag = 0;            // comes back in its Resolution
-  bool batch_end = true;       // false: atomic with the next one (P10); see reserve()
+  uint64_t tag = 0;       // comes back in its Resolution
+  bool batch_end = true;  // false: atomic with the next one (P10); see reserve()
 };
 
-// What became of a tag. `indefinite` is followed by exactly one final one (ok or not_appended); every
-// other code is final.
+// What became of a tag. `indefinite` is followed by exactly one final one (ok or not_appended);
+// every other code is final.
 struct Resolution {
   uint64_t tag = 0;
   Code code = Code::ok;
-  Position position;           // where code == ok
+  Position position;  // where code == ok
   Term term;
 };
 
@@ -89,16 +92,16 @@ struct Marks {
 
 struct ReplicaStatus {
   Role role = Role::follower;
-  Term term;                   // of the leader followed, or led
+  Term term;  // of the leader followed, or led
   Term promised;
-  ReplicaId leader;            // 0: unknown
+  ReplicaId leader;  // 0: unknown
   View view;
   Marks marks;
   Offset tail_end;
   Incarnation incarnation;
-  uint64_t repairs = 0;        // grants that moved a divergent suffix aside
-  uint64_t elections = 0;      // terms this replica tried to lead
-  uint64_t faults = 0;         // breaks found below a completed persist (P12)
+  uint64_t repairs = 0;    // grants that moved a divergent suffix aside
+  uint64_t elections = 0;  // terms this replica tried to lead
+  uint64_t faults = 0;     // breaks found below a completed persist (P12)
   control::Evidence detected_by = control::Evidence::none;  // of the last election it started
 };
 
@@ -110,36 +113,38 @@ struct Claim {
 
 class Replica {
  public:
-  // Recovers: reads the superblock, ends every old grant (H9), scans. Changes nothing durable but the
-  // incarnation. Code::amnesia, damaged (of the superblock), wrong_cluster, wrong_version, io.
+  // Recovers: reads the superblock, ends every old grant (H9), scans. Changes nothing durable but
+  // the incarnation. Code::amnesia, damaged (of the superblock), wrong_cluster, wrong_version, io.
   static Result<std::unique_ptr<Replica>> open(const ReplicaOptions& options, pmem::Region& region,
                                                transport::Endpoint& endpoint,
                                                control::FailureDetector& detector,
                                                control::Outbox& outbox, uint64_t now_ns);
   virtual ~Replica() = default;
 
-  // One turn: completions, validation, commit, delivery, elections. Returns how much was done; 0 lets
-  // the caller idle.
+  // One turn: completions, validation, commit, delivery, elections. Returns how much was done; 0
+  // lets the caller idle.
   virtual uint32_t poll(uint64_t now_ns) = 0;
   virtual void on_message(ReplicaId from, const control::Message& message, uint64_t now_ns) = 0;
 
-  // ---- Appending (leader) --------------------------------------------------------------------------
-  // ok: taken; a Resolution with its tag follows. Otherwise nothing was taken: again, not_leader,
-  // closed, too_large, stale_stream, broken_stream, aged_out, identity_reused.
-  // A duplicate of a known identity is taken, too, and resolves to the original position.
+  // ---- Appending (leader)
+  // -------------------------------------------------------------------------- ok: taken; a
+  // Resolution with its tag follows. Otherwise nothing was taken: again, not_leader, closed,
+  // too_large, stale_stream, broken_stream, aged_out, identity_reused. A duplicate of a known
+  // identity is taken, too, and resolves to the original position.
   [[nodiscard]] virtual Code submit(const Submission& submission) = 0;
   // ok: a batch of `count` entries with these payload bytes in all fits now: the following `count`
   // submissions, the last one with batch_end, will not be refused with `again`.
   [[nodiscard]] virtual Code reserve(uint32_t count, uint64_t payload_bytes) = 0;
   // Posts what submit() took without waiting for the next poll. Inline callers use it.
   virtual void flush() = 0;
-  // Opens a new incarnation of `client`; resolves by tag, then opened_stream() tells what it became.
+  // Opens a new incarnation of `client`; resolves by tag, then opened_stream() tells what it
+  // became.
   [[nodiscard]] virtual Code open_stream(uint64_t client, bool resume, uint64_t tag) = 0;
   virtual OpenedStream opened_stream(uint64_t client) const = 0;
 
   // Zero copy: room for one payload in our own ring. At most one claim is open; while it is, every
-  // append is answered `again`. The address dies at submit, abandon, claim timeout and step-down; what
-  // is stored there later lands in scratch memory or is ignored (P1).
+  // append is answered `again`. The address dies at submit, abandon, claim timeout and step-down;
+  // what is stored there later lands in scratch memory or is ignored (P1).
   virtual Result<Claim> claim(uint32_t payload_bytes, uint64_t now_ns) = 0;
   // `submission.payload` is ignored but for its size (<= claimed). fenced: the claim is gone.
   [[nodiscard]] virtual Code submit_claim(const Claim& claim, const Submission& submission) = 0;
@@ -151,20 +156,21 @@ class Replica {
   // Leader only: trims through p (R8). held: `holder` says who still needs entries at or below p.
   [[nodiscard]] virtual Code trim(Position p, ReplicaId* holder) = 0;
 
-  // ---- Following and reading -----------------------------------------------------------------------
+  // ---- Following and reading
+  // -----------------------------------------------------------------------
   virtual void mark_applied(Position p) = 0;
   // A reader's hold: nothing above p is trimmed here while it stands. Position max = none.
   virtual void set_reader_hold(Position p) = 0;
   virtual ReplicaStatus status() const = 0;
-  virtual Term leading() const = 0;          // the term it leads with the term start committed, or 0
+  virtual Term leading() const = 0;  // the term it leads with the term start committed, or 0
   virtual const log::LogState& log() const = 0;  // committed entries: see its [any thread] part
 
   // Stops leading, fails what is unresolved as `closed` or `indefinite`, persists the cursor.
   virtual void close(uint64_t now_ns) = 0;
 };
 
-// Makes a new region into replica `self` of a new log whose first view holds `voters`: entry 1 is that
-// view (R24). Done once, with the cluster (P17).
+// Makes a new region into replica `self` of a new log whose first view holds `voters`: entry 1 is
+// that view (R24). Done once, with the cluster (P17).
 [[nodiscard]] Code create_replica(pmem::Region& region, const LogIdentity& identity, ReplicaId self,
                                   std::span<const ReplicaId> voters);
 

@@ -12,9 +12,8 @@ namespace {
 
 uint32_t checksum(const SalvageHeader& header, std::span<const std::byte> bytes) {
   constexpr size_t kSkip = offsetof(SalvageHeader, bytes);
-  const uint32_t crc =
-      log::crc32c(log::kCrcSeed, reinterpret_cast<const std::byte*>(&header) + kSkip,
-                  sizeof header - kSkip);
+  const uint32_t crc = log::crc32c(
+      log::kCrcSeed, reinterpret_cast<const std::byte*>(&header) + kSkip, sizeof header - kSkip);
   return log::crc32c(crc, bytes.data(), bytes.size());
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The salvage area: divergent suffixes, moved aside before a new leader overwrites them (P15, R15). Records
-// lie one behind another, each a header and the ring bytes as they were.
+// The salvage area: divergent suffixes, moved aside before a new leader overwrites them (P15, R15).
+// Records lie one behind another, each a header and the ring bytes as they were.
 #pragma once
 
 #include <cstdint>
@@ -24,13 +24,13 @@ struct SalvageHeader {
   uint64_t before_term;
   uint32_t before_chain;
   uint32_t reserved;
-  uint64_t sealed_by;        // the term whose leader displaced them
+  uint64_t sealed_by;  // the term whose leader displaced them
   uint64_t reserved1;
 };
 static_assert(sizeof(SalvageHeader) == 64);
 
-// Appends the ring bytes [keep.end, end) to the first `used` bytes of the area and persists them. Storing
-// the same suffix again finds it already there (idempotent). Returns the bytes then used.
+// Appends the ring bytes [keep.end, end) to the first `used` bytes of the area and persists them.
+// Storing the same suffix again finds it already there (idempotent). Returns the bytes then used.
 // Code::no_space: it does not fit; nothing was lost, the ring is untouched.
 Result<uint64_t> salvage(pmem::Region& region, const log::Ring& ring, uint64_t used,
                          const log::Cursor& keep, Offset end, Term sealed_by);

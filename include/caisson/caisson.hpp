@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // caisson: a replicated, durable, ordered log. This is the whole C++ API.
 //
-// Threads. An Engine and a Log may be used from any thread. An Appender, a Subscription and a Claim belong
-// to one thread at a time. With EngineOptions::inline_poller every call, Engine::poll() included, comes from
-// one and the same thread.
+// Threads. An Engine and a Log may be used from any thread. An Appender, a Subscription and a Claim
+// belong to one thread at a time. With EngineOptions::inline_poller every call, Engine::poll()
+// included, comes from one and the same thread.
 //
-// Fork. Do not fork a process that holds an open Engine, unless the child calls exec at once: the rings are
-// not mapped in the child (MADV_DONTFORK), the locks stay with the parent.
+// Fork. Do not fork a process that holds an open Engine, unless the child calls exec at once: the
+// rings are not mapped in the child (MADV_DONTFORK), the locks stay with the parent.
 //
 // Order is promised within a log only (R1). Nothing here throws; errors are values.
 #pragma once
@@ -36,16 +36,17 @@ inline constexpr uint64_t kNoDeadline = UINT64_MAX;
 
 struct AppendOptions {
   Durability durability = Durability::persisted;
-  // How long the caller wants to wait, from the call. When it passes, the append is *not* undone: its
-  // completion arrives as Code::timed_out, and the entry may still be committed later. A retry with the
-  // same sequence number never appends twice (R30).
+  // How long the caller wants to wait, from the call. When it passes, the append is *not* undone:
+  // its completion arrives as Code::timed_out, and the entry may still be committed later. A retry
+  // with the same sequence number never appends twice (R30).
   uint64_t timeout_ns = kNoDeadline;
 };
 
 // How an append ended.
 //   ok            durable at its level, at `position`
 //   not_appended  definitely not in the log, and never will be through this attempt
-//   indefinite    the leader lost its term first; followed by exactly one more completion of the same tag
+//   indefinite    the leader lost its term first; followed by exactly one more completion of the
+//   same tag
 //                 (ok or not_appended) once a new leader's log decides it (R13)
 //   timed_out     see AppendOptions::timeout_ns; nothing follows
 //   stale_stream, broken_stream, aged_out, identity_reused   refused, nothing was appended
@@ -60,13 +61,13 @@ struct Completion {
 
 // Who leads, as this replica knows it.
 struct Leadership {
-  ReplicaId leader;        // 0: nobody known
+  ReplicaId leader;  // 0: nobody known
   Term term;
-  bool is_self = false;    // this replica leads and serves
+  bool is_self = false;  // this replica leads and serves
 };
 
-// How far a log has got, as this replica knows it (R11). submitted, replicated and persisted are the
-// leader's; a follower reports its committed mark for them.
+// How far a log has got, as this replica knows it (R11). submitted, replicated and persisted are
+// the leader's; a follower reports its committed mark for them.
 struct Marks {
   Position submitted;
   Position replicated;
@@ -87,9 +88,9 @@ struct Entry {
 };
 
 // Zero copy: room for one payload in the leader's own ring. The memory is writable until submit(),
-// abandon(), the claim's timeout (1 s), or step-down, whichever is first. Stores after that land in private
-// scratch memory and are ignored: never in the log (P1). While a claim is open, other appends to the log
-// wait. Destruction abandons it.
+// abandon(), the claim's timeout (1 s), or step-down, whichever is first. Stores after that land in
+// private scratch memory and are ignored: never in the log (P1). While a claim is open, other
+// appends to the log wait. Destruction abandons it.
 class Claim {
  public:
   Claim(Claim&&) noexcept;
@@ -105,9 +106,9 @@ class Claim {
   std::span<std::byte> payload_;
 };
 
-// A stream of appends: its entries commit as a prefix of what was submitted, in order, each at most once
-// (R4, R30). Obtained from Log::appender; closes on destruction (what is outstanding goes on, its
-// completions are dropped). One thread at a time. Outlive neither the Log nor the Engine.
+// A stream of appends: its entries commit as a prefix of what was submitted, in order, each at most
+// once (R4, R30). Obtained from Log::appender; closes on destruction (what is outstanding goes on,
+// its completions are dropped). One thread at a time. Outlive neither the Log nor the Engine.
 class Appender {
  public:
   ~Appender();
@@ -130,7 +131,8 @@ class Appender {
 
   // Zero copy. Refused with again, not_leader, too_large, closed.
   Result<Claim> claim(uint32_t payload_bytes);
-  // Submits the first `payload_bytes` of the claim, which is used up. fenced: it had already expired.
+  // Submits the first `payload_bytes` of the claim, which is used up. fenced: it had already
+  // expired.
   [[nodiscard]] Code submit(Claim&& claim, uint32_t payload_bytes, uint64_t tag,
                             const AppendOptions& options = {});
 
@@ -149,17 +151,19 @@ class Appender {
   std::unique_ptr<engine::AppenderImpl> impl_;
 };
 
-// Committed entries in order, in place (R6). While it stands it holds the trim point below its next entry.
+// Committed entries in order, in place (R6). While it stands it holds the trim point below its next
+// entry.
 class Subscription {
  public:
   ~Subscription();
   Subscription(const Subscription&) = delete;
   Subscription& operator=(const Subscription&) = delete;
 
-  // The next committed entry. Its payload points into the ring and stays until the following call of
-  // next() or the end of the subscription, step-down included: committed bytes never change.
-  // not_yet: nothing new · timed_out · trimmed: the log was trimmed beyond the subscription's start ·
-  // damaged · closed. Entries that caisson writes for itself (views, term starts, sessions) are skipped.
+  // The next committed entry. Its payload points into the ring and stays until the following call
+  // of next() or the end of the subscription, step-down included: committed bytes never change.
+  // not_yet: nothing new · timed_out · trimmed: the log was trimmed beyond the subscription's start
+  // · damaged · closed. Entries that caisson writes for itself (views, term starts, sessions) are
+  // skipped.
   [[nodiscard]] Code next(Entry& out);
   [[nodiscard]] Code next_wait(Entry& out, uint64_t timeout_ns);
 
@@ -170,12 +174,13 @@ class Subscription {
 };
 
 struct AppenderOptions {
-  uint64_t client = 0;       // the stream's identity; 0: a random one
+  uint64_t client = 0;  // the stream's identity; 0: a random one
   // true: goes on after the last sequence number that the log holds of this client (see
-  // last_identity()); false: a new incarnation that starts at 1. Either way every older incarnation of
-  // the client is refused from now on (stale_stream).
+  // last_identity()); false: a new incarnation that starts at 1. Either way every older incarnation
+  // of the client is refused from now on (stale_stream).
   bool resume = false;
-  uint32_t outstanding_max = 1024;  // of this stream; at most 1024, the window of remembered retries
+  uint32_t outstanding_max =
+      1024;  // of this stream; at most 1024, the window of remembered retries
   uint64_t timeout_ns = 10'000'000'000;
 };
 
@@ -188,24 +193,27 @@ class Log {
 
   // Copies the payload of a committed entry into `out` (resized). not_yet, trimmed, damaged.
   // Entries that caisson wrote for itself read as Code::not_found.
-  [[nodiscard]] Code read(Position position, std::vector<std::byte>& out, Token* token = nullptr) const;
+  [[nodiscard]] Code read(Position position, std::vector<std::byte>& out,
+                          Token* token = nullptr) const;
 
   Result<std::unique_ptr<Subscription>> subscribe(Position from);
 
   // Returns ok once `position` is committed as this replica knows it.
   [[nodiscard]] Code wait_for(Position position, uint64_t timeout_ns) const;
 
-  Position tail() const;     // the last position known to be committed here: a stale read elsewhere than
-                             // on the leader
+  Position tail() const;  // the last position known to be committed here: a stale read elsewhere
+                          // than on the leader
   Marks marks() const;
   Leadership leadership() const;
-  Token token() const;       // {term led or followed, committed}: a fencing token (R23)
+  Token token() const;  // {term led or followed, committed}: a fencing token (R23)
 
-  // Leader only: forgets everything through `position`, once every voter has durably applied it and no
-  // reader here holds it (R8). held: `holder` says who is in the way (0: a reader of this process).
+  // Leader only: forgets everything through `position`, once every voter has durably applied it and
+  // no reader here holds it (R8). held: `holder` says who is in the way (0: a reader of this
+  // process).
   [[nodiscard]] Code trim(Position position, ReplicaId* holder = nullptr);
 
-  // The application has durably applied everything through `position` (LogOptions::auto_apply = false).
+  // The application has durably applied everything through `position` (LogOptions::auto_apply =
+  // false).
   [[nodiscard]] Code mark_applied(Position position);
 
   // A word for people and monitors: role, term, marks, as a JSON object.
@@ -220,11 +228,13 @@ class Log {
 
 class Engine {
  public:
-  // Creates the regions of a new replica, once, with its cluster (P17). exists: there is one already.
+  // Creates the regions of a new replica, once, with its cluster (P17). exists: there is one
+  // already.
   static Result<void> create(const EngineOptions& options);
 
-  // Opens what was created, and takes part. busy: another process runs this replica (P7) · amnesia: its
-  // region is missing (P17) · invalid · denied · no_space · wrong_cluster · wrong_version · damaged.
+  // Opens what was created, and takes part. busy: another process runs this replica (P7) · amnesia:
+  // its region is missing (P17) · invalid · denied · no_space · wrong_cluster · wrong_version ·
+  // damaged.
   static Result<std::unique_ptr<Engine>> open(const EngineOptions& options);
   static Result<std::unique_ptr<Engine>> open(const std::string& configuration_file);
   ~Engine();  // closes

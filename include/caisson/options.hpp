@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What an engine is opened with. A configuration file (docs/configuration.md) fills the same struct.
+// What an engine is opened with. A configuration file (docs/configuration.md) fills the same
+// struct.
 #pragma once
 
 #include <array>
@@ -15,7 +16,8 @@ namespace caisson {
 enum class Idle : uint8_t {
   busy,      // never gives its core away: lowest latency, one core per poller
   yield,     // gives way to other runnable threads after `spin_us`
-  adaptive,  // as yield, and naps (tens of microseconds) once it has been idle for a while (default)
+  adaptive,  // as yield, and naps (tens of microseconds) once it has been idle for a while
+             // (default)
 };
 
 enum class FabricKind : uint8_t { shm };
@@ -25,54 +27,55 @@ enum class PersistenceMode : uint8_t { unset, emulated, real };
 
 struct PeerOptions {
   ReplicaId id;
-  std::string host;          // control link address
+  std::string host;  // control link address
   uint16_t port = 0;
-  std::string directory;     // shm: the peer's data directory on this machine
+  std::string directory;  // shm: the peer's data directory on this machine
 };
 
 struct TlsOptions {
-  bool enabled = true;       // off only where the configuration says so in so many words
+  bool enabled = true;  // off only where the configuration says so in so many words
   std::string ca_file;
   std::string certificate_file;
   std::string key_file;
 };
 
 struct LogOptions {
-  std::string name;                        // [a-z0-9_-]{1,64}
-  uint64_t id = 0;                         // the same on every replica; 1 …
-  uint64_t ring_bytes = 64ull << 20;       // a power of two, 1 MiB … 1 TiB
-  uint64_t segment_bytes = 256ull << 10;   // unit of re-homing; a power of two, >= 64 KiB, <= ring / 4
-  uint64_t salvage_bytes = 0;              // 0: as large as the ring
-  uint32_t entry_bytes_max = 0;            // 0: min(1 MiB, ring / 8)
-  uint32_t outstanding_max = 1u << 16;     // unresolved appends per replica; a power of two
-  bool auto_apply = true;                  // false: the application calls Log::mark_applied
+  std::string name;                   // [a-z0-9_-]{1,64}
+  uint64_t id = 0;                    // the same on every replica; 1 …
+  uint64_t ring_bytes = 64ull << 20;  // a power of two, 1 MiB … 1 TiB
+  uint64_t segment_bytes =
+      256ull << 10;                     // unit of re-homing; a power of two, >= 64 KiB, <= ring / 4
+  uint64_t salvage_bytes = 0;           // 0: as large as the ring
+  uint32_t entry_bytes_max = 0;         // 0: min(1 MiB, ring / 8)
+  uint32_t outstanding_max = 1u << 16;  // unresolved appends per replica; a power of two
+  bool auto_apply = true;               // false: the application calls Log::mark_applied
 };
 
 struct EngineOptions {
-  std::array<uint8_t, 16> cluster{};       // identity of the cluster, the same on every replica
+  std::array<uint8_t, 16> cluster{};  // identity of the cluster, the same on every replica
   ReplicaId replica;
-  std::string directory;                   // this replica's data: regions, heartbeat, locks
+  std::string directory;  // this replica's data: regions, heartbeat, locks
   std::string listen_host = "127.0.0.1";
   uint16_t listen_port = 0;
-  std::vector<PeerOptions> peers;          // every voter, this replica included
+  std::vector<PeerOptions> peers;  // every voter, this replica included
   TlsOptions tls;
   FabricKind fabric = FabricKind::shm;
   PersistenceMode persistence = PersistenceMode::unset;
   std::vector<LogOptions> logs;
 
-  // Pollers. Inline: no poller thread; the application drives the engine by Engine::poll() and by its
-  // own synchronous calls, all from one thread.
+  // Pollers. Inline: no poller thread; the application drives the engine by Engine::poll() and by
+  // its own synchronous calls, all from one thread.
   bool inline_poller = false;
-  std::vector<int> poller_cores;           // empty: chosen through hwloc; -1 in it: not pinned
+  std::vector<int> poller_cores;  // empty: chosen through hwloc; -1 in it: not pinned
   Idle idle = Idle::adaptive;
   uint64_t spin_us = 20;
 
   // Failure detection (R27).
-  uint64_t suspect_after_us = 50'000;      // silence of a peer's poller
-  uint64_t link_hint_us = 5'000;           // silence that suffices once its control link has dropped
+  uint64_t suspect_after_us = 50'000;  // silence of a peer's poller
+  uint64_t link_hint_us = 5'000;       // silence that suffices once its control link has dropped
 
-  std::string log_level = "info";          // trace debug info warn error off
-  std::string log_file;                    // empty: standard error
+  std::string log_level = "info";  // trace debug info warn error off
+  std::string log_file;            // empty: standard error
 };
 
 }  // namespace caisson

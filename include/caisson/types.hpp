@@ -9,9 +9,8 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
-
 #include <tl/expected.hpp>
+#include <utility>
 
 namespace caisson {
 
@@ -30,8 +29,8 @@ using Position = Strong<PositionTag>;
 constexpr Position operator+(Position p, uint64_t count) { return Position{p.value + count}; }
 constexpr uint64_t operator-(Position a, Position b) { return a.value - b.value; }
 
-// Logical byte offset in a log: grows for ever, a multiple of 64 at entry boundaries. The byte lives
-// in the ring at `value % ring_bytes`, at the same place on every replica.
+// Logical byte offset in a log: grows for ever, a multiple of 64 at entry boundaries. The byte
+// lives in the ring at `value % ring_bytes`, at the same place on every replica.
 struct OffsetTag {};
 using Offset = Strong<OffsetTag>;
 constexpr Offset operator+(Offset o, uint64_t bytes) { return Offset{o.value + bytes}; }

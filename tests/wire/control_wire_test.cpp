@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Control messages: whatever is encoded is decoded again, and nothing else is.
-#include "core/control/wire.hpp"
-
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
@@ -11,6 +9,7 @@
 #include <vector>
 
 #include "core/control/control.pb.h"
+#include "core/control/wire.hpp"
 #include "core/control/wire_code.hpp"
 #include "tests/wire/hostile_bytes.hpp"
 
@@ -37,16 +36,18 @@ bool same(const Seal& a, const Seal& b) {
 template <>
 bool same(const SealReply& a, const SealReply& b) {
   return a.term == b.term && a.nonce == b.nonce && a.code == b.code && a.promised == b.promised &&
-         a.incarnation == b.incarnation && a.persistence == b.persistence && a.tail == b.tail &&
-         a.trim == b.trim && a.committed == b.committed && a.view == b.view && a.epochs == b.epochs;
+         a.answer == b.answer && a.incarnation == b.incarnation && a.persistence == b.persistence &&
+         a.tail == b.tail && a.trim == b.trim && a.committed == b.committed && a.view == b.view &&
+         a.epochs == b.epochs;
 }
 template <>
 bool same(const GrantRequest& a, const GrantRequest& b) {
-  return a.term == b.term && a.nonce == b.nonce && a.divergence == b.divergence;
+  return a.term == b.term && a.nonce == b.nonce && a.answer == b.answer &&
+         a.divergence == b.divergence;
 }
 template <>
 bool same(const GrantReply& a, const GrantReply& b) {
-  return a.term == b.term && a.nonce == b.nonce && a.code == b.code &&
+  return a.term == b.term && a.nonce == b.nonce && a.code == b.code && a.answer == b.answer &&
          a.grant.term == b.grant.term && a.grant.generation == b.grant.generation &&
          a.grant.blob == b.grant.blob;
 }
@@ -63,11 +64,14 @@ bool same_envelope(const Envelope& a, const Envelope& b) {
   if (a.log != b.log || a.from != b.from || a.to != b.to) return false;
   if (a.message.index() != b.message.index()) return false;
   return std::visit(
-      [&b](const auto& left) { return same(left, std::get<std::decay_t<decltype(left)>>(b.message)); },
+      [&b](const auto& left) {
+        return same(left, std::get<std::decay_t<decltype(left)>>(b.message));
+      },
       a.message);
 }
 
-// ---- Any message -----------------------------------------------------------------------------------
+// ---- Any message
+// -----------------------------------------------------------------------------------
 
 uint64_t any() { return *rc::gen::arbitrary<uint64_t>(); }
 uint64_t wide() { return any() >> *rc::gen::inRange(0, 64); }
@@ -98,6 +102,7 @@ SealReply any_seal_reply() {
   reply.nonce = any();
   reply.code = any_code();
   reply.promised = Term{wide()};
+  reply.answer = any();
   reply.incarnation = Incarnation{wide()};
   reply.persistence = static_cast<Persistence>(*rc::gen::inRange(0, 4));
   reply.tail = any_cursor();
@@ -113,6 +118,7 @@ GrantReply any_grant_reply() {
   reply.term = Term{wide()};
   reply.nonce = any();
   reply.code = any_code();
+  reply.answer = any();
   reply.grant.term = Term{wide()};
   reply.grant.generation = any();
   reply.grant.blob.resize(*rc::gen::inRange<size_t>(0, 300));
@@ -126,7 +132,7 @@ Message any_message() {
     case 1: return PreSealReply{any(), *rc::gen::arbitrary<bool>(), Term{wide()}};
     case 2: return Seal{Term{wide()}, any(), View{wide()}};
     case 3: return any_seal_reply();
-    case 4: return GrantRequest{Term{wide()}, any(), any_cursor()};
+    case 4: return GrantRequest{Term{wide()}, any(), any(), any_cursor()};
     case 5: return any_grant_reply();
     case 6: return Hello{Term{wide()}, Incarnation{wide()}};
     default: return Fenced{Term{wide()}};
@@ -143,7 +149,8 @@ Envelope any_envelope() {
   return envelope;
 }
 
-// ---- A fixed one to break --------------------------------------------------------------------------
+// ---- A fixed one to break
+// --------------------------------------------------------------------------
 
 Envelope envelope_with(Message message) {
   Envelope envelope;
@@ -203,7 +210,8 @@ RC_GTEST_PROP(ControlWire, MutatedBytesAreRefusedOrAreAnotherValidMessage, ()) {
 }
 
 RC_GTEST_PROP(ControlWire, RandomBytesNeverDecodeToAnInvalidMessage, ()) {
-  const auto decoded = decode(as_bytes(*rc::gen::container<std::string>(rc::gen::arbitrary<char>())));
+  const auto decoded =
+      decode(as_bytes(*rc::gen::container<std::string>(rc::gen::arbitrary<char>())));
   if (decoded) RC_ASSERT(same_envelope(*decoded, *decode(as_bytes(encode(*decoded)))));
 }
 
@@ -211,7 +219,7 @@ TEST(ControlWire, EverySubstitutedByteIsRefusedOrGivesAnotherValidMessage) {
   GrantReply grant;
   grant.grant.blob.resize(20, std::byte{0x80});
   for (const Message& message :
-       {Message{plain_seal_reply()}, Message{grant}, Message{GrantRequest{Term{300}, 7, {}}}}) {
+       {Message{plain_seal_reply()}, Message{grant}, Message{GrantRequest{Term{300}, 7, 9, {}}}}) {
     const std::string whole = encode(envelope_with(message));
     size_t refused = 0;
     for (size_t at = 0; at < whole.size(); ++at) {
@@ -240,7 +248,8 @@ TEST(ControlWire, EveryTruncationIsRefused) {
 }
 
 TEST(ControlWire, RefusesAnEnvelopeWithoutAMessage) {
-  expect_refused(Hello{}, [](pb::Envelope& raw) { raw.clear_message(); }, "no message");
+  expect_refused(
+      Hello{}, [](pb::Envelope& raw) { raw.clear_message(); }, "no message");
   pb::Envelope raw;  // a kind that a later version may add: field 99, empty
   ASSERT_TRUE(raw.ParseFromString(encode(envelope_with(Hello{}))));
   raw.clear_message();
@@ -253,7 +262,8 @@ TEST(ControlWire, RefusesANewerProtocolByItsVersion) {
   expect_refused(
       Hello{}, [](pb::Envelope& raw) { raw.set_version(kProtocolVersion + 1); }, "upgrade",
       Code::wrong_version);
-  expect_refused(Hello{}, [](pb::Envelope& raw) { raw.set_version(0); }, "version");
+  expect_refused(
+      Hello{}, [](pb::Envelope& raw) { raw.set_version(0); }, "version");
 }
 
 TEST(ControlWire, RefusesAClusterThatIsNot16Bytes) {
@@ -265,8 +275,10 @@ TEST(ControlWire, RefusesAClusterThatIsNot16Bytes) {
 
 TEST(ControlWire, RefusesReplicaIdsOutOfRange) {
   for (const uint32_t id : {0u, 64u, 257u, 0xffffffffu}) {
-    expect_refused(Hello{}, [id](pb::Envelope& raw) { raw.set_from(id); }, "replica id");
-    expect_refused(Hello{}, [id](pb::Envelope& raw) { raw.set_to(id); }, "replica id");
+    expect_refused(
+        Hello{}, [id](pb::Envelope& raw) { raw.set_from(id); }, "replica id");
+    expect_refused(
+        Hello{}, [id](pb::Envelope& raw) { raw.set_to(id); }, "replica id");
   }
   expect_refused(
       PreSeal{}, [](pb::Envelope& raw) { raw.mutable_pre_seal()->set_leader(64); },
@@ -289,9 +301,11 @@ TEST(ControlWire, RefusesUnknownCodesAndPersistence) {
 
 TEST(ControlWire, RefusesMissingCursors) {
   expect_refused(
-      plain_seal_reply(), [](pb::Envelope& raw) { raw.mutable_seal_reply()->clear_tail(); }, "tail");
+      plain_seal_reply(), [](pb::Envelope& raw) { raw.mutable_seal_reply()->clear_tail(); },
+      "tail");
   expect_refused(
-      plain_seal_reply(), [](pb::Envelope& raw) { raw.mutable_seal_reply()->clear_trim(); }, "trim");
+      plain_seal_reply(), [](pb::Envelope& raw) { raw.mutable_seal_reply()->clear_trim(); },
+      "trim");
   expect_refused(
       GrantRequest{}, [](pb::Envelope& raw) { raw.mutable_grant_request()->clear_divergence(); },
       "divergence");
@@ -313,8 +327,8 @@ TEST(ControlWire, RefusesEpochsThatDoNotAscend) {
   expect_refused(plain_seal_reply(), with_epochs({{5, 2}, {6, 2}}), "ascend");
   expect_refused(plain_seal_reply(), with_epochs({{5, 2}, {6, 1}}), "ascend");
   expect_refused(
-      plain_seal_reply(), [](pb::Envelope& raw) { raw.mutable_seal_reply()->add_epoch_terms(9999); },
-      "epochs");
+      plain_seal_reply(),
+      [](pb::Envelope& raw) { raw.mutable_seal_reply()->add_epoch_terms(9999); }, "epochs");
 }
 
 TEST(ControlWire, TakesTheMostEpochsAndNotOneMore) {

@@ -1,0 +1,467 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/replication/replica.hpp"
+
+#include <algorithm>
+#include <bit>
+
+#include "core/log/view_format.hpp"
+#include "core/replication/context.hpp"
+#include "core/replication/election.hpp"
+#include "core/replication/follower.hpp"
+#include "core/replication/leader.hpp"
+
+namespace caisson::replication {
+
+std::string_view name(Role role) {
+  switch (role) {
+    case Role::follower: return "follower";
+    case Role::asking: return "asking";
+    case Role::sealing: return "sealing";
+    case Role::attaching: return "attaching";
+    case Role::leader: return "leader";
+    case Role::damaged: return "damaged";
+    case Role::closed: return "closed";
+  }
+  return "unknown";
+}
+
+namespace {
+
+ReplicaOptions completed(ReplicaOptions options, uint64_t ring_bytes) {
+  if (options.unvalidated_bytes_max == 0) options.unvalidated_bytes_max = ring_bytes / 2;
+  if (options.cursor_persist_bytes == 0) options.cursor_persist_bytes = ring_bytes / 16;
+  return options;
+}
+
+class ReplicaImpl final : public Replica {
+ public:
+  ReplicaImpl(const ReplicaOptions& options, const log::Superblock& superblock,
+              pmem::Region& region, transport::Endpoint& endpoint,
+              control::FailureDetector& detector, control::Outbox& outbox)
+      : c_{completed(options, region.geometry().ring_bytes),
+           region,
+           endpoint,
+           detector,
+           outbox,
+           DurableState(region, superblock),
+           log::LogState(options.identity,
+                         log::Ring(region.ring_data(), region.geometry().ring_bytes),
+                         options.streams_max, options.stream_window),
+           SplitMix(options.seed),
+           superblock.applied},
+        follower_(c_),
+        leader_(c_, follower_),
+        election_(c_, follower_) {}
+
+  Code recover(uint64_t now_ns);
+
+  uint32_t poll(uint64_t now_ns) override;
+  void on_message(ReplicaId from, const control::Message& message, uint64_t now_ns) override;
+
+  Code submit(const Submission& s) override { return leader_.submit(s); }
+  Code reserve(uint32_t count, uint64_t bytes) override { return leader_.reserve(count, bytes); }
+  void flush() override {
+    if (leader_.active()) leader_.flush();
+  }
+  Code open_stream(uint64_t client, bool resume, uint64_t tag) override {
+    return leader_.open_stream(client, resume, tag);
+  }
+  OpenedStream opened_stream(uint64_t client) const override {
+    const auto stream = c_.state.streams().find(client);
+    return {stream.incarnation, stream.last_sequence};
+  }
+  Result<Claim> claim(uint32_t bytes, uint64_t now_ns) override {
+    return leader_.claim(bytes, now_ns);
+  }
+  Code submit_claim(const Claim& claim, const Submission& s) override {
+    return leader_.submit_claim(claim, s);
+  }
+  void abandon_claim(const Claim& claim) override { leader_.abandon_claim(claim); }
+  size_t take_resolutions(std::span<Resolution> out) override { return leader_.take(out); }
+  Code trim(Position p, ReplicaId* holder) override { return leader_.trim(p, holder); }
+
+  void mark_applied(Position p) override {
+    c_.applied = std::max(c_.applied, std::min(p, c_.state.committed()));
+  }
+  void set_reader_hold(Position p) override { c_.reader_hold = p; }
+  ReplicaStatus status() const override;
+  Term leading() const override { return leader_.serving() ? leader_.term() : Term{0}; }
+  const log::LogState& log() const override { return c_.state; }
+  void close(uint64_t now_ns) override;
+
+ private:
+  void handle(ReplicaId from, const control::PreSeal& m, uint64_t now_ns);
+  void handle(ReplicaId from, const control::PreSealReply& m, uint64_t now_ns);
+  void handle(ReplicaId from, const control::Seal& m, uint64_t now_ns);
+  void handle(ReplicaId from, const control::SealReply& m, uint64_t now_ns);
+  void handle(ReplicaId from, const control::GrantRequest& m, uint64_t now_ns);
+  void handle(ReplicaId from, const control::GrantReply& m, uint64_t now_ns);
+  void handle(ReplicaId from, const control::Hello& m, uint64_t now_ns);
+  void handle(ReplicaId from, const control::Fenced& m, uint64_t now_ns);
+
+  Term promised() const { return c_.durable.superblock().promised; }
+  void step_down(uint64_t now_ns);
+  void met_higher(Term higher, uint64_t now_ns);
+  void watch(uint64_t now_ns);
+  void lead(uint64_t now_ns);
+  void settle(uint64_t now_ns, uint64_t wait_ns);
+  uint64_t rank_after(ReplicaId leader) const;
+
+  Context c_;
+  Follower follower_;
+  Leader leader_;
+  Election election_;
+  bool closed_ = false;
+  bool started_term_ = false;    // the term start of our term is written
+  uint64_t quiet_until_ns_ = 0;  // no candidacy before this
+  uint64_t hello_ns_ = 0;
+  bool suspicion_ = false;  // the leader we follow looks dead; quiet_until_ns_ is the stagger
+  uint64_t failures_ = 0;   // candidacies in a row that came to nothing
+  uint64_t elections_ = 0;
+  uint64_t repairs_ = 0;
+  control::Evidence evidence_ = control::Evidence::none;
+};
+
+Code ReplicaImpl::recover(uint64_t now_ns) {
+  if (const Code code = c_.durable.begin_incarnation(); code != Code::ok) return code;
+  c_.endpoint.publish_promise(promised());
+  if (const Code code = follower_.seal_ring(Follower::Extent::whole); code != Code::ok) return code;
+  c_.applied = c_.durable.superblock().applied;
+  settle(now_ns, c_.options.leaderless_patience_ns);
+  return Code::ok;
+}
+
+// Stays calm for a while: somebody else may be about to lead.
+void ReplicaImpl::settle(uint64_t now_ns, uint64_t wait_ns) {
+  suspicion_ = false;
+  quiet_until_ns_ = now_ns + wait_ns + c_.random.below(c_.options.election_jitter_ns + 1);
+  hello_ns_ = now_ns;
+}
+
+uint64_t ReplicaImpl::rank_after(ReplicaId leader) const {
+  // The voters behind the leader stand in line, so that its first successors do not collide.
+  uint64_t rank = 0;
+  for_each(c_.voters(), [&](ReplicaId id) {
+    const bool before = leader < c_.options.self ? (leader < id && id < c_.options.self)
+                                                 : (leader < id || id < c_.options.self);
+    if (before && id != leader && !c_.detector.suspected(id)) ++rank;
+  });
+  return rank;
+}
+
+// ---- Turns
+// --------------------------------------------------------------------------------------------
+
+uint32_t ReplicaImpl::poll(uint64_t now_ns) {
+  if (closed_) return 0;
+  uint32_t work = 0;
+  const Position before = c_.state.committed();
+  if (leader_.active()) {
+    work += leader_.poll(now_ns);
+    work += follower_.keep_books(now_ns);
+    if (!started_term_ && leader_.attached() + 1 >= c_.quorum()) {
+      started_term_ = true;
+      if (leader_.start() != Code::ok) step_down(now_ns);
+      ++work;
+    }
+    if (leader_.serving()) failures_ = 0;
+    if (leader_.quorum_lost(now_ns)) step_down(now_ns);
+  } else {
+    work += follower_.poll(now_ns);
+    election_.poll(now_ns);
+    watch(now_ns);
+    if (election_.stage() == Election::Stage::won) lead(now_ns);
+  }
+  if (c_.state.committed() != before && leader_.queue().undecided()) {
+    leader_.queue().decide(c_.state);
+  }
+  // Only now: a trim forgets which term wrote what.
+  if (!leader_.active()) work += follower_.follow_trim();
+  return work;
+}
+
+void ReplicaImpl::watch(uint64_t now_ns) {
+  if (election_.stage() != Election::Stage::idle || follower_.damaged()) {
+    if (!follower_.granted() && now_ns >= hello_ns_ + c_.options.retry_ns) {
+      hello_ns_ = now_ns;
+      for_each(c_.voters(), [&](ReplicaId id) {
+        if (id != c_.options.self) {
+          c_.outbox.send(id, control::Hello{promised(), c_.durable.superblock().incarnation});
+        }
+      });
+    }
+    return;
+  }
+  const ReplicaId expected = follower_.granted() ? follower_.leader() : owner(promised());
+  const bool silent =
+      expected != ReplicaId{} && expected != c_.options.self && c_.detector.suspected(expected);
+  if (follower_.granted() && !silent) {
+    suspicion_ = false;
+    failures_ = 0;
+    return;
+  }
+  if (silent && !suspicion_) {
+    suspicion_ = true;
+    evidence_ = c_.detector.evidence(expected);
+    const uint64_t turn_ns = now_ns + rank_after(expected) * c_.options.stagger_ns;
+    // The first suspicion may cut a patience short; after a failed candidacy the back-off stands.
+    if (failures_ == 0) quiet_until_ns_ = turn_ns;
+  }
+  if (!follower_.granted() && now_ns >= hello_ns_ + c_.options.retry_ns) {
+    hello_ns_ = now_ns;
+    for_each(c_.voters(), [&](ReplicaId id) {
+      if (id != c_.options.self) {
+        c_.outbox.send(id, control::Hello{promised(), c_.durable.superblock().incarnation});
+      }
+    });
+  }
+  if (now_ns < quiet_until_ns_) return;
+  // Whatever comes of it, the next try is later; a success resets this.
+  ++failures_;
+  const uint64_t spread = c_.options.election_jitter_ns << std::min<uint64_t>(failures_, 4);
+  quiet_until_ns_ = now_ns + c_.options.leaderless_patience_ns + c_.random.below(spread + 1);
+  election_.ask(promised(), now_ns);
+}
+
+void ReplicaImpl::lead(uint64_t now_ns) {
+  ++elections_;
+  started_term_ = false;
+  const ReplicaId holder = election_.holder();
+  leader_.begin(election_.term(), election_.nonce(), now_ns);
+  for_each(c_.voters(), [&](ReplicaId id) {
+    const auto& reply = election_.reply(id);
+    if (id == c_.options.self || !reply.has_value()) return;
+    if (id == holder) {
+      leader_.take_over(id, *reply, now_ns);
+    } else {
+      leader_.on_seal_reply(id, *reply, now_ns);
+    }
+  });
+  election_.give_up();
+}
+
+void ReplicaImpl::step_down(uint64_t now_ns) {
+  if (leader_.active()) leader_.step_down();
+  if (election_.stage() == Election::Stage::fetching) c_.endpoint.detach(election_.holder());
+  election_.give_up();
+  settle(now_ns, c_.options.leaderless_patience_ns);
+}
+
+// Somebody has promised a higher term, so that our own is over. A leader that was serving takes the
+// lead back above it, rather than limp on without that replica (P21).
+void ReplicaImpl::met_higher(Term higher, uint64_t now_ns) {
+  const bool served = leader_.serving();
+  step_down(now_ns);
+  if (served && election_.seal(higher, now_ns) != Code::ok) election_.give_up();
+}
+
+// ---- Messages
+// -----------------------------------------------------------------------------------------
+
+void ReplicaImpl::on_message(ReplicaId from, const control::Message& message, uint64_t now_ns) {
+  if (closed_ || from == c_.options.self || !c_.voters().has(from)) return;
+  std::visit([&](const auto& m) { handle(from, m, now_ns); }, message);
+}
+
+void ReplicaImpl::handle(ReplicaId from, const control::PreSeal& m, uint64_t) {
+  const bool leads = leader_.active() || election_.stage() == Election::Stage::sealing ||
+                     election_.stage() == Election::Stage::fetching;
+  const bool follows = follower_.granted() && !c_.detector.suspected(follower_.leader()) &&
+                       follower_.leader() != from;
+  c_.outbox.send(from, control::PreSealReply{m.nonce, !leads && !follows, promised()});
+}
+
+void ReplicaImpl::handle(ReplicaId from, const control::PreSealReply& m, uint64_t now_ns) {
+  election_.on_preseal_reply(from, m, now_ns);
+}
+
+void ReplicaImpl::handle(ReplicaId from, const control::Seal& m, uint64_t now_ns) {
+  if (owner(m.term) != from || m.nonce == 0) return;
+  const bool retry = m.term == promised() && m.nonce == c_.durable.superblock().promise_nonce;
+  if (m.term < promised() || (m.term == promised() && !retry)) {  // P3
+    c_.outbox.send(from, follower_.seal_reply(m.term, m.nonce, Code::fenced));
+    return;
+  }
+  // P1: our own leader role is bound first: it stops counting, claims are withdrawn.
+  step_down(now_ns);
+  // P2: promise, then revoke, flush and scan, then answer. Without a persistent promise: silence.
+  if (!retry && c_.durable.promise(m.term, m.nonce) != Code::ok) return;
+  c_.endpoint.publish_promise(m.term);
+  if (follower_.seal_ring(Follower::Extent::tail) != Code::ok) return;
+  const Code code = follower_.damaged() ? Code::damaged : Code::ok;
+  c_.outbox.send(from, follower_.seal_reply(m.term, m.nonce, code));
+}
+
+void ReplicaImpl::handle(ReplicaId from, const control::SealReply& m, uint64_t now_ns) {
+  if (m.code == Code::fenced && m.promised > promised() &&
+      (leader_.active() || election_.stage() == Election::Stage::idle)) {
+    if (leader_.active() && m.term == leader_.term()) met_higher(m.promised, now_ns);
+    return;
+  }
+  if (leader_.active()) {
+    leader_.on_seal_reply(from, m, now_ns);
+  } else {
+    election_.on_seal_reply(from, m, now_ns);
+  }
+}
+
+void ReplicaImpl::handle(ReplicaId from, const control::GrantRequest& m, uint64_t now_ns) {
+  if (owner(m.term) != from || m.term != promised() ||
+      m.nonce != c_.durable.superblock().promise_nonce) {
+    if (m.term < promised()) c_.outbox.send(from, control::Fenced{promised()});
+    return;
+  }
+  const uint64_t salvaged = c_.durable.superblock().salvage_bytes;
+  control::GrantReply reply = follower_.answer_grant(from, m);
+  if (c_.durable.superblock().salvage_bytes != salvaged) ++repairs_;
+  if (reply.code == Code::ok) settle(now_ns, c_.options.leaderless_patience_ns);
+  c_.outbox.send(from, reply);
+}
+
+void ReplicaImpl::handle(ReplicaId from, const control::GrantReply& m, uint64_t now_ns) {
+  if (leader_.active()) {
+    leader_.on_grant_reply(from, m, now_ns);
+  } else {
+    election_.on_grant_reply(from, m);
+  }
+}
+
+void ReplicaImpl::handle(ReplicaId from, const control::Hello& m, uint64_t now_ns) {
+  if (!leader_.active()) return;
+  if (m.promised > leader_.term()) {
+    met_higher(m.promised, now_ns);
+    return;
+  }
+  leader_.on_hello(from, m, now_ns);
+}
+
+void ReplicaImpl::handle(ReplicaId, const control::Fenced& m, uint64_t now_ns) {
+  if (leader_.active() && m.promised > leader_.term()) met_higher(m.promised, now_ns);
+}
+
+// ---- Status
+// -------------------------------------------------------------------------------------------
+
+ReplicaStatus ReplicaImpl::status() const {
+  ReplicaStatus s;
+  const bool leads = leader_.active();
+  if (closed_) {
+    s.role = Role::closed;
+  } else if (leads) {
+    s.role = leader_.serving() ? Role::leader : Role::attaching;
+  } else if (follower_.damaged()) {
+    s.role = Role::damaged;
+  } else if (election_.stage() == Election::Stage::asking) {
+    s.role = Role::asking;
+  } else if (election_.stage() != Election::Stage::idle) {
+    s.role = Role::sealing;
+  }
+  s.promised = promised();
+  s.leader = leads ? c_.options.self : follower_.leader();
+  s.term = leads ? leader_.term() : follower_.granted() ? promised() : Term{0};
+  s.view = c_.durable.superblock().view;
+  const Position committed = c_.state.committed();
+  s.marks = {leads ? c_.state.tail().position : committed,
+             leads ? std::max(leader_.replicated(), committed) : committed,
+             committed,
+             committed,
+             committed,
+             c_.applied,
+             c_.state.trimmed()};
+  s.tail_end = c_.state.tail().end;
+  s.incarnation = c_.durable.superblock().incarnation;
+  s.repairs = repairs_;
+  s.elections = elections_;
+  s.faults = c_.durable.superblock().damaged_through.value != 0 ? 1 : 0;
+  s.detected_by = evidence_;
+  return s;
+}
+
+void ReplicaImpl::close(uint64_t now_ns) {
+  if (closed_) return;
+  step_down(now_ns);
+  leader_.queue().close();
+  // The cursor only spares the next start some scanning.
+  (void)follower_.save_progress();
+  closed_ = true;
+}
+
+Code validate_options(const ReplicaOptions& options, uint64_t ring_bytes) {
+  const bool powers = std::has_single_bit(options.outstanding_max) &&
+                      std::has_single_bit(options.stream_window) && std::has_single_bit(ring_bytes);
+  const bool fits = log::entry_bytes(options.entry_bytes_max) <= ring_bytes / 4;
+  return powers && fits ? Code::ok : Code::invalid;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Replica>> Replica::open(const ReplicaOptions& options, pmem::Region& region,
+                                               transport::Endpoint& endpoint,
+                                               control::FailureDetector& detector,
+                                               control::Outbox& outbox, uint64_t now_ns) {
+  if (validate_options(options, region.geometry().ring_bytes) != Code::ok) {
+    return fail(Code::invalid,
+                "replica: limits must be powers of two, and four of the largest entries must fit "
+                "into the ring");
+  }
+  const auto bytes = region.read_superblock();
+  if (!bytes.has_value()) return tl::unexpected(bytes.error());
+  const auto superblock = log::decode_superblock(*bytes);
+  if (!superblock.has_value()) return tl::unexpected(superblock.error());
+  if (superblock->identity != options.identity || superblock->replica != options.self) {
+    return fail(Code::wrong_cluster,
+                "region belongs to replica " + std::to_string(superblock->replica.value) +
+                    " of log " + std::to_string(superblock->identity.log) +
+                    " of another cluster or log than configured; point the configuration at its "
+                    "own data directory");
+  }
+  if (superblock->ring_bytes != region.geometry().ring_bytes) {
+    return fail(Code::damaged, "superblock and region disagree on the size of the ring");
+  }
+  auto replica =
+      std::make_unique<ReplicaImpl>(options, *superblock, region, endpoint, detector, outbox);
+  if (const Code code = replica->recover(now_ns); code != Code::ok) {
+    return fail(code, "replica: recovery could not write its region");
+  }
+  return replica;
+}
+
+Code create_replica(pmem::Region& region, const LogIdentity& identity, ReplicaId self,
+                    std::span<const ReplicaId> voters) {
+  transport::ReplicaSet set;
+  for (const ReplicaId voter : voters) set.add(voter);
+  if (!set.has(self) || set.has(ReplicaId{})) return Code::invalid;
+  const log::ViewPayload payload{1, 0, set.bits};
+  const log::Cursor origin = log::origin(identity);
+  log::EntryHeader header{};
+  header.position = 1;
+  header.term = 1;
+  header.payload_bytes = sizeof payload;
+  header.kind = static_cast<uint8_t>(log::Kind::view);
+  header.flags = log::kFlagBatchEnd;
+  header.format = log::kEntryFormat;
+  header.view = 1;
+  header.commit_lag = 0;  // agreed by being created
+  const uint32_t crc = log::crc32c(log::kCrcSeed, &payload, sizeof payload);
+  log::seal_header(header, origin.chain, crc);
+  std::array<std::byte, log::entry_bytes(sizeof payload)> entry{};
+  std::memcpy(entry.data(), &header, sizeof header);
+  std::memcpy(entry.data() + sizeof header, &payload, sizeof payload);
+  region.store_ring(origin.end, entry.data(), entry.size());
+  region.persist_ring(origin.end, entry.size());
+  log::Superblock superblock;
+  superblock.identity = identity;
+  superblock.replica = self;
+  superblock.ring_bytes = region.geometry().ring_bytes;
+  superblock.view = View{1};
+  superblock.view_position = Position{1};
+  superblock.voters = set.bits;
+  superblock.trim = origin;
+  superblock.validated = {Position{1}, Offset{entry.size()}, Term{1}, header.chain};
+  superblock.committed = Position{1};
+  superblock.applied = Position{1};
+  const log::SuperblockBytes bytes = log::encode(superblock);
+  return region.write_superblock(bytes, pmem::Region::Slots::both);
+}
+
+}  // namespace caisson::replication
