@@ -2,6 +2,7 @@
 // What `caisson doctor` finds out about a machine, and what to do about it.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
