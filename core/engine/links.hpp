@@ -20,7 +20,7 @@
 
 namespace caisson::engine {
 
-// The longest frame. Twice the largest payload never has to fit, one payload with its envelope does.
+// The longest frame: one largest payload with its envelope.
 inline constexpr size_t kFrameBytesMax = (size_t{1} << 20) + (size_t{64} << 10);
 
 struct LinkPeer {
@@ -88,6 +88,8 @@ class LinksHandler {
 
 class Links {
  public:
+  class Impl;
+
   // Listens, and starts dialling. busy: the port is taken · denied: certificate files or port ·
   // not_found, invalid, wrong_cluster: see the message, it names the file or address and the cure.
   // `handler` must outlive the Links; it is called until stop() returns.
@@ -111,9 +113,8 @@ class Links {
   void stop();  // any thread but the links thread; no callback after it returns
 
  private:
-  class Impl;
-  explicit Links(std::shared_ptr<Impl> impl);
-  std::shared_ptr<Impl> impl_;
+  explicit Links(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace caisson::engine

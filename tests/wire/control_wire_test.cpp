@@ -103,6 +103,7 @@ SealReply any_seal_reply() {
   reply.code = any_code();
   reply.promised = Term{wide()};
   reply.answer = any();
+  reply.answer = any();
   reply.incarnation = Incarnation{wide()};
   reply.persistence = static_cast<Persistence>(*rc::gen::inRange(0, 4));
   reply.tail = any_cursor();

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/engine/appender_impl.hpp"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "core/engine/log_impl_await.hpp"
+
+namespace caisson::engine {
+
+namespace {
+
+uint64_t random_client() {
+  uint64_t client = 0;
+  while (client == 0) {
+    if (getrandom(&client, sizeof client, 0) != sizeof client) client = Clock::instance().now_ns();
+  }
+  return client;
+}
+
+std::string cannot_open(const LogImpl& log, Code code) {
+  std::string why = "cannot open a stream on log '" + log.name() + "': ";
+  switch (code) {
+    case Code::not_leader: {
+      const Leadership known = log.leadership();
+      return why + (known.leader.value == 0
+                        ? std::string("no leader is known; wait for one (Engine::wait_ready)")
+                        : "replica " + std::to_string(known.leader.value) + " leads; open it there");
+    }
+    case Code::closed: return why + "the engine is closed";
+    case Code::timed_out: return why + "no quorum confirmed it in time; see the replicas' status";
+    default: return why + std::string(caisson::name(code));
+  }
+}
+
+}  // namespace
+
+AppenderImpl::AppenderImpl(LogImpl& log, uint64_t client, const replication::OpenedStream& opened,
+                           uint32_t outstanding_max)
+    : log_(log),
+      poller_(log.poller()),
+      clock_(log.poller().clock()),
+      inline_(log.poller().runs_inline()),
+      client_(client),
+      incarnation_(opened.incarnation),
+      outstanding_max_(outstanding_max),
+      // One more than the application may have: a synchronous append always finds room.
+      lane_(std::make_shared<Lane>(outstanding_max + 1, inline_ ? 0 : log.entry_bytes_max())),
+      next_sequence_(opened.last_sequence + 1),
+      kept_mask_(2 * std::bit_ceil(outstanding_max + 1) - 1) {
+  kept_ = std::make_unique<LaneCompletion[]>(kept_mask_ + 1);
+}
+
+AppenderImpl::~AppenderImpl() {
+  abandon(claim_.number);
+  log_.detach(lane_);
+}
+
+Result<std::unique_ptr<AppenderImpl>> AppenderImpl::open(LogImpl& log, const AppenderOptions& options) {
+  if (options.outstanding_max == 0 || options.outstanding_max > kStreamWindow) {
+    return fail(Code::invalid, "AppenderOptions::outstanding_max is " +
+                                   std::to_string(options.outstanding_max) + "; allowed are 1 to " +
+                                   std::to_string(kStreamWindow));
+  }
+  struct Outcome {
+    std::atomic<bool> done{false};
+    Code code = Code::again;
+    replication::OpenedStream opened;
+  };
+  // Shared: the poller may answer after this caller has given up.
+  auto outcome = std::make_shared<Outcome>();
+  const uint64_t client = options.client != 0 ? options.client : random_client();
+  const uint64_t deadline_ns = log.poller().clock().deadline_ns(options.timeout_ns);
+  log.open_stream({client, options.resume, deadline_ns,
+                   [outcome](Code code, replication::OpenedStream opened) {
+                     outcome->code = code;
+                     outcome->opened = opened;
+                     outcome->done.store(true, std::memory_order_release);
+                   }});
+  Code code = log.await([&] { return outcome->done.load(std::memory_order_acquire); }, deadline_ns);
+  if (code == Code::ok) code = outcome->code;
+  if (code != Code::ok) return fail(code, cannot_open(log, code));
+  std::unique_ptr<AppenderImpl> impl(
+      new AppenderImpl(log, client, outcome->opened, options.outstanding_max));
+  if (log.attach(impl->lane_) != Code::ok) {
+    return fail(Code::closed, cannot_open(log, Code::closed));
+  }
+  return impl;
+}
+
+// ---- Taking ---------------------------------------------------------------------------------------------
+
+// What stands against any append at all, beside room.
+Code AppenderImpl::ready() {
+  if (claim_.number != 0) return Code::again;
+  return doubtful_ ? mend() : Code::ok;
+}
+
+// Appends of this stream were lost or refused. As its entries are a prefix of what was submitted (R4), all
+// later ones are lost, too. Once that is certain of each, the numbering goes on where the log ends.
+Code AppenderImpl::mend() {
+  const bool idle = lane_->idle();  // first: the poller settles a lane after it has said what is gone
+  const uint64_t gone_from = lane_->gone_from();
+  if (gone_from == kNever) {
+    doubtful_ = !idle;
+    return Code::ok;
+  }
+  if (!idle) return log_.leading() == Term{} ? Code::not_leader : Code::again;
+  next_sequence_ = gone_from;
+  lane_->forget_gone();
+  doubtful_ = false;
+  fresh_ = true;
+  return Code::ok;
+}
+
+Code AppenderImpl::take(std::span<const std::byte> payload, uint64_t tag, Durability level,
+                        uint64_t deadline_ns) {
+  if (payload.size() > log_.entry_bytes_max()) [[unlikely]] return Code::too_large;
+  if (claim_.number != 0 || doubtful_) [[unlikely]] {
+    if (const Code code = ready(); code != Code::ok) return closed_or(code);
+  }
+  if (inline_) return take_inline(payload, tag, level, deadline_ns);
+  if (log_.closed()) return Code::closed;
+  if (log_.leading() == Term{}) return Code::not_leader;
+  if (!lane_->fits(1, Lane::ring_bytes_of(payload.size()))) return Code::again;
+  lane_->push(record(tag, level, deadline_ns, next_sequence_, payload.size()), payload);
+  lane_->publish();
+  took(1);
+  return Code::ok;
+}
+
+Code AppenderImpl::take_inline(std::span<const std::byte> payload, uint64_t tag, Durability level,
+                               uint64_t deadline_ns) {
+  if (log_.closed()) [[unlikely]] return Code::closed;
+  if (!lane_->fits(1, 0)) [[unlikely]] return Code::again;
+  const Code code = log_.replica().submit({{client_, incarnation_, next_sequence_},
+                                           payload,
+                                           level,
+                                           LogImpl::tag_of(*lane_, lane_->next_ticket()),
+                                           true});
+  if (code != Code::ok) [[unlikely]] return code;
+  lane_->admit(tag, deadline_ns, next_sequence_, true);
+  took(1);
+  return Code::ok;
+}
+
+LaneRecord AppenderImpl::record(uint64_t tag, Durability level, uint64_t deadline_ns, uint64_t sequence,
+                                size_t payload_bytes) const {
+  LaneRecord record;
+  record.tag = tag;
+  record.deadline_ns = deadline_ns;
+  record.identity = {client_, incarnation_, sequence};
+  record.payload_bytes = static_cast<uint32_t>(payload_bytes);
+  record.level = level;
+  if (fresh_) record.flags |= LaneRecord::kFresh;
+  return record;
+}
+
+Code AppenderImpl::append_batch_async(std::span<const std::span<const std::byte>> payloads, uint64_t tag,
+                                      const AppendOptions& options) {
+  if (payloads.empty()) return Code::invalid;
+  uint64_t payload_bytes = 0;
+  uint64_t lane_bytes = 0;
+  for (const auto payload : payloads) {
+    if (payload.size() > log_.entry_bytes_max()) return Code::too_large;
+    payload_bytes += payload.size();
+    lane_bytes += Lane::ring_bytes_of(payload.size());
+  }
+  if (payloads.size() > outstanding_max_ || lane_bytes > log_.ring_bytes() / 4) return Code::too_large;
+  if (const Code code = ready(); code != Code::ok) return closed_or(code);
+  if (full()) return closed_or(Code::again);
+  const uint64_t deadline_ns = deadline_of(options);
+  if (inline_) return take_batch_inline(payloads, payload_bytes, tag, options.durability, deadline_ns);
+  if (lane_bytes > lane_->batch_ring_bytes_max()) return Code::too_large;
+  if (log_.closed()) return Code::closed;
+  if (log_.leading() == Term{}) return Code::not_leader;
+  if (!lane_->fits(static_cast<uint32_t>(payloads.size()), lane_bytes)) return Code::again;
+  for (size_t i = 0; i < payloads.size(); ++i) {
+    LaneRecord entry =
+        record(tag, options.durability, deadline_ns, next_sequence_ + i, payloads[i].size());
+    if (i == 0) {
+      entry.batch_count = static_cast<uint16_t>(payloads.size());
+      entry.batch_payload_bytes = payload_bytes;
+    } else {
+      entry.flags &= static_cast<uint8_t>(~LaneRecord::kFresh);
+    }
+    if (i + 1 != payloads.size()) entry.flags &= LaneRecord::kFresh;
+    lane_->push(entry, payloads[i]);
+  }
+  lane_->publish();
+  took(payloads.size());
+  return Code::ok;
+}
+
+Code AppenderImpl::take_batch_inline(std::span<const std::span<const std::byte>> payloads,
+                                     uint64_t payload_bytes, uint64_t tag, Durability level,
+                                     uint64_t deadline_ns) {
+  if (log_.closed()) return Code::closed;
+  const auto count = static_cast<uint32_t>(payloads.size());
+  if (!lane_->fits(count, 0)) return Code::again;
+  if (const Code code = log_.replica().reserve(count, payload_bytes); code != Code::ok) return code;
+  for (size_t i = 0; i < payloads.size(); ++i) {
+    const bool last = i + 1 == payloads.size();
+    const Code code = log_.replica().submit({{client_, incarnation_, next_sequence_},
+                                             payloads[i],
+                                             level,
+                                             LogImpl::tag_of(*lane_, lane_->next_ticket()),
+                                             last});
+    if (code != Code::ok) return code;  // only the first can be refused: see Replica::reserve
+    lane_->admit(tag, last ? deadline_ns : kNever, next_sequence_, last);
+    took(1);
+  }
+  return Code::ok;
+}
+
+// ---- Completions ------------------------------------------------------------------------------------------
+
+bool AppenderImpl::pop(LaneCompletion& out) {
+  if (!lane_->pop(out)) return false;
+  if (out.code != Code::ok) [[unlikely]] doubtful_ = true;
+  return true;
+}
+
+size_t AppenderImpl::completions(std::span<Completion> out) {
+  if (inline_) poller_.turn();
+  size_t count = 0;
+  while (count < out.size() && kept_read_ != kept_written_) {
+    out[count++] = public_form(kept_[kept_read_++ & kept_mask_]);
+  }
+  LaneCompletion completion;
+  while (count < out.size() && pop(completion)) out[count++] = public_form(completion);
+  return count;
+}
+
+void AppenderImpl::keep(const LaneCompletion& completion) {
+  kept_[kept_written_++ & kept_mask_] = completion;
+}
+
+Completion AppenderImpl::append(std::span<const std::byte> payload, const AppendOptions& options) {
+  const uint64_t deadline_ns = deadline_of(options);
+  const uint32_t ticket = lane_->next_ticket();
+  Code code = take(payload, 0, options.durability, deadline_ns);
+  if (code == Code::again) [[unlikely]] {
+    // Back-pressure: wait for room. What makes room is progress of the log alone: kept completions have
+    // their own.
+    const Code waited = log_.await(
+        [&] {
+          code = take(payload, 0, options.durability, deadline_ns);
+          if (code != Code::again) return true;
+          LaneCompletion other;
+          while (pop(other)) keep(other);
+          return false;
+        },
+        deadline_ns);
+    if (waited == Code::closed) code = Code::closed;
+  }
+  if (code != Code::ok) [[unlikely]] return {0, code, {}, {}};
+  return await(ticket);
+}
+
+Completion AppenderImpl::await(uint32_t ticket) {
+  Completion result;
+  if (inline_) {
+    // The usual case: the bytes are placed and persisted by the flush, and counted by the first poll.
+    if (appends_++ % kAppendsPerLook == 0) [[unlikely]] poller_.look_at_clock();
+    log_.replica().flush();
+    log_.turn_replica(poller_.now_ns());
+    if (turn_for(ticket, result)) [[likely]] {
+      if (appends_ % kAppendsPerTurn == 0) [[unlikely]] poller_.turn();
+      return result;
+    }
+  }
+  // The lane times the append out by itself; the wait has no deadline of its own.
+  if (log_.await([&] { return turn_for(ticket, result); }, kNever) == Code::closed) {
+    result.code = Code::closed;
+  }
+  return result;
+}
+
+// Looks for the final completion of `ticket`; keeps the others.
+bool AppenderImpl::turn_for(uint32_t ticket, Completion& out) {
+  LaneCompletion completion;
+  while (pop(completion)) {
+    if (completion.ticket != ticket) {
+      keep(completion);
+    } else if (completion.final) {
+      out = public_form(completion);
+      return true;
+    }
+  }
+  return false;
+}
+
+Code AppenderImpl::flush(uint64_t timeout_ns) {
+  if (inline_ && !log_.closed()) log_.replica().flush();
+  return log_.await(
+      [&] {
+        LaneCompletion completion;
+        while (pop(completion)) keep(completion);
+        return lane_->unfinished() == 0;
+      },
+      clock_.deadline_ns(timeout_ns));
+}
+
+// ---- Claims -----------------------------------------------------------------------------------------------
+
+Result<replication::Claim> AppenderImpl::claim(uint32_t payload_bytes) {
+  if (payload_bytes > log_.entry_bytes_max()) {
+    return fail(Code::too_large, "a claim of " + std::to_string(payload_bytes) + " bytes: log '" +
+                                     log_.name() + "' takes at most " +
+                                     std::to_string(log_.entry_bytes_max()));
+  }
+  if (claim_.number != 0) return fail(Code::again, "a claim of this appender is open: submit or abandon it");
+  if (doubtful_) {
+    if (const Code code = mend(); code != Code::ok) return fail(closed_or(code), "the stream is recovering");
+  }
+  if (full() || !lane_->fits(1, 0)) {
+    return fail(closed_or(Code::again), "too many appends are outstanding: take completions first");
+  }
+  Result<replication::Claim> result = fail(Code::closed, "the engine is closed");
+  poller_.call([&](uint64_t now_ns) {
+    if (log_.closed()) return;
+    if (!inline_ && lane_->front() != nullptr) {
+      result = fail(Code::again, "earlier appends of this stream are still waiting to be taken");
+    } else {
+      result = log_.replica().claim(payload_bytes, now_ns);
+    }
+  });
+  if (result) claim_ = *result;
+  return result;
+}
+
+Code AppenderImpl::submit(uint64_t number, uint32_t payload_bytes, uint64_t tag,
+                          const AppendOptions& options) {
+  if (number == 0 || number != claim_.number) return Code::fenced;
+  if (payload_bytes > claim_.payload_bytes) return Code::too_large;
+  const replication::Claim claim = claim_;
+  claim_ = {};
+  const uint64_t deadline_ns = deadline_of(options);
+  Code code = Code::closed;
+  // The caller waits, so that the lane's two ends are one while the job runs.
+  poller_.call([&](uint64_t) {
+    if (log_.closed()) return;
+    code = log_.replica().submit_claim(claim, {{client_, incarnation_, next_sequence_},
+                                               {claim.payload, payload_bytes},
+                                               options.durability,
+                                               LogImpl::tag_of(*lane_, lane_->next_ticket()),
+                                               true});
+    if (code == Code::ok) lane_->admit(tag, deadline_ns, next_sequence_, true);
+  });
+  if (code == Code::ok) took(1);
+  return code;
+}
+
+void AppenderImpl::abandon(uint64_t number) {
+  if (number == 0 || number != claim_.number) return;
+  const replication::Claim claim = std::exchange(claim_, {});
+  poller_.call([&](uint64_t) {
+    if (!log_.closed()) log_.replica().abandon_claim(claim);
+  });
+}
+
+}  // namespace caisson::engine

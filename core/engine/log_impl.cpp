@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A log's turn on its poller: lanes in, the replica's progress, resolutions out.
+#include "core/engine/log_impl.hpp"
+
+#include <algorithm>
+
+#include "core/engine/poller.hpp"
+
+namespace caisson::engine {
+
+LogImpl::LogImpl(const LogOptions& options, uint32_t index, ReplicaId self, Poller& poller,
+                 LogParts parts)
+    : options_(options),
+      index_(index),
+      self_(self),
+      poller_(poller),
+      parts_(std::move(parts)),
+      replica_(parts_.replica.get()),
+      state_(replica_->log()) {
+  for (Hold& hold : holds_) hold.store(kNever, std::memory_order_relaxed);
+  openings_.reserve(64);
+  last_status_ = replica_->status();
+  status_.store(last_status_);
+}
+
+LogImpl::~LogImpl() {
+  parts_.replica.reset();
+  parts_.outbox.reset();
+  parts_.endpoint.reset();
+  parts_.region.reset();
+}
+
+uint32_t LogImpl::turn(uint64_t now_ns) {
+  if (closed_.load(std::memory_order_relaxed)) return 0;
+  uint32_t work = 0;
+  if (!openings_.empty()) advance_openings(now_ns);
+  const uint64_t applied = applied_wish_.load(std::memory_order_relaxed);
+  if (applied != applied_seen_) {
+    applied_seen_ = applied;
+    replica_->mark_applied(Position{applied});
+  }
+  if (now_ns - holds_ns_ >= kHoldsNs) {
+    holds_ns_ = now_ns;
+    push_holds();
+  }
+  work += serve_lanes(now_ns);
+  work += replica_->poll(now_ns);
+  work += resolve();
+  publish(now_ns, work);
+  return work;
+}
+
+uint32_t LogImpl::serve_lanes(uint64_t now_ns) {
+  if (open_batch_ != nullptr) return drain(*open_batch_);
+  uint32_t work = 0;
+  for (size_t i = 0; i < active_.size(); ++i) {
+    Lane& lane = *active_[i];
+    work += drain(lane);
+    if (open_batch_ != nullptr) break;
+    if (lane.deadline_passed(now_ns)) lane.expire(now_ns);
+    if (lane.orphaned() && lane.drained()) retire(lane);
+  }
+  return work;
+}
+
+uint32_t LogImpl::drain(Lane& lane) {
+  uint32_t taken = 0;
+  while (taken < kDrainedPerTurn || open_batch_ != nullptr) {
+    const LaneRecord* const record = lane.front();
+    if (record == nullptr) break;
+    if (!submit_front(lane, *record)) {
+      lane.register_all();
+      break;
+    }
+    ++taken;
+  }
+  if (taken != 0) lane.release();
+  return taken;
+}
+
+// False: the log takes nothing now.
+bool LogImpl::submit_front(Lane& lane, const LaneRecord& record) {
+  const bool foreign = (record.flags & LaneRecord::kForeign) != 0;
+  if (lane.broken != Code::ok && !foreign) {
+    if ((record.flags & LaneRecord::kFresh) == 0) {
+      refuse_front(lane, record, lane.broken);
+      return true;
+    }
+    lane.broken = Code::ok;
+  }
+  Code code = Code::ok;
+  if (record.batch_count != 0) code = replica_->reserve(record.batch_count, record.batch_payload_bytes);
+  const bool batch_end = (record.flags & LaneRecord::kBatchEnd) != 0;
+  if (code == Code::ok) {
+    code = replica_->submit({record.identity, Lane::payload(record), record.level,
+                             tag_of(lane, lane.front_ticket()), batch_end});
+  }
+  if (code == Code::again) return false;
+  if (code != Code::ok) {
+    refuse_front(lane, record, code);
+    return true;
+  }
+  open_batch_ = batch_end ? nullptr : &lane;
+  lane.drop_front();
+  return true;
+}
+
+void LogImpl::refuse_front(Lane& lane, const LaneRecord& record, Code code) {
+  open_batch_ = nullptr;
+  if ((record.flags & LaneRecord::kForeign) == 0) {
+    // To its own stream the refusal is final: the entry is in no log. What follows would leave a gap.
+    if (code == Code::not_leader) code = Code::not_appended;
+    lane.broken = code;
+  }
+  lane.resolve(lane.front_ticket(), code, {}, {});
+  lane.drop_front();
+}
+
+uint32_t LogImpl::resolve() {
+  uint32_t total = 0;
+  for (;;) {
+    const size_t count = replica_->take_resolutions(resolutions_);
+    for (size_t i = 0; i < count; ++i) {
+      const replication::Resolution& resolution = resolutions_[i];
+      const auto lane_id = static_cast<uint32_t>(resolution.tag >> 32);
+      if (lane_id == kControlLane) [[unlikely]] {
+        resolve_opening(resolution);
+        continue;
+      }
+      if (lane_id >= lanes_.size() || lanes_[lane_id] == nullptr) [[unlikely]] {
+        continue;
+      }
+      lanes_[lane_id]->resolve(static_cast<uint32_t>(resolution.tag), resolution.code,
+                               resolution.position, resolution.term);
+    }
+    total += static_cast<uint32_t>(count);
+    if (count < resolutions_.size()) return total;
+  }
+}
+
+// ---- Lanes ----------------------------------------------------------------------------------------------
+
+Code LogImpl::attach(std::shared_ptr<Lane> lane) {
+  bool taken = false;
+  const bool ran = poller_.call([&](uint64_t) {
+    if (closed_.load(std::memory_order_relaxed)) return;
+    const auto free = std::find(lanes_.begin(), lanes_.end(), nullptr);
+    lane->id = static_cast<uint32_t>(free - lanes_.begin());
+    active_.push_back(lane.get());
+    if (free == lanes_.end()) {
+      lanes_.push_back(lane);
+    } else {
+      *free = lane;
+    }
+    taken = true;
+  });
+  return ran && taken ? Code::ok : Code::closed;
+}
+
+void LogImpl::detach(std::shared_ptr<Lane> lane) {
+  const auto orphan = [lane](uint64_t) { lane->orphan(); };
+  if (poller_.runs_inline()) {
+    orphan(0);
+  } else {
+    // If the box is closed the lane is closed, too, and nobody reads it any more.
+    poller_.mailbox().post_function(orphan);
+  }
+}
+
+void LogImpl::retire(Lane& lane) {
+  std::erase(active_, &lane);
+  lanes_[lane.id] = nullptr;
+}
+
+// ---- Streams --------------------------------------------------------------------------------------------
+
+void LogImpl::open_stream(Opening opening) {
+  if (poller_.runs_inline()) {
+    if (closed()) return opening.done(Code::closed, {});
+    openings_.push_back(std::move(opening));
+    return;
+  }
+  auto shared = std::make_shared<Opening>(std::move(opening));
+  const bool posted = poller_.mailbox().post_function([this, shared](uint64_t) {
+    if (closed_.load(std::memory_order_relaxed)) return shared->done(Code::closed, {});
+    openings_.push_back(std::move(*shared));
+  });
+  if (!posted) shared->done(Code::closed, {});
+}
+
+void LogImpl::advance_openings(uint64_t now_ns) {
+  for (size_t i = 0; i < openings_.size();) {
+    Opening& opening = openings_[i];
+    Code code = Code::again;
+    if (!opening.taken) {
+      opening.serial = ++opening_serial_;
+      code = replica_->open_stream(opening.client, opening.resume,
+                                   uint64_t{kControlLane} << 32 | opening.serial);
+      opening.taken = code == Code::ok;
+    }
+    if (opening.taken || code == Code::again) {
+      if (now_ns < opening.deadline_ns) {
+        ++i;
+        continue;
+      }
+      code = Code::timed_out;
+    }
+    const auto done = std::move(opening.done);
+    openings_.erase(openings_.begin() + static_cast<std::ptrdiff_t>(i));
+    done(code, {});
+  }
+}
+
+void LogImpl::resolve_opening(const replication::Resolution& resolution) {
+  if (resolution.code == Code::indefinite) return;
+  const auto serial = static_cast<uint32_t>(resolution.tag);
+  const auto found = std::find_if(openings_.begin(), openings_.end(), [&](const Opening& opening) {
+    return opening.taken && opening.serial == serial;
+  });
+  if (found == openings_.end()) return;  // its deadline passed
+  const Opening opening = std::move(*found);
+  openings_.erase(found);
+  if (resolution.code == Code::ok) {
+    opening.done(Code::ok, replica_->opened_stream(opening.client));
+  } else {
+    opening.done(resolution.code == Code::not_appended ? Code::not_leader : resolution.code, {});
+  }
+}
+
+// ---- Holds, publication, end ------------------------------------------------------------------------------
+
+void LogImpl::push_holds() {
+  uint64_t lowest = kNever;
+  const uint32_t used = holds_used_.load(std::memory_order_acquire);
+  for (uint32_t i = 0; i < used; ++i) {
+    lowest = std::min(lowest, holds_[i].load(std::memory_order_acquire));
+  }
+  replica_->set_reader_hold(Position{lowest});
+}
+
+Code LogImpl::push_holds_and_wait() {
+  return poller_.call([this](uint64_t) { push_holds(); }) ? Code::ok : Code::closed;
+}
+
+void LogImpl::publish_now(uint64_t now_ns) {
+  published_ns_ = now_ns;
+  busy_turns_ = 0;
+  led_ = replica_->leading();
+  const replication::ReplicaStatus status = replica_->status();
+  status_.store(status);
+  leading_.store(led_.value, std::memory_order_release);
+  report_changes(last_status_, status);
+  last_status_ = status;
+}
+
+void LogImpl::report_changes(const replication::ReplicaStatus& before,
+                             const replication::ReplicaStatus& now) {
+  Event event;
+  event.log = index_;
+  event.role = now.role;
+  event.replica = now.leader;
+  event.term = now.term;
+  event.committed = now.marks.committed;
+  event.evidence = now.detected_by;
+  const auto put = [&](Event::Kind kind) {
+    event.kind = kind;
+    poller_.events().put(event);
+  };
+  if (now.role != before.role) put(Event::Kind::role);
+  if (now.leader != before.leader || (now.term != before.term && now.leader.value != 0)) {
+    put(Event::Kind::leader);
+  }
+  if (now.repairs != before.repairs) put(Event::Kind::repair);
+  if (now.faults != before.faults) put(Event::Kind::fault);
+}
+
+void LogImpl::close(uint64_t now_ns) {
+  if (closed_.load(std::memory_order_relaxed)) return;
+  replica_->close(now_ns);
+  resolve();
+  for (Lane* lane : active_) lane->close();
+  active_.clear();
+  lanes_.clear();
+  open_batch_ = nullptr;
+  for (const Opening& opening : std::exchange(openings_, {})) opening.done(Code::closed, {});
+  publish_now(now_ns);
+  leading_.store(0, std::memory_order_release);
+  closed_.store(true, std::memory_order_release);
+}
+
+}  // namespace caisson::engine

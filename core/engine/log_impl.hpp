@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One log of this engine: its replica, the lanes that feed it, and what other threads may know of it.
+// The poller that owns the log is the only thread that touches the replica.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "caisson/caisson.hpp"
+#include "core/control/messages.hpp"
+#include "core/engine/engine_events.hpp"
+#include "core/engine/engine_published.hpp"
+#include "core/engine/lane.hpp"
+#include "core/engine/poller_mailbox.hpp"
+#include "core/replication/replica.hpp"
+#include "pmem/region.hpp"
+#include "transport/fabric.hpp"
+
+namespace caisson::engine {
+
+class Poller;
+
+// Readers that hold the trim point, at most, at a time (R45).
+inline constexpr uint32_t kReadersMax = 1024;
+
+// Everything beneath a log, in the order in which it must be destroyed: last first.
+struct LogParts {
+  std::unique_ptr<pmem::Region> region;
+  std::unique_ptr<transport::Endpoint> endpoint;
+  std::unique_ptr<control::Outbox> outbox;
+  std::unique_ptr<replication::Replica> replica;
+};
+
+class LogImpl {
+ public:
+  LogImpl(const LogOptions& options, uint32_t index, ReplicaId self, Poller& poller, LogParts parts);
+  ~LogImpl();
+  LogImpl(const LogImpl&) = delete;
+  LogImpl& operator=(const LogImpl&) = delete;
+
+  // ---- [any thread] -----------------------------------------------------------------------------------
+  const std::string& name() const { return options_.name; }
+  const LogOptions& options() const { return options_; }
+  uint32_t index() const { return index_; }
+  uint32_t entry_bytes_max() const { return options_.entry_bytes_max; }
+  uint64_t ring_bytes() const { return options_.ring_bytes; }
+  Poller& poller() const { return poller_; }
+  const log::LogState& state() const { return state_; }
+  const pmem::Region& region() const { return *parts_.region; }
+  bool closed() const { return closed_.load(std::memory_order_acquire); }
+  // The term led, as last published; 0: not leading.
+  Term leading() const { return Term{leading_.load(std::memory_order_acquire)}; }
+  replication::ReplicaStatus status() const;
+  Leadership leadership() const;
+  Marks marks() const;
+  std::string status_json() const;
+
+  Code read(Position position, std::vector<std::byte>& out, Token* token) const;
+  Code wait_for(Position position, uint64_t timeout_ns) const;
+  Code trim(Position position, ReplicaId* holder);
+  Code mark_applied(Position position);
+
+  // A reader's seat: nothing above the position in it is trimmed here. nullptr: all taken.
+  using Hold = std::atomic<uint64_t>;
+  Hold* take_hold(Position nothing_above);
+  void return_hold(Hold* hold);
+
+  // Opens a stream; `done` is called once, on the poller's thread (or within the call, if closed).
+  struct Opening {
+    uint64_t client = 0;
+    bool resume = false;
+    uint64_t deadline_ns = kNever;
+    std::function<void(Code, replication::OpenedStream)> done;
+    uint32_t serial = 0;
+    bool taken = false;  // by the replica: its resolution follows
+  };
+  void open_stream(Opening opening);
+  // Makes the lane one of this log's; waits for the poller.
+  Code attach(std::shared_ptr<Lane> lane);
+  // The producer is gone. What it submitted goes on; the lane ends when all of it is resolved.
+  void detach(std::shared_ptr<Lane> lane);
+  // Waits until `done()`; ok, timed_out or closed. Inline it runs the engine meanwhile.
+  template <class Done>
+  Code await(Done&& done, uint64_t deadline_ns) const;
+  // Brings the readers' holds to the replica now.
+  Code push_holds_and_wait();
+
+  // ---- Poller -------------------------------------------------------------------------------------------
+  uint32_t turn(uint64_t now_ns);
+  // What an inline append needs of a turn: its own log's progress.
+  uint32_t turn_replica(uint64_t now_ns) {
+    const uint32_t work = replica_->poll(now_ns) + resolve();
+    publish(now_ns, work);
+    return work;
+  }
+  void on_message(ReplicaId from, const control::Message& message, uint64_t now_ns) {
+    if (!closed()) replica_->on_message(from, message, now_ns);
+  }
+  void close(uint64_t now_ns);
+  replication::Replica& replica() { return *replica_; }
+  static uint64_t tag_of(const Lane& lane, uint32_t ticket) { return uint64_t{lane.id} << 32 | ticket; }
+
+ private:
+  static constexpr uint32_t kControlLane = UINT32_MAX;
+  static constexpr size_t kResolutionsPerTurn = 256;
+  static constexpr uint32_t kDrainedPerTurn = 256;     // of one lane, so that lanes take turns
+  static constexpr uint32_t kTurnsPerPublication = 32;
+  static constexpr uint64_t kPublicationNs = 10'000'000;
+  static constexpr uint64_t kHoldsNs = 1'000'000;
+
+  uint32_t serve_lanes(uint64_t now_ns);
+  uint32_t drain(Lane& lane);
+  bool submit_front(Lane& lane, const LaneRecord& record);
+  void refuse_front(Lane& lane, const LaneRecord& record, Code code);
+  uint32_t resolve();
+  void resolve_opening(const replication::Resolution& resolution);
+  void advance_openings(uint64_t now_ns);
+  void push_holds();
+  void publish(uint64_t now_ns, uint32_t work) {
+    const bool leads_now = replica_->leading() != led_;
+    busy_turns_ += work != 0;
+    if (leads_now || (busy_turns_ != 0 && (work == 0 || busy_turns_ >= kTurnsPerPublication)) ||
+        now_ns - published_ns_ >= kPublicationNs) {
+      publish_now(now_ns);
+    }
+  }
+  void publish_now(uint64_t now_ns);
+  void report_changes(const replication::ReplicaStatus& before, const replication::ReplicaStatus& now);
+  void retire(Lane& lane);
+
+  // Constant after construction.
+  const LogOptions options_;
+  const uint32_t index_;
+  const ReplicaId self_;
+  Poller& poller_;
+  LogParts parts_;
+  replication::Replica* const replica_;
+  const log::LogState& state_;
+
+  // Poller's own.
+  std::vector<std::shared_ptr<Lane>> lanes_;        // by id; null: free
+  std::vector<Lane*> active_;
+  Lane* open_batch_ = nullptr;                      // its batch has begun: nobody else may come between
+  std::vector<Opening> openings_;
+  std::array<replication::Resolution, kResolutionsPerTurn> resolutions_{};
+  uint32_t opening_serial_ = 0;
+  uint32_t busy_turns_ = 0;
+  Term led_;
+  uint64_t published_ns_ = 0;
+  uint64_t holds_ns_ = 0;
+  uint64_t applied_seen_ = 0;
+  replication::ReplicaStatus last_status_;
+
+  // Written by the poller, read by all.
+  alignas(kCacheLineBytes) std::atomic<uint64_t> leading_{0};
+  std::atomic<bool> closed_{false};
+  Published<replication::ReplicaStatus> status_;
+
+  // Written by others, read by the poller.
+  alignas(kCacheLineBytes) std::atomic<uint64_t> applied_wish_{0};
+  std::atomic<uint32_t> holds_used_{0};             // seats beyond were never taken
+  std::array<Hold, kReadersMax> holds_;             // kNever: free
+};
+
+}  // namespace caisson::engine
