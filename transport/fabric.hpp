@@ -74,8 +74,7 @@ class Endpoint {
  public:
   virtual ~Endpoint() = default;
 
-  // ---- As target: our ring, opened to others
-  // -----------------------------------------------------
+  // ---- As target: our ring, opened to others ----
 
   // Ends every grant given so far, of any term. After the return no byte from any of them can
   // become visible in the ring, whatever the old holder's processor or adapter still has queued
@@ -97,8 +96,7 @@ class Endpoint {
   // The newest commit cell that `writer` wrote to us; a torn one reads as all zero.
   virtual CommitCell commit_cell(ReplicaId writer) const = 0;
 
-  // ---- As initiator: others' rings
-  // ---------------------------------------------------------------
+  // ---- As initiator: others' rings ----
 
   // Takes up a grant received from `target`; writes start counting at `from`: completions report
   // prefixes that begin there. Replaces any earlier grant of that target.
@@ -141,8 +139,7 @@ class Endpoint {
   // but the ring's. (shm: the published allowance; handled inside fan_out, so this is informative.)
   virtual uint64_t window_bytes() const = 0;
 
-  // ---- Claims: our own ring, lent to the application
-  // ----------------------------------------------
+  // ---- Claims: our own ring, lent to the application ----
 
   // Address at which the application may write [at, at + n) of our own ring, valid until
   // revoke_claims(). Never the address that the poller itself uses (P1).

@@ -62,8 +62,7 @@ class LogState {
   const Ring& ring() const { return ring_; }
   Offset window_end() const { return trim_.end + ring_.bytes(); }
 
-  // ---- [any thread]
-  // ---------------------------------------------------------------------------------
+  // ---- [any thread] ----
   Position committed() const { return Position{committed_.load(std::memory_order_acquire)}; }
   // End of the entry at committed(), or of a later one.
   Offset committed_end() const { return Offset{committed_end_.load(std::memory_order_acquire)}; }

@@ -71,10 +71,10 @@ void StreamTable::apply_session(const EntryHeader& header, const SessionPayload&
             session.resume != 0 ? session.previous_last_sequence : 0);
 }
 
-bool StreamTable::window_full(uint64_t client, Position committed) const {
+bool StreamTable::window_full(uint64_t client, Position committed, uint64_t entries) const {
   Entry* entry = lookup(client);
-  return entry != nullptr && entry->count > mask_ &&
-         slot(*entry, entry->count + 1).position > committed.value;
+  return entry != nullptr && entry->count + entries > mask_ + 1 &&
+         slot(*entry, entry->count + entries).position > committed.value;
 }
 
 void StreamTable::rollback(Entry& entry, Position tail) {

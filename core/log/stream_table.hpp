@@ -36,9 +36,9 @@ class StreamTable {
   void apply(const EntryHeader& header, uint32_t payload_crc);
   void apply_session(const EntryHeader& header, const SessionPayload& session);
 
-  // True if one more entry of `client` would push one above `committed` out of its window: such a
+  // True if `entries` more of `client` would push one above `committed` out of its window: such a
   // suffix could not be rolled back. The appender waits.
-  bool window_full(uint64_t client, Position committed) const;
+  bool window_full(uint64_t client, Position committed, uint64_t entries) const;
 
   // Forgets everything above `tail`.
   void rollback(Position tail);

@@ -4,6 +4,7 @@
 // it, may lead.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -37,8 +38,8 @@ class Election {
   // Retries, and gives up what takes too long.
   void poll(uint64_t now_ns);
 
-  // The highest promise met on the way, whoever told.
-  Term seen() const { return seen_; }
+  // Somebody has promised `higher`: the next attempt goes above it.
+  void met(Term higher) { seen_ = std::max(seen_, higher); }
 
   // After winning: who answered, and whose log was taken (0: our own).
   const std::optional<control::SealReply>& reply(ReplicaId id) const { return replies_[id.value]; }

@@ -75,8 +75,7 @@ void Leader::step_down() {
   queue_.step_down(term_, marks_);
 }
 
-// ---- Sealing
-// ------------------------------------------------------------------------------------------
+// ---- Sealing ----
 
 log::EntryHeader Leader::next_header(log::Kind kind, size_t payload_bytes, bool batch_end) const {
   const log::Cursor& tail = c_.state.tail();
@@ -167,8 +166,7 @@ void Leader::flush() {
   records_[record_tail_++ % kRecords] = {tail.end, tail.position, tail.chain};
 }
 
-// ---- Admission
-// ----------------------------------------------------------------------------------------
+// ---- Admission ----
 
 Offset Leader::room_of(const Peer& peer) const {
   const Offset by_head = peer.head + c_.state.ring().bytes();
@@ -222,7 +220,11 @@ Code Leader::submit(const Submission& s) {
     if (code != Code::ok) return code;
   }
   // What could not be rolled back is not appended: a lost suffix must leave every stream as it was.
-  if (c_.state.streams().window_full(s.identity.client, c_.state.committed())) return Code::again;
+  // Room is kept for a whole batch, whose first entry is asked.
+  if (c_.state.tail() == c_.state.batch_tail() &&
+      c_.state.streams().window_full(s.identity.client, c_.state.committed(), batch_max())) {
+    return Code::again;
+  }
   log::EntryHeader header = next_header(log::Kind::data, s.payload.size(), s.batch_end);
   header.client = s.identity.client;
   header.sequence = s.identity.sequence;
@@ -236,9 +238,7 @@ Code Leader::reserve(uint32_t count, uint64_t payload_bytes) {
   // Every entry may need a line of padding and its header.
   const uint64_t bytes =
       payload_bytes + uint64_t{count} * (log::kHeaderBytes + log::kEntryAlignBytes);
-  if (bytes > c_.state.ring().bytes() / 4 || count > c_.options.outstanding_max) {
-    return Code::too_large;
-  }
+  if (bytes > c_.state.ring().bytes() / 4 || count > batch_max()) return Code::too_large;
   if (const Code code = admit(0, count); code != Code::ok) return code;
   return room_for(c_.state.tail().end + bytes, kHeadroomBytes) ? Code::ok : Code::again;
 }
@@ -261,8 +261,7 @@ Code Leader::open_stream(uint64_t client, bool resume, uint64_t tag) {
   return Code::ok;
 }
 
-// ---- Claims
-// -------------------------------------------------------------------------------------------
+// ---- Claims ----
 
 Result<Claim> Leader::claim(uint32_t payload_bytes, uint64_t now_ns) {
   if (const Code code = admit(payload_bytes, 1); code != Code::ok) {
@@ -323,8 +322,7 @@ bool Leader::expire_claim(uint64_t now_ns) {
   return true;
 }
 
-// ---- Counting
-// -----------------------------------------------------------------------------------------
+// ---- Counting ----
 
 Offset Leader::reached_by(uint32_t count, Offset Peer::*mark, Offset own) const {
   // The count-th highest mark of all voters, by insertion: there are few.

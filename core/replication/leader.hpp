@@ -4,6 +4,7 @@
 // caught up, judged.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -38,8 +39,7 @@ class Leader {
   bool serving() const { return active_ && committed_cursor_.term == term_; }
   Term term() const { return term_; }
 
-  // ---- Appending; see Replica
-  // ---------------------------------------------------------------------
+  // ---- Appending; see Replica ----
   [[nodiscard]] Code submit(const Submission& submission);
   [[nodiscard]] Code reserve(uint32_t count, uint64_t payload_bytes);
   [[nodiscard]] Code open_stream(uint64_t client, bool resume, uint64_t tag);
@@ -55,8 +55,7 @@ class Leader {
   // Returns work done.
   uint32_t poll(uint64_t now_ns);
 
-  // ---- Followers
-  // ----------------------------------------------------------------------------------
+  // ---- Followers ----
   void on_seal_reply(ReplicaId from, const control::SealReply& reply, uint64_t now_ns);
   void on_grant_reply(ReplicaId from, const control::GrantReply& reply, uint64_t now_ns);
   void on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_ns);
@@ -115,6 +114,7 @@ class Leader {
   bool room_for(Offset end, uint64_t headroom);
   Code admit(uint64_t payload_bytes, uint32_t entries);
   void refresh_limit();
+  uint32_t batch_max() const { return std::max(1u, c_.options.stream_window / 4); }
   Code repeat(const Submission& submission);
   uint32_t reap(uint64_t now_ns);
   void advance();

@@ -35,6 +35,10 @@ void Leader::on_seal_reply(ReplicaId from, const control::SealReply& reply, uint
   unseal(from, peer, now_ns + c_.options.retry_ns);
   const History theirs{reply.trim, reply.tail, reply.epochs};
   if (!consistent(theirs)) return;
+  if (reply.persistence == Persistence::none) {  // R12: its bytes would prove nothing
+    peer.phase = Phase::lost;
+    return;
+  }
   const auto common = last_common(history_of(c_.state), theirs);
   if (!common.has_value() || *common < reply.committed) {
     peer.phase = Phase::lost;
@@ -90,7 +94,7 @@ void Leader::on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_
   Peer& peer = peers_[from.value];
   // It holds no grant of ours, whatever we believed.
   if (peer.phase == Phase::attached ||
-      (peer.phase == Phase::granting && peer.incarnation != hello.incarnation)) {
+      (peer.phase != Phase::unsealed && peer.incarnation != hello.incarnation)) {
     unseal(from, peer, now_ns);
   }
   if (peer.phase == Phase::unsealed) tend(from, peer, now_ns);

@@ -149,8 +149,7 @@ uint64_t ReplicaImpl::rank_after(ReplicaId leader) const {
   return rank;
 }
 
-// ---- Turns
-// --------------------------------------------------------------------------------------------
+// ---- Turns ----
 
 uint32_t ReplicaImpl::poll(uint64_t now_ns) {
   if (closed_) return 0;
@@ -247,16 +246,17 @@ void ReplicaImpl::step_down(uint64_t now_ns) {
   settle(now_ns, c_.options.leaderless_patience_ns);
 }
 
-// Somebody has promised a higher term, so that our own is over. A leader that was serving takes the
-// lead back above it, rather than limp on without that replica (P21).
+// Somebody has promised a higher term, so that our own is over. A leader that still had its quorum
+// asks for the lead again, above that promise, rather than limp on without one replica (P21). A
+// deposed one finds the others content with their new leader.
 void ReplicaImpl::met_higher(Term higher, uint64_t now_ns) {
-  const bool served = leader_.serving();
+  const bool strong = leader_.serving() && leader_.attached() + 1 >= c_.quorum();
   step_down(now_ns);
-  if (served && election_.seal(higher, now_ns) != Code::ok) election_.give_up();
+  election_.met(higher);
+  if (strong) election_.ask(higher, now_ns);
 }
 
-// ---- Messages
-// -----------------------------------------------------------------------------------------
+// ---- Messages ----
 
 void ReplicaImpl::on_message(ReplicaId from, const control::Message& message, uint64_t now_ns) {
   if (closed_ || from == c_.options.self || !c_.voters().has(from)) return;
@@ -339,8 +339,7 @@ void ReplicaImpl::handle(ReplicaId, const control::Fenced& m, uint64_t now_ns) {
   if (leader_.active() && m.promised > leader_.term()) met_higher(m.promised, now_ns);
 }
 
-// ---- Status
-// -------------------------------------------------------------------------------------------
+// ---- Status ----
 
 ReplicaStatus ReplicaImpl::status() const {
   ReplicaStatus s;

@@ -126,14 +126,15 @@ class Replica {
   virtual uint32_t poll(uint64_t now_ns) = 0;
   virtual void on_message(ReplicaId from, const control::Message& message, uint64_t now_ns) = 0;
 
-  // ---- Appending (leader)
-  // -------------------------------------------------------------------------- ok: taken; a
-  // Resolution with its tag follows. Otherwise nothing was taken: again, not_leader, closed,
-  // too_large, stale_stream, broken_stream, aged_out, identity_reused. A duplicate of a known
-  // identity is taken, too, and resolves to the original position.
+  // ---- Appending (leader) ----
+
+  // ok: taken; a Resolution with its tag follows. Otherwise nothing was taken: again, not_leader,
+  // closed, too_large, stale_stream, broken_stream, aged_out, identity_reused. A duplicate of a
+  // known identity is taken, too, and resolves to the original position.
   [[nodiscard]] virtual Code submit(const Submission& submission) = 0;
   // ok: a batch of `count` entries with these payload bytes in all fits now: the following `count`
-  // submissions, the last one with batch_end, will not be refused with `again`.
+  // submissions, the last one with batch_end, will not be refused with `again`. too_large: more
+  // than stream_window / 4 entries, or than a quarter of the ring.
   [[nodiscard]] virtual Code reserve(uint32_t count, uint64_t payload_bytes) = 0;
   // Posts what submit() took without waiting for the next poll. Inline callers use it.
   virtual void flush() = 0;
@@ -156,8 +157,7 @@ class Replica {
   // Leader only: trims through p (R8). held: `holder` says who still needs entries at or below p.
   [[nodiscard]] virtual Code trim(Position p, ReplicaId* holder) = 0;
 
-  // ---- Following and reading
-  // -----------------------------------------------------------------------
+  // ---- Following and reading ----
   virtual void mark_applied(Position p) = 0;
   // A reader's hold: nothing above p is trimmed here while it stands. Position max = none.
   virtual void set_reader_hold(Position p) = 0;
