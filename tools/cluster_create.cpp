@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -35,7 +36,7 @@ class Scaffold {
   ~Scaffold() {
     std::error_code error;
     for (const fs::path& path : made_) fs::remove_all(path, error);
-    if (made_directory_) fs::remove(directory_, error);
+    if (made_directory_) fs::remove_all(directory_, error);
   }
   Scaffold(const Scaffold&) = delete;
   Scaffold& operator=(const Scaffold&) = delete;
@@ -43,7 +44,14 @@ class Scaffold {
   Result<void> begin() {
     std::error_code error;
     made_directory_ = !fs::exists(directory_, error);
-    return make_directories(directory_);
+    if (const auto made = make_directories(directory_); !made) return made;
+    auto lock = FileLock::take(directory_ / ".lock");
+    if (!lock) {
+      made_directory_ = false;
+      return tl::unexpected(lock.error());
+    }
+    lock_.emplace(std::move(*lock));
+    return {};
   }
   const fs::path& note(const fs::path& path) { return made_.emplace_back(path); }
   void keep() {
@@ -53,6 +61,7 @@ class Scaffold {
 
  private:
   fs::path directory_;
+  std::optional<FileLock> lock_;  // two commands must not make one cluster
   std::vector<fs::path> made_;
   bool made_directory_ = false;
 };
@@ -105,9 +114,6 @@ Result<void> check_shape(const ClusterShape& shape) {
                                    " is not possible: use 1 to " + std::to_string(engine::kVotersMax));
   }
   std::error_code error;
-  if (fs::exists(shape.directory, error) && !fs::is_directory(shape.directory, error)) {
-    return fail(Code::exists, "'" + shape.directory.string() + "' is not a directory: name another one");
-  }
   if (fs::exists(shape.directory / "authority.crt", error) ||
       fs::exists(shape.directory / "replica-1", error)) {
     return fail(Code::exists, "'" + shape.directory.string() +
@@ -207,6 +213,9 @@ Result<engine::ClusterUuid> random_uuid() {
 
 Result<Cluster> plan(const ClusterShape& shape) {
   std::error_code error;
+  if (fs::exists(shape.directory, error) && !fs::is_directory(shape.directory, error)) {
+    return fail(Code::exists, "'" + shape.directory.string() + "' is not a directory: name another one");
+  }
   Cluster cluster;
   cluster.directory = fs::absolute(shape.directory, error).lexically_normal();
   if (error) return tl::unexpected(system_error("'" + shape.directory.string() + "'", error.value()));
@@ -231,11 +240,11 @@ Result<Cluster> plan(const ClusterShape& shape) {
 }  // namespace
 
 Result<Cluster> create_cluster(const ClusterShape& shape) {
-  if (const auto possible = check_shape(shape); !possible) return tl::unexpected(possible.error());
   auto cluster = plan(shape);
   if (!cluster) return cluster;
   Scaffold scaffold(cluster->directory);
-  auto made = scaffold.begin();
+  if (const auto begun = scaffold.begin(); !begun) return tl::unexpected(begun.error());
+  auto made = check_shape(shape);
   if (made) made = make_certificates(*cluster, scaffold);
   for (size_t i = 0; made && i < cluster->replicas.size(); ++i) {
     made = create_replica(*cluster, shape, i, scaffold);

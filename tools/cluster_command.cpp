@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <signal.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <thread>
+
+#include "tools/cluster.hpp"
+#include "tools/command.hpp"
+#include "tools/files.hpp"
+#include "tools/status.hpp"
+
+namespace caisson::tools {
+
+namespace {
+
+constexpr uint64_t kStartTimeoutMs = 60'000;
+constexpr uint64_t kPollMs = 20;
+constexpr uint64_t kKilledTimeoutMs = 10'000;
+
+struct StartOptions {
+  std::string directory;
+  uint32_t replicas = 3;
+  std::vector<std::string> logs{"main"};
+  uint64_t ring_bytes = 64ull << 20;
+  std::string persistence = "emulated";
+  std::string idle = "adaptive";
+  unsigned replica = 0;
+  double timeout_s = 60;
+  // Given on the command line, and so to be compared with what is there.
+  CLI::Option* replicas_given = nullptr;
+  CLI::Option* logs_given = nullptr;
+  CLI::Option* ring_given = nullptr;
+};
+
+struct DirectoryOptions {
+  std::string directory;
+};
+
+struct KillOptions {
+  std::string directory;
+  std::string replica;
+  std::string log;
+  std::string signal = "KILL";
+};
+
+Result<FileLock> lock(const std::filesystem::path& directory) {
+  return FileLock::take(directory / ".lock");
+}
+
+// A cluster is made once: what the command line says about its shape must agree with what is there.
+Result<void> check_same(const StartOptions& options, const Cluster& cluster) {
+  const auto differs = [&](const std::string& what) -> Result<void> {
+    return fail(Code::exists, "the cluster in '" + cluster.directory.string() + "' was made with " +
+                                  what + ", which cannot change: leave the option out, or use another "
+                                  "directory");
+  };
+  if (*options.replicas_given && options.replicas != cluster.replicas.size()) {
+    return differs(std::to_string(cluster.replicas.size()) + " replicas");
+  }
+  if (*options.ring_given && options.ring_bytes != cluster.logs.front().ring_bytes) {
+    return differs("rings of " + std::to_string(cluster.logs.front().ring_bytes) + " bytes");
+  }
+  if (*options.logs_given) {
+    const bool same = std::equal(options.logs.begin(), options.logs.end(), cluster.logs.begin(),
+                                 cluster.logs.end(),
+                                 [](const std::string& name, const ClusterLog& log) { return name == log.name; });
+    if (!same) return differs("other logs");
+  }
+  return {};
+}
+
+Result<Cluster> make_cluster(const StartOptions& options) {
+  ClusterShape shape;
+  shape.directory = options.directory;
+  shape.replicas = options.replicas;
+  shape.logs = options.logs;
+  shape.ring_bytes = options.ring_bytes;
+  shape.persistence =
+      options.persistence == "real" ? PersistenceMode::real : PersistenceMode::emulated;
+  shape.idle = options.idle == "busy" ? Idle::busy : options.idle == "yield" ? Idle::yield : Idle::adaptive;
+  return create_cluster(shape);
+}
+
+// Every log has a leader, as the leader says itself.
+Result<std::vector<ReplicaReport>> await_leaders(const Cluster& cluster, uint64_t timeout_ms,
+                                                 Progress& progress) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  for (;;) {
+    auto reports = ask_cluster(cluster);
+    const auto waiting =
+        std::find_if(cluster.logs.begin(), cluster.logs.end(), [&](const ClusterLog& log) {
+          return leader_of(reports, log.name).value == 0;
+        });
+    if (waiting == cluster.logs.end()) return reports;
+    if (progress.due()) progress.show("waiting for a leader of log " + waiting->name + " …");
+    if (std::chrono::steady_clock::now() >= until) {
+      return fail(Code::no_quorum, "log '" + waiting->name + "' has no leader yet: a majority of its "
+                                   "replicas must run; see caisson cluster status --dir " +
+                                       cluster.directory.string());
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
+  }
+}
+
+// Starts what does not run; `only`: that replica alone. The first failure is reported, the others are
+// started all the same: two replicas of three are worth having.
+Result<std::vector<ReplicaId>> start_missing(const Cluster& cluster, ReplicaId only, Progress& progress) {
+  std::vector<ReplicaId> started;
+  tl::expected<void, Error> failed;
+  for (const ClusterReplica& replica : cluster.replicas) {
+    if (only.value != 0 && replica.id != only) continue;
+    if (running(cluster, replica.id)) continue;
+    if (progress.due()) progress.show("starting replica " + std::to_string(replica.id.value) + " …");
+    const auto process = start_replica(cluster, replica.id);
+    if (process) {
+      started.push_back(replica.id);
+    } else if (failed) {
+      failed = tl::unexpected(process.error());
+    }
+  }
+  if (!failed) return tl::unexpected(failed.error());
+  return started;
+}
+
+// The replica brought back has heard of a leader: from then on it takes part.
+Result<void> await_part(const Cluster& cluster, ReplicaId id, uint64_t timeout_ms) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  for (;;) {
+    const auto report = ask_replica(cluster, id);
+    const bool takes_part =
+        report && std::all_of(report->logs.begin(), report->logs.end(),
+                              [](const LogStatus& log) { return log.leader.value != 0; });
+    if (takes_part) return {};
+    if (std::chrono::steady_clock::now() >= until) {
+      return fail(Code::timed_out, "replica " + std::to_string(id.value) +
+                                       " runs, but has found no leader in time; see " +
+                                       cluster.output(id).string());
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
+  }
+}
+
+Result<Cluster> open_or_make(const StartOptions& options, Progress& progress) {
+  if (cluster_exists(options.directory)) {
+    auto cluster = load_cluster(options.directory);
+    if (!cluster) return cluster;
+    if (const auto same = check_same(options, *cluster); !same) return tl::unexpected(same.error());
+    return cluster;
+  }
+  if (options.replica != 0) {
+    return fail(Code::not_found, "there is no cluster in '" + options.directory +
+                                     "' whose replica could be started; make one by leaving --replica out");
+  }
+  if (progress.due()) progress.show("making " + std::to_string(options.replicas) + " replicas …");
+  return make_cluster(options);
+}
+
+Exit run_start(const StartOptions& options, bool json) {
+  Progress progress(json);
+  auto cluster = open_or_make(options, progress);
+  if (!cluster) return report(cluster.error(), json);
+  const auto held = lock(cluster->directory);
+  if (!held) return report(held.error(), json);
+  const ReplicaId only{static_cast<uint8_t>(options.replica)};
+  if (only.value != 0) {
+    if (const auto known = cluster->replica(only); !known) return report(known.error(), json);
+  }
+  const auto started = start_missing(*cluster, only, progress);
+  if (!started) return report(started.error(), json);
+  const auto timeout_ms = static_cast<uint64_t>(options.timeout_s * 1000);
+  if (only.value != 0) {
+    if (const auto part = await_part(*cluster, only, timeout_ms); !part) return report(part.error(), json);
+  }
+  const auto reports = await_leaders(*cluster, timeout_ms, progress);
+  progress.clear();
+  if (!reports) return report(reports.error(), json);
+  if (json) {
+    Json object = status_object(*cluster, *reports);
+    Json list = Json::array();
+    for (const ReplicaId id : *started) list.push_back(id.value);
+    object["started"] = list;
+    print_json(object);
+  } else {
+    print_status(*cluster, *reports);
+  }
+  return Exit::ok;
+}
+
+Exit run_stop(const DirectoryOptions& options, bool json) {
+  const auto cluster = load_cluster(options.directory);
+  if (!cluster) return report(cluster.error(), json);
+  const auto held = lock(cluster->directory);
+  if (!held) return report(held.error(), json);
+  std::vector<std::thread> stoppers;
+  std::vector<Result<void>> results(cluster->replicas.size());
+  Json list = Json::array();
+  for (size_t i = 0; i < cluster->replicas.size(); ++i) {
+    const ReplicaId id = cluster->replicas[i].id;
+    if (running(*cluster, id)) list.push_back(id.value);
+    stoppers.emplace_back([&, i, id] { results[i] = stop_replica(*cluster, id); });
+  }
+  for (std::thread& stopper : stoppers) stopper.join();
+  for (const Result<void>& result : results) {
+    if (!result) return report(result.error(), json);
+  }
+  if (json) {
+    print_json({{"ok", true}, {"stopped", list}});
+  } else {
+    std::printf("stopped %zu of %zu replicas\n", list.size(), cluster->replicas.size());
+  }
+  return Exit::ok;
+}
+
+Exit run_status(const DirectoryOptions& options, bool json) {
+  const auto cluster = load_cluster(options.directory);
+  if (!cluster) return report(cluster.error(), json);
+  const auto reports = ask_cluster(*cluster);
+  if (json) {
+    print_json(status_object(*cluster, reports));
+  } else {
+    print_status(*cluster, reports);
+  }
+  return Exit::ok;
+}
+
+Result<ReplicaId> replica_meant(const Cluster& cluster, const KillOptions& options) {
+  if (options.replica == "leader") {
+    const auto log = cluster.log(options.log);
+    if (!log) return tl::unexpected(log.error());
+    const ReplicaId leader = leader_of(ask_cluster(cluster), (*log)->name);
+    if (leader.value == 0) return fail(Code::no_quorum, "log '" + (*log)->name + "' has no leader now");
+    return leader;
+  }
+  unsigned number = 0;
+  const char* const end = options.replica.data() + options.replica.size();
+  const auto [stop, error] = std::from_chars(options.replica.data(), end, number);
+  if (error != std::errc() || stop != end || number > kReplicaIdMax) number = 0;
+  const auto replica = cluster.replica(ReplicaId{static_cast<uint8_t>(number)});
+  if (!replica) return tl::unexpected(replica.error());
+  return (*replica)->id;
+}
+
+int signal_number(const std::string& name) {
+  return name == "STOP" ? SIGSTOP : name == "CONT" ? SIGCONT : name == "TERM" ? SIGTERM : SIGKILL;
+}
+
+Exit run_kill(const KillOptions& options, bool json) {
+  const auto cluster = load_cluster(options.directory);
+  if (!cluster) return report(cluster.error(), json);
+  const auto id = replica_meant(*cluster, options);
+  if (!id) return report(id.error(), json);
+  const auto process = running(*cluster, *id);
+  if (!process) {
+    return report({Code::not_found, "replica " + std::to_string(id->value) + " does not run"}, json);
+  }
+  const int signal = signal_number(options.signal);
+  if (const auto sent = send_signal(*process, signal); !sent) return report(sent.error(), json);
+  if (signal == SIGKILL && !wait_gone(*process, kKilledTimeoutMs)) {
+    return report({Code::timed_out, "process " + std::to_string(process->pid) + " is still there"}, json);
+  }
+  if (json) {
+    print_json({{"ok", true},
+                {"replica", id->value},
+                {"pid", process->pid},
+                {"signal", options.signal}});
+  } else {
+    std::printf("replica %u (process %d): SIG%s\n", unsigned{id->value}, process->pid,
+                options.signal.c_str());
+  }
+  return Exit::ok;
+}
+
+void add_start(Commands& commands, CLI::App& group) {
+  auto options = std::make_shared<StartOptions>();
+  CLI::App* command = commands.add(
+      group, "start", "make a cluster if there is none, and start what does not run",
+      "  caisson cluster start --dir D\n"
+      "  caisson cluster start --dir D --replicas 5 --logs orders audit --ring-bytes 256MiB\n"
+      "  caisson cluster start --dir D --replica 2      bring a killed replica back\n\n"
+      "Returns once every log has a leader. A replica whose region is gone is refused (exit code 15).\n",
+      options, run_start);
+  command->add_option("--dir", options->directory, "all state lies under it")->required();
+  options->replicas_given =
+      command->add_option("--replicas", options->replicas, "how many")->check(CLI::Range(1, 7));
+  options->logs_given =
+      command->add_option("--logs", options->logs, "names, [a-z0-9_-]")->delimiter(',');
+  options->ring_given =
+      add_bytes(command, "--ring-bytes", options->ring_bytes, "of each log: a power of two (64MiB)");
+  command->add_option("--persistence", options->persistence, "what regions survive")
+      ->check(CLI::IsMember({"emulated", "real"}))
+      ->capture_default_str();
+  command->add_option("--idle", options->idle, "how pollers wait")
+      ->check(CLI::IsMember({"busy", "yield", "adaptive"}))
+      ->capture_default_str();
+  command->add_option("--replica", options->replica, "start only this one")->check(CLI::Range(1, 63));
+  command->add_option("--timeout", options->timeout_s, "seconds to wait for leaders")
+      ->capture_default_str();
+}
+
+void add_kill(Commands& commands, CLI::App& group) {
+  auto options = std::make_shared<KillOptions>();
+  CLI::App* command = commands.add(group, "kill", "send a replica's process a signal",
+                                   "  caisson cluster kill --dir D --replica leader\n"
+                                   "  caisson cluster kill --dir D --replica 3 --signal STOP\n",
+                                   options, run_kill);
+  command->add_option("--dir", options->directory, "the cluster's directory")->required();
+  command->add_option("--replica", options->replica, "a number, or leader")->required();
+  command->add_option("--log", options->log, "whose leader is meant; the first log if not given");
+  command->add_option("--signal", options->signal, "which")
+      ->check(CLI::IsMember({"KILL", "STOP", "CONT", "TERM"}))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void add_cluster(Commands& commands) {
+  CLI::App* group =
+      commands.app.add_subcommand("cluster", "node processes of a cluster on this machine");
+  group->require_subcommand(1);
+  add_start(commands, *group);
+
+  auto stop = std::make_shared<DirectoryOptions>();
+  CLI::App* command = commands.add(*group, "stop", "close every replica cleanly",
+                                   "  caisson cluster stop --dir D\n", stop, run_stop);
+  command->add_option("--dir", stop->directory, "the cluster's directory")->required();
+
+  auto status = std::make_shared<DirectoryOptions>();
+  command = commands.add(*group, "status", "what each replica says of itself",
+                         "  caisson cluster status --dir D\n"
+                         "  caisson cluster status --dir D --json | jq '.logs[0].leader'\n",
+                         status, run_status);
+  command->add_option("--dir", status->directory, "the cluster's directory")->required();
+  add_kill(commands, *group);
+}
+
+}  // namespace caisson::tools

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <signal.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+
+#include "bench/system_call_tracer.hpp"
+#include "bench/system_calls.hpp"
+#include "caisson/caisson.hpp"
+#include "tools/command.hpp"
+
+namespace caisson::tools {
+
+namespace {
+
+struct NoOptions {};
+
+Exit run_version(const NoOptions&, bool json) {
+  if (json) {
+    print_json({{"ok", true},
+                {"version", version()},
+                {"compiler", __VERSION__},
+                {"fabrics", {"shm"}},
+                {"persistence", {"emulated", "real"}}});
+  } else {
+    std::printf("caisson %s\n", std::string(version()).c_str());
+  }
+  return Exit::ok;
+}
+
+// Started by `bench append` on itself; not for people, and so not in the help.
+std::optional<int> run_hidden(int argc, const char* const* argv) {
+  if (argc != 3 || argv[1] != bench::kTraceCommand) return std::nullopt;
+  int process = 0;
+  std::from_chars(argv[2], argv[2] + std::strlen(argv[2]), process);
+  return bench::trace_system_calls(process);
+}
+
+// Flags that CLI11 has not yet read when it finds the error.
+bool wants_json(int argc, const char* const* argv) {
+  return std::any_of(argv + 1, argv + argc, [](const char* word) { return !std::strcmp(word, "--json"); });
+}
+
+Exit on_parse_error(const CLI::App& app, const CLI::ParseError& error, bool json) {
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
+    (void)app.exit(error);  // --help: prints it
+    return Exit::ok;
+  }
+  return report_usage(std::string(error.what()) + "; see --help", json);
+}
+
+}  // namespace
+
+void add_version(Commands& commands) {
+  commands.add(commands.app, "version", "print the version", "  caisson version --json\n",
+               std::make_shared<NoOptions>(), run_version);
+}
+
+int run_program(int argc, const char* const* argv) {
+  // A reader that goes away ends a write with an error, which is reported, not the process.
+  signal(SIGPIPE, SIG_IGN);
+  if (const auto hidden = run_hidden(argc, argv)) return *hidden;
+  CLI::App app("caisson: a replicated, durable, ordered log", "caisson");
+  app.require_subcommand(1);
+  app.footer("Each command explains itself: caisson COMMAND --help.");
+  Commands commands{app, {}, false};
+  add_cluster(commands);
+  add_append(commands);
+  add_read(commands);
+  add_log_position(commands);
+  add_status(commands);
+  add_node(commands);
+  add_log_files(commands);
+  add_bench(commands);
+  add_doctor(commands);
+  add_cert(commands);
+  add_version(commands);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return static_cast<int>(on_parse_error(app, error, wants_json(argc, argv)));
+  }
+  return static_cast<int>(commands.chosen(commands.json));
+}
+
+}  // namespace caisson::tools

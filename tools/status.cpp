@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "tools/status.hpp"
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <thread>
+
+namespace caisson::tools {
+
+namespace {
+
+Json marks_object(const Marks& marks) {
+  return {{"submitted", marks.submitted.value}, {"replicated", marks.replicated.value},
+          {"persisted", marks.persisted.value}, {"committed", marks.committed.value},
+          {"delivered", marks.delivered.value}, {"applied", marks.applied.value},
+          {"trimmed", marks.trimmed.value}};
+}
+
+Json replica_log_object(const LogStatus& log) {
+  Json object = log.raw;
+  object["name"] = log.name;
+  object["role"] = log.role;
+  object["term"] = log.term.value;
+  object["leader"] = log.leader.value;
+  object["leads"] = log.leads;
+  object["marks"] = marks_object(log.marks);
+  return object;
+}
+
+Json replica_object(const ReplicaReport& report) {
+  Json logs = Json::array();
+  for (const LogStatus& log : report.logs) logs.push_back(replica_log_object(log));
+  Json object{{"id", report.id.value},
+              {"state", report.state},
+              {"alive", report.process.has_value() || !report.logs.empty()},
+              {"pid", report.process ? Json(report.process->pid) : Json(nullptr)},
+              {"address", report.address}};
+  if (!report.problem.empty()) object["problem"] = report.problem;
+  object["logs"] = logs;
+  if (!report.node.is_null()) object["node"] = report.node;
+  return object;
+}
+
+Position highest_committed(const std::vector<ReplicaReport>& reports, const std::string& log) {
+  Position highest;
+  for (const ReplicaReport& report : reports) {
+    if (const LogStatus* status = report.log(log)) {
+      highest = std::max(highest, status->marks.committed);
+    }
+  }
+  return highest;
+}
+
+Json log_object(const std::vector<ReplicaReport>& reports, const ClusterLog& log) {
+  const ReplicaId leader = leader_of(reports, log.name);
+  Term term;
+  for (const ReplicaReport& report : reports) {
+    if (report.id != leader) continue;
+    if (const LogStatus* status = report.log(log.name)) term = status->term;
+  }
+  return {{"name", log.name},
+          {"id", log.id},
+          {"ring_bytes", log.ring_bytes},
+          {"leader", leader.value == 0 ? Json(nullptr) : Json(leader.value)},
+          {"term", term.value},
+          {"committed", highest_committed(reports, log.name).value}};
+}
+
+}  // namespace
+
+const LogStatus* ReplicaReport::log(const std::string& name) const {
+  for (const LogStatus& candidate : logs) {
+    if (candidate.name == name) return &candidate;
+  }
+  return nullptr;
+}
+
+Result<LogStatus> log_status(const Cluster& cluster, ReplicaId id, const std::string& log,
+                             uint64_t timeout_ms) {
+  const auto report = ask_replica(cluster, id, timeout_ms);
+  if (!report) return tl::unexpected(report.error());
+  if (const LogStatus* status = report->log(log)) return *status;
+  return fail(Code::not_found, "replica " + std::to_string(id.value) + " has no log '" + log + "'");
+}
+
+std::vector<ReplicaReport> ask_cluster(const Cluster& cluster, uint64_t timeout_ms) {
+  std::vector<ReplicaReport> reports(cluster.replicas.size());
+  std::vector<std::thread> askers;
+  for (size_t i = 0; i < cluster.replicas.size(); ++i) {
+    askers.emplace_back([&, i] {
+      const ClusterReplica& replica = cluster.replicas[i];
+      auto answer = ask_replica(cluster, replica.id, timeout_ms);
+      ReplicaReport& report = reports[i];
+      if (answer) {
+        report = std::move(*answer);
+      } else {
+        report.problem = answer.error().message;
+      }
+      report.id = replica.id;
+      report.address = replica.host + ":" + std::to_string(replica.port);
+      report.process = running(cluster, replica.id);
+      if (report.process && stopped(*report.process)) {
+        report.state = "stopped";
+      } else if (answer) {
+        report.state = "running";
+      } else {
+        report.state = report.process ? "silent" : "dead";
+      }
+    });
+  }
+  for (std::thread& asker : askers) asker.join();
+  return reports;
+}
+
+ReplicaId leader_of(const std::vector<ReplicaReport>& reports, const std::string& log) {
+  ReplicaId leader;
+  Term highest;
+  for (const ReplicaReport& report : reports) {
+    const LogStatus* status = report.log(log);
+    if (status == nullptr || !status->leads || status->term < highest) continue;
+    leader = report.id;
+    highest = status->term;
+  }
+  return leader;
+}
+
+Json status_object(const Cluster& cluster, const std::vector<ReplicaReport>& reports) {
+  Json replicas = Json::array();
+  for (const ReplicaReport& report : reports) replicas.push_back(replica_object(report));
+  Json logs = Json::array();
+  for (const ClusterLog& log : cluster.logs) logs.push_back(log_object(reports, log));
+  return {{"ok", true},
+          {"directory", cluster.directory.string()},
+          {"cluster", engine::to_hex(cluster.uuid)},
+          {"fabric", "shm"},
+          {"persistence", engine::name(cluster.persistence)},
+          {"replicas", replicas},
+          {"logs", logs}};
+}
+
+void print_status(const Cluster& cluster, const std::vector<ReplicaReport>& reports) {
+  std::printf("cluster %s in %s, fabric shm, persistence %s%s\n", engine::to_hex(cluster.uuid).c_str(),
+              cluster.directory.c_str(), std::string(engine::name(cluster.persistence)).c_str(),
+              cluster.persistence == PersistenceMode::emulated
+                  ? " (survives the death of processes, not the loss of power)"
+                  : "");
+  for (const ReplicaReport& report : reports) {
+    std::printf("  replica %u  %-8s pid %-8s %s%s%s\n", unsigned{report.id.value}, report.state.c_str(),
+                report.process ? std::to_string(report.process->pid).c_str() : "-",
+                report.address.c_str(), report.problem.empty() ? "" : "  ", report.problem.c_str());
+  }
+  for (const ClusterLog& log : cluster.logs) {
+    const ReplicaId leader = leader_of(reports, log.name);
+    std::printf("log %s: %s\n", log.name.c_str(),
+                leader.value == 0 ? "no leader"
+                                  : ("led by replica " + std::to_string(leader.value)).c_str());
+    std::printf("  %-8s %-10s %10s %12s %12s %12s %12s\n", "replica", "role", "term", "committed",
+                "delivered", "applied", "trimmed");
+    for (const ReplicaReport& report : reports) {
+      const LogStatus* status = report.log(log.name);
+      if (status == nullptr) continue;
+      const Marks& at = status->marks;
+      std::printf("  %-8u %-10s %10" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 "\n",
+                  unsigned{report.id.value}, status->role.c_str(), status->term.value, at.committed.value,
+                  at.delivered.value, at.applied.value, at.trimmed.value);
+    }
+  }
+}
+
+}  // namespace caisson::tools
