@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // From TOML to EngineOptions: types and names are judged here, values by config_rules.cpp.
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <exception>
 #include <initializer_list>
@@ -8,15 +9,26 @@
 #include <map>
 #include <optional>
 #include <sstream>
+#include <stdexcept>
+
+namespace caisson::engine {
+// toml++ 3.3 asserts what a hostile file can break ("[[|log]]"): an error like any other here.
+[[noreturn]] static void refuse_broken_toml() {
+  throw std::runtime_error("not valid TOML, in a key or a table's name");
+}
+}  // namespace caisson::engine
 
 #define TOML_HEADER_ONLY 1
-#define TOML_EXCEPTIONS 0
+#define TOML_EXCEPTIONS 1
+#define TOML_ASSERT(expr) ((expr) ? void() : ::caisson::engine::refuse_broken_toml())
 #include <toml++/toml.h>
 
 #include "core/engine/config.hpp"
 
 namespace caisson::engine {
 namespace {
+
+constexpr const char* kExampleHint = "; see docs/configuration.md for an example";
 
 // Where keys stand, and the first thing that is wrong.
 class Findings {
@@ -34,7 +46,8 @@ class Findings {
 
   void refuse(const std::string& key, const std::string& sentence, Code code = Code::invalid) {
     if (error_) return;
-    error_ = Error{code, source_ + ":" + std::to_string(line_of(key)) + ": " + key + ": " + sentence};
+    error_ =
+        Error{code, source_ + ":" + std::to_string(line_of(key)) + ": " + key + ": " + sentence};
   }
 
  private:
@@ -117,9 +130,9 @@ class Table {
     const toml::node* node = find(name);
     if (node == nullptr) return false;
     const auto value = node->value_exact<int64_t>();
-    if (!value || *value < 0 ||
-        static_cast<uint64_t>(*value) > std::numeric_limits<T>::max()) {
-      findings_.refuse(key(name), found_text(*node) + " is not allowed: use a whole number from 0 to " +
+    if (!value || *value < 0 || static_cast<uint64_t>(*value) > std::numeric_limits<T>::max()) {
+      findings_.refuse(key(name), found_text(*node) +
+                                      " is not allowed: use a whole number from 0 to " +
                                       std::to_string(std::numeric_limits<T>::max()));
       return false;
     }
@@ -139,10 +152,10 @@ class Table {
       value = bytes_of(*text);
     }
     if (!value) {
-      findings_.refuse(key(name),
-                       found_text(*node) +
-                           " is no size: use a number of bytes, or a number with B, KiB, MiB, GiB or "
-                           "TiB, for example \"256 MiB\"");
+      findings_.refuse(
+          key(name), found_text(*node) +
+                         " is no size: use a number of bytes, or a number with B, KiB, MiB, GiB or "
+                         "TiB, for example \"256 MiB\"");
       return false;
     }
     out = *value;
@@ -165,7 +178,8 @@ class Table {
     std::string value;
     if (!text(name, value)) return false;
     if (value.empty() || value.find('\0') != std::string::npos) {
-      findings_.refuse(key(name), "is no path: write at least one character, and none that is zero");
+      findings_.refuse(key(name),
+                       "is no path: write at least one character, and none that is zero");
       return false;
     }
     const std::filesystem::path given(value);
@@ -200,7 +214,8 @@ class Table {
       }
       allowed += (allowed.empty() ? "\"" : ", \"") + std::string(name(value)) + '"';
     }
-    findings_.refuse(key(name_of_key), found_text(*node) + " is not allowed: use one of " + allowed);
+    findings_.refuse(key(name_of_key),
+                     found_text(*node) + " is not allowed: use one of " + allowed);
     return false;
   }
 
@@ -254,7 +269,8 @@ void for_each_table(Table& parent, std::string_view name, size_t most, Read read
   if (node == nullptr) return;
   const toml::array* array = node->as_array();
   if (array == nullptr || !array->is_homogeneous(toml::node_type::table)) {
-    parent.findings().refuse(parent.key(name), found_text(*node) + " is no list of tables: write [[" +
+    parent.findings().refuse(parent.key(name), found_text(*node) +
+                                                   " is no list of tables: write [[" +
                                                    std::string(name) + "]] before each");
     return;
   }
@@ -353,9 +369,9 @@ void read_cores(Table& table, std::vector<int>& cores) {
   for (const toml::node& item : *array) {
     const auto core = item.value_exact<int64_t>();
     if (!core || *core < -1 || *core > kCoreMax) {
-      table.findings().refuse(table.key("cores"),
-                              found_text(item) + " is no core: use 0 to " +
-                                  std::to_string(kCoreMax) + ", or -1 for no pinning");
+      table.findings().refuse(table.key("cores"), found_text(item) + " is no core: use 0 to " +
+                                                      std::to_string(kCoreMax) +
+                                                      ", or -1 for no pinning");
       return;
     }
     cores.push_back(static_cast<int>(*core));
@@ -404,24 +420,74 @@ void fill_listen(EngineOptions& options) {
   }
 }
 
+bool begins_key(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '"' ||
+         c == '\'' || c == ']';
+}
+
+// "[[|log]]": opens a table but names none.
+bool opens_nameless_table(std::string_view line) {
+  const auto visible = [](char c) { return c > ' ' && c < 0x7f; };
+  const auto first = std::find_if(line.begin(), line.end(), visible);
+  if (first == line.end() || *first != '[') return false;
+  line.remove_prefix(static_cast<size_t>(first - line.begin()) + 1);
+  const auto skip_blanks = [&line] {
+    line.remove_prefix(std::min(line.size(), line.find_first_not_of(" \t")));
+  };
+  skip_blanks();
+  if (line.starts_with('[')) line.remove_prefix(1);
+  skip_blanks();
+  return line.empty() || !begins_key(line.front());
+}
+
+// A letter beyond ASCII that stands neither in a quoted text nor in a comment.
+bool has_bare_letter_beyond_ascii(std::string_view line) {
+  char quote = 0;
+  for (size_t i = 0; i < line.size(); ++i) {
+    const char c = line[i];
+    if (quote == 0 && c == '#') return false;
+    if (quote == 0 && static_cast<unsigned char>(c) >= 0x80) return true;
+    if (quote == '"' && c == '\\') {
+      ++i;
+    } else if (c == quote) {
+      quote = 0;
+    } else if (quote == 0 && (c == '"' || c == '\'')) {
+      quote = c;
+    }
+  }
+  return false;
+}
+
+// What toml++ 3.3 does not survive, as the line that holds it. It refuses every other malformed
+// file.
+std::optional<size_t> line_toml_cannot_read(std::string_view text) {
+  for (size_t number = 1; !text.empty(); ++number) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    if (opens_nameless_table(line) || has_bare_letter_beyond_ascii(line)) return number;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Result<EngineOptions> parse_config(std::string_view text, std::string_view source,
-                                const std::filesystem::path& base) try {
+                                   const std::filesystem::path& base) try {
   if (text.size() > kConfigBytesMax) {
-    return fail(Code::too_large, std::string(source) + ": longer than 1 MiB: is it the right file?");
+    return fail(Code::too_large,
+                std::string(source) + ": longer than 1 MiB: is it the right file?");
   }
-  const toml::parse_result parsed = toml::parse(text, source);
-  if (!parsed) {
-    std::ostringstream out;
-    out << source << ':' << parsed.error().source().begin.line << ": not valid TOML: "
-        << parsed.error().description() << "; see docs/configuration.md for an example";
-    return fail(Code::invalid, out.str());
+  if (const auto line = line_toml_cannot_read(text)) {
+    return fail(Code::invalid,
+                std::string(source) + ':' + std::to_string(*line) +
+                    ": not valid TOML: keys and names of tables are made of A-Z a-z 0-9 - _, "
+                    "anything else is quoted; see docs/configuration.md for an example");
   }
+  const toml::table document = toml::parse(text, source);
   Findings findings(source, base);
   EngineOptions options;
   options.listen_host.clear();
-  read_all(parsed.table(), findings, options);
+  read_all(document, findings, options);
   if (!findings.failed()) {
     fill_listen(options);
     if (const auto found = find_violation(options)) {
@@ -432,8 +498,12 @@ Result<EngineOptions> parse_config(std::string_view text, std::string_view sourc
   std::sort(options.peers.begin(), options.peers.end(),
             [](const PeerOptions& a, const PeerOptions& b) { return a.id < b.id; });
   return options;
+} catch (const toml::parse_error& error) {
+  return fail(Code::invalid, std::string(source) + ':' + std::to_string(error.source().begin.line) +
+                                 ": not valid TOML: " + std::string(error.description()) +
+                                 kExampleHint);
 } catch (const std::exception& error) {
-  return fail(Code::invalid, std::string(source) + ": " + error.what());
+  return fail(Code::invalid, std::string(source) + ": " + error.what() + kExampleHint);
 }
 
 }  // namespace caisson::engine

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <exception>
+
+#include "core/engine/client_protocol_pb.hpp"
+#include "core/engine/config.hpp"
+#include "core/engine/links.hpp"
+
+namespace caisson::engine::client {
+namespace {
+
+static_assert(kBatchBytesMax + kBatchEntriesMax * 4 + 1024 <= kFrameBytesMax,
+              "a full Append fits into a frame: a payload costs a tag and a length besides itself");
+
+// ---- Values to protobuf ----------------------------------------------------------------------------
+
+void put(const OpenLog& body, pb::Request& out) { out.mutable_open_log()->set_name(body.name); }
+
+void put(const OpenStream& body, pb::Request& out) {
+  pb::OpenStream& to = *out.mutable_open_stream();
+  to.set_log(body.log);
+  to.set_client(body.client);
+  to.set_resume(body.resume);
+}
+
+void put(const Append& body, pb::Request& out) {
+  pb::Append& to = *out.mutable_append();
+  to.set_log(body.log);
+  to.set_client(body.client);
+  to.set_incarnation(body.incarnation);
+  to.set_first_sequence(body.first_sequence);
+  to.set_durability(static_cast<uint32_t>(body.durability));
+  to.set_timeout_us(body.timeout_us);
+  to.set_atomic(body.atomic);
+  to.mutable_payloads()->Reserve(static_cast<int>(body.payloads.size()));
+  for (const std::string& payload : body.payloads) to.add_payloads(payload);
+}
+
+void put(const Read& body, pb::Request& out) {
+  pb::Read& to = *out.mutable_read();
+  to.set_log(body.log);
+  to.set_from(body.from.value);
+  to.set_to(body.to.value);
+  to.set_entries_max(body.entries_max);
+  to.set_bytes_max(body.bytes_max);
+  to.set_timeout_us(body.timeout_us);
+  to.set_follow(body.follow);
+}
+
+void put(const Trim& body, pb::Request& out) {
+  out.mutable_trim()->set_log(body.log);
+  out.mutable_trim()->set_through(body.through.value);
+}
+
+void put(const WaitFor& body, pb::Request& out) {
+  pb::WaitFor& to = *out.mutable_wait_for();
+  to.set_log(body.log);
+  to.set_position(body.position.value);
+  to.set_timeout_us(body.timeout_us);
+}
+
+void put(const Tail& body, pb::Request& out) { out.mutable_tail()->set_log(body.log); }
+void put(const Status&, pb::Request& out) { out.mutable_status(); }
+void put(const Cancel&, pb::Request& out) { out.mutable_cancel(); }
+
+// ---- Protobuf to values ----------------------------------------------------------------------------
+
+Result<RequestBody> get(pb::OpenLog& in) {
+  if (in.name().empty() || in.name().size() > kLogNameBytesMax) {
+    return refuse("OpenLog.name is not 1 to 64 bytes long");
+  }
+  return RequestBody{OpenLog{std::move(*in.mutable_name())}};
+}
+
+Result<RequestBody> get(const pb::OpenStream& in) {
+  if (in.client() == 0) return refuse("OpenStream.client is 0");
+  return RequestBody{OpenStream{in.log(), in.client(), in.resume()}};
+}
+
+Result<RequestBody> get(pb::Append& in) {
+  if (in.client() == 0) return refuse("Append.client is 0");
+  const size_t count = static_cast<size_t>(in.payloads_size());
+  if (count == 0 || count > kBatchEntriesMax) return refuse("Append holds not 1 to 8192 payloads");
+  if (in.first_sequence() == 0 || in.first_sequence() > ~uint64_t{0} - count) {
+    return refuse("Append.first_sequence leaves no room for its payloads");
+  }
+  if (in.durability() < static_cast<uint32_t>(Durability::replicated) ||
+      in.durability() > static_cast<uint32_t>(Durability::all)) {
+    return refuse("Append.durability is unknown, or weaker than replicated");
+  }
+  Append out;
+  size_t bytes = 0;
+  out.payloads.reserve(count);
+  for (std::string& payload : *in.mutable_payloads()) {
+    bytes += payload.size();
+    out.payloads.push_back(std::move(payload));
+  }
+  if (bytes > kBatchBytesMax) return refuse("Append holds more than 1 MiB of payloads");
+  out.log = in.log();
+  out.client = in.client();
+  out.incarnation = in.incarnation();
+  out.first_sequence = in.first_sequence();
+  out.durability = static_cast<Durability>(in.durability());
+  out.timeout_us = in.timeout_us();
+  out.atomic = in.atomic();
+  return RequestBody{std::move(out)};
+}
+
+Result<RequestBody> get(const pb::Read& in) {
+  if (in.from() == 0) return refuse("Read.from is 0: positions begin at 1");
+  if (in.to() != 0 && in.to() < in.from()) return refuse("Read.to lies before from");
+  if (in.entries_max() == 0 || in.entries_max() > kBatchEntriesMax) {
+    return refuse("Read.entries_max is not 1 to 8192");
+  }
+  if (in.bytes_max() == 0 || in.bytes_max() > kBatchBytesMax) {
+    return refuse("Read.bytes_max is not 1 to 1048576");
+  }
+  return RequestBody{Read{in.log(), Position{in.from()}, Position{in.to()}, in.entries_max(),
+                          in.bytes_max(), in.timeout_us(), in.follow()}};
+}
+
+Result<RequestBody> body_of(pb::Request& in) {
+  switch (in.body_case()) {
+    case pb::Request::kOpenLog: return get(*in.mutable_open_log());
+    case pb::Request::kOpenStream: return get(in.open_stream());
+    case pb::Request::kAppend: return get(*in.mutable_append());
+    case pb::Request::kRead: return get(in.read());
+    case pb::Request::kTrim:
+      return RequestBody{Trim{in.trim().log(), Position{in.trim().through()}}};
+    case pb::Request::kWaitFor:
+      return RequestBody{WaitFor{in.wait_for().log(), Position{in.wait_for().position()},
+                                 in.wait_for().timeout_us()}};
+    case pb::Request::kTail: return RequestBody{Tail{in.tail().log()}};
+    case pb::Request::kStatus: return RequestBody{Status{}};
+    case pb::Request::kCancel: return RequestBody{Cancel{}};
+    case pb::Request::BODY_NOT_SET: break;
+  }
+  return refuse("it holds no request of this protocol version");
+}
+
+}  // namespace
+
+std::string encode(const Request& request) {
+  pb::Request out;
+  out.set_version(kClientProtocolVersion);
+  out.set_id(request.id);
+  std::visit([&out](const auto& body) { put(body, out); }, request.body);
+  return out.SerializeAsString();
+}
+
+Result<Request> decode_request(std::span<const std::byte> bytes) try {
+  return decode_message<Request, pb::Request>(bytes, kFrameBytesMax,
+                                              [](pb::Request& in) { return body_of(in); });
+} catch (const std::exception&) {  // memory is all that protobuf can run out of
+  return fail(Code::internal, "client message not decoded: out of memory");
+}
+
+}  // namespace caisson::engine::client
