@@ -53,7 +53,7 @@ struct Event {
   uint64_t position = 0;
   uint64_t term = 0;
   uint64_t kind = 0;
-  Id id;
+  Id id{};
   uint64_t digest = 0;
   uint64_t level = 0;
   uint64_t group = 0;  // submit: batch number, 0 if alone · expose of a session: 1 if it resumes

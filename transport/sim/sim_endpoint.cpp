@@ -21,6 +21,10 @@ Code SimEndpoint::revoke_all() {
   fabric_.hook(self_, "revoke_all");
   SimFabric::Node& target = node();
   fabric_.end_grants(target, false);
+  // What we had handed over for our own ring is no longer reported.
+  ++target.own_turn;
+  target.own_low = UINT64_MAX;
+  std::erase_if(target.completions, [&](const Completion& c) { return c.target == self_; });
   if (target.fail_revocation) {
     target.fail_revocation = false;
     return Code::io;
@@ -119,15 +123,16 @@ void SimEndpoint::complete_through(ReplicaSet targets, bool own, Offset end) {
   });
   if (!own) return;
   const uint64_t after_ns = fabric_.delay(fabric_.options_.own_persist_ns_max, self_);
-  fabric_.schedule(after_ns, [fabric = &fabric_, self = self_, process = process_, end] {
-    SimFabric::Node& mine = fabric->node(self);
-    if (mine.process != process) return;
-    if (mine.own_low < end.value) {
-      mine.region->persist_ring(Offset{mine.own_low}, end.value - mine.own_low);
-      mine.own_low = end.value;
-    }
-    mine.completions.push_back({self, Code::ok, end, end});
-  });
+  fabric_.schedule(
+      after_ns, [fabric = &fabric_, self = self_, process = process_, turn = node().own_turn, end] {
+        SimFabric::Node& mine = fabric->node(self);
+        if (mine.process != process || mine.own_turn != turn) return;
+        if (mine.own_low < end.value) {
+          mine.region->persist_ring(Offset{mine.own_low}, end.value - mine.own_low);
+          mine.own_low = end.value;
+        }
+        mine.completions.push_back({self, Code::ok, end, end});
+      });
 }
 
 size_t SimEndpoint::poll(std::span<Completion> out) {

@@ -163,7 +163,8 @@ class SimFabric {
     std::array<uint64_t, kReplicaIdMax + 1> attached{};
     std::array<TargetCell, kReplicaIdMax + 1> seen{};
     std::array<Beat, kReplicaIdMax + 1> heard{};
-    uint64_t own_low = UINT64_MAX;
+    uint64_t own_low = UINT64_MAX;  // our own bytes from here on are not yet persisted
+    uint64_t own_turn = 0;  // counts revocations; what was handed over before is not reported
     std::vector<Completion> completions;
     std::vector<ClaimedBytes> claims;
   };

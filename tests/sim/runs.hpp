@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Running seeds, and saying which one failed and how to see it again.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tests/sim/chaos.hpp"
+#include "tests/sim/client.hpp"
+#include "tests/sim/world.hpp"
+
+namespace caisson::simtest {
+
+struct Outcome {
+  std::vector<Violation> violations;
+  uint64_t trace = 0;
+  uint64_t committed = 0;  // highest position exposed
+  uint64_t elections = 0;  // terms that were led
+  uint64_t lines_refused = 0;
+  uint64_t lines_from_dead = 0;
+  uint64_t refused = 0;  // appends resolved as not appended
+};
+
+// Finishes the world, and collects. CAISSON_HISTORY=FILE writes the history of a failed run there.
+Outcome conclude(World& world);
+
+// One random day.
+Outcome swarm_run(uint64_t seed);
+
+// Runs `run` for `count` seeds from `first`; with CAISSON_LONG=N, N times as many; with
+// CAISSON_SEEDS=A..B just those; with CAISSON_MINUTES=M, until the time is up. A violation fails
+// the test with seed, commit and the invariant's name. Returns what happened in all, so that a test
+// can require that its fault did happen.
+Outcome over_seeds(uint64_t first, uint64_t count, const std::function<Outcome(uint64_t)>& run);
+
+// Fails the current test if the outcome holds violations.
+void expect_sound(const Outcome& outcome, uint64_t seed);
+
+}  // namespace caisson::simtest

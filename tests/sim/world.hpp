@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A whole cluster in one thread and virtual time, from one seed: the real core on simulated
+// machines, links and clocks. Faults are calls; chaos.hpp draws them at random, the scenarios place
+// them by hand.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/control/failure_detector.hpp"
+#include "core/replication/replica.hpp"
+#include "pmem/shadow_region.hpp"
+#include "tests/sim/checker.hpp"
+#include "tests/sim/history.hpp"
+#include "transport/sim/sim_fabric.hpp"
+
+namespace caisson::simtest {
+
+using transport::sim::Random;
+using transport::sim::SimFabric;
+
+inline constexpr uint64_t kUs = 1'000;
+inline constexpr uint64_t kMs = 1'000'000;
+
+struct WorldOptions {
+  uint64_t seed = 1;
+  uint8_t replicas = 3;
+  uint64_t ring_bytes = 256 * 1024;
+  uint64_t salvage_bytes = 1024 * 1024;
+  uint32_t entry_bytes_max = 8 * 1024;
+  Persistence persistence = Persistence::adr;
+  bool auto_apply = true;
+  bool trims = true;  // the leader is asked to trim now and then
+  transport::sim::SimOptions fabric;
+  // Control messages.
+  uint64_t message_ns_max = 8 * kUs;
+  uint64_t message_late_ns_max = 2 * kMs;
+  uint32_t message_late_permille = 10;
+  uint32_t message_loss_permille = 0;
+  uint32_t message_twice_permille = 20;
+  bool link_notices = true;  // a dropped or mended control link is noticed
+  // Turns of a machine's poller.
+  uint64_t turn_ns = 4 * kUs;
+  uint64_t idle_turn_ns = 12 * kUs;
+};
+
+enum class Death : uint8_t { process, power, power_all };
+
+class World;
+class Client;
+
+// One machine: its memory, and the process that runs its replica while it runs.
+struct Machine {
+  ReplicaId id;
+  std::unique_ptr<pmem::ShadowRegion> region;
+  std::unique_ptr<transport::Endpoint> endpoint;
+  std::unique_ptr<transport::Heartbeats> heartbeats;
+  std::unique_ptr<control::FailureDetector> detector;
+  std::unique_ptr<control::Outbox> outbox;
+  std::unique_ptr<replication::Replica> replica;  // the process, null while it is dead
+  uint64_t life = 0;
+  bool paused = false;
+  bool wrecked = false;  // its memory was lost or damaged for good: it may refuse to start
+  std::vector<std::function<void()>> inbox;  // what arrived while paused
+  int64_t clock_offset_ns = 0;
+  int64_t clock_drift_ppm = 0;
+  uint64_t slowness = 1;
+  // Where its reader and its application stand.
+  uint64_t shown = 0;
+  log::Cursor cursor;
+  bool cursor_known = false;
+  uint64_t state = 0;  // digest of everything replayed up to `shown`
+  bool state_known = true;
+  uint64_t applied = 0;  // durable mark of the application, survives its process
+  uint64_t applied_state = 0;
+  uint64_t trimmed = 0;
+  uint64_t unreadable = 0;
+  Term led;
+  Code refused = Code::ok;  // why the last start failed
+  // Dies at the given call or persistence point.
+  struct Plan {
+    std::string call;        // empty: any
+    uint64_t countdown = 0;  // 0: no plan
+    Death how = Death::process;
+  } plan;
+
+  bool up() const { return replica != nullptr; }
+  bool turns() const { return up() && !paused; }
+};
+
+// What became of one submission; see Resolution.
+using OnResolution = std::function<void(const replication::Resolution&)>;
+
+class World {
+ public:
+  explicit World(const WorldOptions& options);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  // ---- Time
+  // ----------------------------------------------------------------------------------------
+  uint64_t now() const { return now_ns_; }
+  void run_for(uint64_t ns) { run_until_time(now_ns_ + ns); }
+  // True once `done` holds; false if it did not within `ns`.
+  bool run_until(const std::function<bool()>& done, uint64_t ns);
+  void after(uint64_t ns, std::function<void()> run);
+  uint64_t local_now(const Machine& m) const;  // as the machine's own clock shows it
+
+  // ---- Machines
+  // ------------------------------------------------------------------------------------
+  Machine& machine(uint8_t id) { return *machines_[id - 1u]; }
+  size_t size() const { return machines_.size(); }
+  std::vector<uint8_t> ids() const;
+  uint8_t leader() const;  // who leads the highest term and runs; 0: nobody
+  bool start(uint8_t id);  // false: the region was refused, see Machine::refused
+  void kill(uint8_t id, Death how = Death::process);
+  // Dies when the machine's own code makes its `count`-th call named `call` (empty: any call on
+  // region, endpoint or outbox).
+  void kill_at(uint8_t id, std::string call, uint64_t count, Death how = Death::process);
+  void pause(uint8_t id) { machine(id).paused = true; }
+  void resume(uint8_t id);
+  // Power of all machines at once.
+  void power_cut_all();
+
+  // ---- Links
+  // --------------------------------------------------------------------------------------- Data
+  // and control, one way.
+  void cut(uint8_t from, uint8_t to, bool data = true, bool control = true);
+  void mend(uint8_t from, uint8_t to);
+  void isolate(uint8_t id);
+  void heal();  // links, pauses, clocks, slowness; starts what is down
+  SimFabric& fabric() { return *fabric_; }
+
+  // ---- Work
+  // ---------------------------------------------------------------------------------------- Runs
+  // `f` as the machine's own code: hooks may kill it there. False if it died.
+  bool inside(Machine& m, const std::function<void()>& f);
+  // Submits for a client; resolutions come back through `done`.
+  Code submit(uint8_t id, replication::Submission submission, OnResolution done);
+  uint64_t new_tag(OnResolution done);
+  Client& add_client(std::unique_ptr<Client> client);
+  std::vector<std::unique_ptr<Client>>& clients() { return clients_; }
+
+  // ---- Judgement
+  // -----------------------------------------------------------------------------------
+  Event& record(Event event);
+  // A breach that needs no history to be seen.
+  void breach(const std::string& invariant, const std::string& what);
+  // Heals, waits for service and agreement, reads every log again, judges. Empty: sound.
+  std::vector<Violation> finish(uint64_t bound_ns = 400 * kMs);
+  const History& history() const { return history_; }
+  uint64_t trace() const { return trace_ ^ fabric_->trace(); }
+  Random& random() { return random_; }
+  const WorldOptions& options() const { return options_; }
+  uint64_t committed_max() const;  // highest position any replica ever exposed
+
+  void observe(Machine& m);
+
+ private:
+  class MachineOutbox;
+  struct Timed {
+    uint64_t at_ns;
+    uint64_t order;
+    std::function<void()> run;
+    bool operator>(const Timed& other) const {
+      return at_ns != other.at_ns ? at_ns > other.at_ns : order > other.order;
+    }
+  };
+
+  void run_until_time(uint64_t until_ns);
+  bool step(uint64_t until_ns);
+  void turn(uint8_t id, uint64_t life);
+  void pass(ReplicaId id, std::string_view call);
+  void drop(Machine& m, Death how);
+  void send(ReplicaId from, ReplicaId to, const control::Message& message);
+  void deliver(ReplicaId from, ReplicaId to, const std::string& bytes);
+  void notice(uint8_t of, bool up);
+  void show(Machine& m);
+  void show_entry(Machine& m, const log::EntryView& view);
+  void restart_reader(Machine& m);
+  void ask_trim();
+  bool agreed() const;
+  void read_again();
+  replication::ReplicaOptions replica_options(ReplicaId id) const;
+
+  WorldOptions options_;
+  Random random_;
+  uint64_t now_ns_ = kMs;
+  uint64_t order_ = 0;
+  std::priority_queue<Timed, std::vector<Timed>, std::greater<>> timed_;
+  std::vector<std::unique_ptr<Machine>> machines_;
+  std::unique_ptr<SimFabric> fabric_;
+  std::array<std::array<bool, 64>, 64> control_cut_{};
+  std::vector<std::unique_ptr<Client>> clients_;
+  std::unordered_map<uint64_t, OnResolution> waiting_;
+  uint64_t tags_ = 0;
+  ReplicaId inside_;
+  History history_;
+  std::vector<Violation> breaches_;
+  std::unordered_map<uint64_t, uint64_t> states_;  // position -> replay digest, as first seen
+  std::map<uint64_t, uint64_t> last_of_;  // client -> its highest position that anybody exposed
+  uint64_t shown_max_ = 0;
+  uint64_t trace_ = 0;
+};
+
+// A digest of bytes; the checker compares nothing else.
+uint64_t digest_of(std::span<const std::byte> bytes);
+
+}  // namespace caisson::simtest

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the world sees of its machines: every entry the moment it becomes visible, every answer,
+// every term; and the judgement at the end.
+#include <algorithm>
+#include <cstring>
+
+#include "tests/sim/client.hpp"
+#include "tests/sim/world.hpp"
+
+namespace caisson::simtest {
+
+namespace {
+
+constexpr uint64_t kReplayEvery = 8;      // positions between two comparisons of replayed states
+constexpr uint64_t kApplyLagMax = 40;     // how far an application's durable mark lags
+constexpr size_t kEventsMax = 4'000'000;  // a run that says more is broken
+
+Event entry_event(const Machine& m, const log::EntryView& view) {
+  Event e;
+  e.what = What::expose;
+  e.replica = m.id.value;
+  e.life = m.life;
+  e.position = view.header.position;
+  e.term = view.header.term;
+  e.kind = view.header.kind;
+  e.id = {view.header.client, view.header.incarnation, view.header.sequence};
+  e.digest = digest_of(view.payload);
+  if (e.kind == kSessionKind && view.payload.size() == sizeof(log::SessionPayload)) {
+    log::SessionPayload session;
+    std::memcpy(&session, view.payload.data(), sizeof session);
+    e.group = session.resume;
+  }
+  return e;
+}
+
+}  // namespace
+
+Event& World::record(Event event) {
+  trace_ = (trace_ ^ static_cast<uint64_t>(event.what) ^ (event.position << 8) ^
+            (event.id.sequence << 32) ^ event.digest) *
+           0x100000001b3u;
+  if (history_.size() < kEventsMax) {
+    history_.push_back(event);
+  } else {
+    breach("LIVE", "the run does not come to an end");
+  }
+  return history_.back();
+}
+
+void World::breach(const std::string& invariant, const std::string& what) {
+  for (const Violation& known : breaches_) {
+    if (known.invariant == invariant) return;
+  }
+  breaches_.push_back({invariant, what});
+}
+
+uint64_t World::committed_max() const { return shown_max_; }
+
+void World::restart_reader(Machine& m) {
+  m.cursor_known = false;
+  m.unreadable = 0;
+  m.trimmed = m.replica->log().trimmed().value;
+  m.led = Term{};
+  // The application goes on where its own durable state stands; without one, where the log begins.
+  m.shown = options_.auto_apply ? m.trimmed : m.applied;
+  const auto known = states_.find(m.shown);
+  m.state_known = !options_.auto_apply || m.shown == 0 || known != states_.end();
+  m.state = options_.auto_apply ? (m.shown == 0 || known == states_.end() ? 0 : known->second)
+                                : m.applied_state;
+  if (m.trimmed > m.shown) {
+    breach("R8", "replica " + std::to_string(m.id.value) + " restarts trimmed through " +
+                     std::to_string(m.trimmed) + ", its application stands at " +
+                     std::to_string(m.shown));
+  }
+  record({.what = What::skip, .replica = m.id.value, .life = m.life, .position = m.shown});
+  if (!options_.auto_apply) {
+    record({.what = What::applied, .replica = m.id.value, .position = m.applied});
+  }
+}
+
+void World::observe(Machine& m) {
+  if (!m.up()) return;
+  show(m);
+  const uint64_t trimmed = m.replica->log().trimmed().value;
+  if (trimmed > m.trimmed) {
+    m.trimmed = trimmed;
+    record({.what = What::trim, .replica = m.id.value, .life = m.life, .position = trimmed});
+  }
+  const Term term = m.replica->leading();
+  if (term != m.led && term.value != 0) {
+    record({.what = What::lead, .replica = m.id.value, .life = m.life, .term = term.value});
+  }
+  m.led = term;
+  std::array<replication::Resolution, 64> resolved;
+  for (;;) {
+    size_t n = 0;
+    if (!inside(m, [&] { n = m.replica->take_resolutions(resolved); })) return;
+    for (size_t i = 0; i < n; ++i) {
+      const auto found = waiting_.find(resolved[i].tag);
+      if (found == waiting_.end()) {
+        breach("R13", "tag " + std::to_string(resolved[i].tag) + " is resolved twice");
+        continue;
+      }
+      // An indefinite one is followed by exactly one more.
+      const OnResolution done = found->second;
+      if (resolved[i].code != Code::indefinite) waiting_.erase(found);
+      done(resolved[i]);
+    }
+    if (n < resolved.size()) return;
+  }
+}
+
+void World::show(Machine& m) {
+  const log::LogState& log = m.replica->log();
+  while (m.shown < log.committed().value) {
+    log::EntryView view;
+    const Position next{m.shown + 1};
+    const bool walk = m.cursor_known && random_.permille(800);
+    const Code code = walk ? log.read_next(m.cursor, view) : log.read(next, view);
+    if (code == Code::trimmed && options_.auto_apply) {
+      m.shown = log.trimmed().value;
+      m.cursor_known = false;
+      m.state_known = states_.contains(m.shown);
+      m.state = m.state_known ? states_[m.shown] : 0;
+      record({.what = What::skip, .replica = m.id.value, .life = m.life, .position = m.shown});
+      continue;
+    }
+    if (code != Code::ok) {
+      if (m.unreadable != next.value) {
+        record({.what = What::unreadable,
+                .replica = m.id.value,
+                .life = m.life,
+                .position = next.value});
+      }
+      m.unreadable = next.value;
+      return;
+    }
+    m.cursor = view.cursor;
+    m.cursor_known = true;
+    show_entry(m, view);
+  }
+  if (options_.auto_apply) return;
+  const uint64_t lag = random_.below(kApplyLagMax);
+  if (m.shown > m.applied + lag && random_.permille(200)) {
+    m.applied = m.shown;
+    m.applied_state = m.state;
+    record({.what = What::applied, .replica = m.id.value, .position = m.applied});
+    inside(m, [&] { m.replica->mark_applied(Position{m.applied}); });
+  }
+}
+
+void World::show_entry(Machine& m, const log::EntryView& view) {
+  const Event e = record(entry_event(m, view));
+  m.shown = e.position;
+  shown_max_ = std::max(shown_max_, m.shown);
+  if (e.id.client != 0) last_of_[e.id.client] = std::max(last_of_[e.id.client], e.position);
+  m.state = (m.state ^ e.digest ^ e.term ^ (e.id.client << 16) ^ e.id.sequence) * 0x100000001b3u;
+  if (!m.state_known) return;
+  states_.try_emplace(m.shown, m.state);
+  if (m.shown % kReplayEvery == 0) {
+    record({.what = What::replay,
+            .replica = m.id.value,
+            .life = m.life,
+            .position = m.shown,
+            .digest = m.state});
+  }
+}
+
+// ---- The end
+// --------------------------------------------------------------------------------------
+
+bool World::agreed() const {
+  uint64_t tail = 0;
+  for (const auto& m : machines_) {
+    if (m->up()) tail = std::max(tail, m->replica->log().committed().value);
+  }
+  return tail >= shown_max_ && std::all_of(machines_.begin(), machines_.end(), [&](const auto& m) {
+           return !m->up() || m->wrecked || m->replica->log().committed().value == tail;
+         });
+}
+
+void World::read_again() {
+  for (const auto& m : machines_) {
+    if (!m->up()) continue;
+    ++m->life;  // a reader of its own, from the oldest entry held
+    const log::LogState& log = m->replica->log();
+    log::EntryView view;
+    for (uint64_t p = log.trimmed().value + 1; p <= log.committed().value; ++p) {
+      if (log.read(Position{p}, view) == Code::ok) {
+        record(entry_event(*m, view));
+      } else if (!m->wrecked) {
+        record({.what = What::unreadable, .replica = m->id.value, .life = m->life, .position = p});
+      }
+    }
+  }
+}
+
+std::vector<Violation> World::finish(uint64_t bound_ns) {
+  heal();
+  for (const auto& client : clients_) client->finish();
+  // A fresh client is served, the old ones are answered, everybody holds the same.
+  Client& probe = add_client(std::make_unique<Client>(*this, ClientOptions::probe(1'000'000)));
+  const bool served = run_until(
+      [&] {
+        return probe.drained() && std::all_of(clients_.begin(), clients_.end(),
+                                              [](const auto& c) { return c->drained(); });
+      },
+      bound_ns);
+  const bool agree = served && run_until([&] { return agreed(); }, bound_ns);
+  if (!agree) record({.what = What::stall, .position = probe.drained()});
+  record({.what = What::end});
+  read_again();
+  std::vector<Violation> found = judge(history_);
+  found.insert(found.end(), breaches_.begin(), breaches_.end());
+  return found;
+}
+
+}  // namespace caisson::simtest
