@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "transport/shm/shm_heartbeats.hpp"
+
+#include <linux/futex.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "transport/shm/cells.hpp"
+
+namespace caisson::transport::shm {
+namespace {
+
+// The futex word of the C library's mutex: the owner's thread id, and the kernel's
+// FUTEX_OWNER_DIED.
+static_assert(offsetof(pthread_mutex_t, __data.__lock) == 0);
+
+uint32_t death_word(const HeartbeatPage& page) {
+  auto& word = const_cast<int&>(page.death.mutex.__data.__lock);
+  return static_cast<uint32_t>(std::atomic_ref<int>(word).load(std::memory_order_acquire));
+}
+
+HeartbeatPage* map_page(const pmem::BackingFile& file, int protection) {
+  if (file.bytes() < kHeartbeatFileBytes) return nullptr;
+  void* got = ::mmap(nullptr, kHeartbeatFileBytes, protection, MAP_SHARED, file.fd(), 0);
+  if (got == MAP_FAILED) return nullptr;
+  ::madvise(got, kHeartbeatFileBytes, MADV_DONTFORK);
+  return static_cast<HeartbeatPage*>(got);
+}
+
+void unmap_page(const HeartbeatPage* page) {
+  if (page != nullptr) ::munmap(const_cast<HeartbeatPage*>(page), kHeartbeatFileBytes);
+}
+
+bool make_robust(pthread_mutex_t& mutex) {
+  std::memset(&mutex, 0, sizeof mutex);
+  pthread_mutexattr_t attributes;
+  if (::pthread_mutexattr_init(&attributes) != 0) return false;
+  const bool made = ::pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED) == 0 &&
+                    ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST) == 0 &&
+                    ::pthread_mutex_init(&mutex, &attributes) == 0;
+  ::pthread_mutexattr_destroy(&attributes);
+  return made;
+}
+
+Result<pmem::BackingFile> open_or_create(const std::string& path) {
+  auto file = pmem::BackingFile::open(path, pmem::BackingFile::Access::owner);
+  if (file || file.error().code != Code::amnesia) return file;
+  auto created = pmem::BackingFile::create(path, kHeartbeatFileBytes);
+  if (!created) return created;
+  if (auto published = created->publish(); !published) return tl::unexpected(published.error());
+  return created;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ShmHeartbeats>> ShmHeartbeats::open(const HeartbeatOptions& options) {
+  std::unique_ptr<ShmHeartbeats> heartbeats(new ShmHeartbeats(options));
+  if (auto taken = heartbeats->take_over(); !taken) return tl::unexpected(taken.error());
+  heartbeats->connect();
+  return heartbeats;
+}
+
+Result<void> ShmHeartbeats::take_over() {
+  auto file = open_or_create(options_.own_path);
+  if (!file) return tl::unexpected(file.error());
+  file_ = std::move(*file);
+  own_ = map_page(file_, PROT_READ | PROT_WRITE);
+  if (own_ == nullptr) {
+    return fail(Code::io, "cannot map the heartbeat file " + options_.own_path + ": remove it");
+  }
+  // The lock is ours, so nobody holds the mutex: its last owner is dead.
+  if (!make_robust(own_->death.mutex)) {
+    return fail(Code::io, "cannot make a robust mutex in " + options_.own_path);
+  }
+  counter_ = load_word(own_->beat.counter);
+  write_process(own_->head.process, pmem::this_process());
+  store_word(own_->head.left, 0);
+  store_word(own_->head.magic, kHeartbeatMagic);
+  return {};
+}
+
+ShmHeartbeats::~ShmHeartbeats() {
+  for (const auto& peer : peers_) unmap_page(peer.load());
+  if (own_ == nullptr) return;
+  if (armed_ && ::gettid() == poller_thread_) {
+    store_word(own_->head.left, 1);
+    ::pthread_mutex_unlock(&own_->death.mutex);
+    armed_ = false;
+  }
+  // A living thread's list of robust mutexes must not lead into unmapped memory.
+  const bool held = armed_ && (death_word(*own_) & FUTEX_OWNER_DIED) == 0;
+  if (!held) unmap_page(own_);
+}
+
+void ShmHeartbeats::beat() {
+  if (poller_thread_ == 0) [[unlikely]]
+    tie_to_this_thread();
+  store_word(own_->beat.counter, ++counter_);
+}
+
+void ShmHeartbeats::tie_to_this_thread() {
+  poller_thread_ = ::gettid();
+  if (::pthread_mutex_trylock(&own_->death.mutex) != 0) return;
+  armed_ = (death_word(*own_) & FUTEX_TID_MASK) == static_cast<uint32_t>(poller_thread_);
+}
+
+Beat ShmHeartbeats::read(ReplicaId peer) const {
+  if (peer.value > kReplicaIdMax) return {};
+  const HeartbeatPage* page = peers_[peer.value].load(std::memory_order_acquire);
+  if (page == nullptr || load_word(page->head.magic) != kHeartbeatMagic) return {};
+  const bool died = (death_word(*page) & FUTEX_OWNER_DIED) != 0;
+  return {load_word(page->beat.counter), died || load_word(page->head.left) != 0, true};
+}
+
+size_t ShmHeartbeats::connect() {
+  size_t missing = 0;
+  for (const auto& [id, path] : options_.peers) {
+    if (id.value > kReplicaIdMax || path == options_.own_path || peers_[id.value].load()) continue;
+    const auto file = pmem::BackingFile::open(path, pmem::BackingFile::Access::peer);
+    const HeartbeatPage* page = file ? map_page(*file, PROT_READ) : nullptr;
+    peers_[id.value].store(page, std::memory_order_release);
+    if (page == nullptr) ++missing;
+  }
+  return missing;
+}
+
+}  // namespace caisson::transport::shm
