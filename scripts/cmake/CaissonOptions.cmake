@@ -16,8 +16,12 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
 endif()
-# No -DNDEBUG: assertions that cost O(1) stay on in release.
+# No -DNDEBUG anywhere: assertions that cost O(1) stay on.
 set(CMAKE_CXX_FLAGS_RELEASE "-O3 -g")
+set(CMAKE_CXX_FLAGS_MINSIZEREL "-Os")
+if(CMAKE_CXX_FLAGS_RELWITHDEBINFO MATCHES NDEBUG)
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g")
+endif()
 set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g")
 
 find_program(CAISSON_CCACHE ccache)

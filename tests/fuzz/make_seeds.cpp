@@ -31,10 +31,21 @@ int main(int argc, char** argv) {
     return 2;
   }
   const std::filesystem::path root = argv[1];
-  const bool good = write_seeds(root / "entry_fuzz", caisson::fuzz::entry_seeds) &&
-                    write_seeds(root / "ring_fuzz", caisson::fuzz::ring_seeds) &&
-                    write_seeds(root / "superblock_fuzz", caisson::fuzz::superblock_seeds) &&
-                    write_seeds(root / "control_fuzz", caisson::fuzz::control_seeds);
+  const struct {
+    const char* fuzzer;
+    void (*seeds)(const caisson::fuzz::AddSeed&);
+  } all[] = {
+      {"entry_fuzz", caisson::fuzz::entry_seeds},
+      {"ring_fuzz", caisson::fuzz::ring_seeds},
+      {"superblock_fuzz", caisson::fuzz::superblock_seeds},
+      {"slot_fuzz", caisson::fuzz::slot_seeds},
+      {"manifest_fuzz", caisson::fuzz::manifest_seeds},
+      {"control_fuzz", caisson::fuzz::control_seeds},
+      {"config_fuzz", caisson::fuzz::config_seeds},
+      {"greeting_fuzz", caisson::fuzz::greeting_seeds},
+  };
+  bool good = true;
+  for (const auto& [fuzzer, seeds] : all) good = good && write_seeds(root / fuzzer, seeds);
   if (!good) std::fprintf(stderr, "make_seeds: cannot write below %s\n", argv[1]);
   return good ? 0 : 1;
 }

@@ -13,6 +13,10 @@ using AddSeed = std::function<void(std::string_view bytes)>;
 void entry_seeds(const AddSeed& add);
 void ring_seeds(const AddSeed& add);
 void superblock_seeds(const AddSeed& add);
+void slot_seeds(const AddSeed& add);
+void manifest_seeds(const AddSeed& add);
 void control_seeds(const AddSeed& add);
+void config_seeds(const AddSeed& add);
+void greeting_seeds(const AddSeed& add);
 
 }  // namespace caisson::fuzz
