@@ -11,7 +11,7 @@
 
 #include "bench/ticks.hpp"
 #include "core/engine/config.hpp"
-#include "tools/client.hpp"
+#include "tools/status.hpp"
 
 namespace caisson::bench {
 

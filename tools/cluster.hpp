@@ -59,7 +59,7 @@ struct ClusterShape {
   uint64_t ring_bytes = 64ull << 20;
   Idle idle = Idle::adaptive;
   PersistenceMode persistence = PersistenceMode::emulated;
-  std::vector<std::vector<int>> cores;   // of each replica; empty: not pinned unless there are enough
+  std::vector<std::vector<int>> cores;   // of each replica's pollers; empty: chosen by the engine
   uint64_t suspect_after_us = 0;         // 0: the default
 };
 

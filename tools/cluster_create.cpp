@@ -9,7 +9,6 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
-#include <thread>
 
 #include "caisson/caisson.hpp"
 #include "core/engine/certs.hpp"
@@ -123,13 +122,6 @@ Result<void> check_shape(const ClusterShape& shape) {
   return {};
 }
 
-// Enough cores for a poller each, and one for everybody else: pin; otherwise let the kernel share them.
-std::vector<int> poller_cores(const ClusterShape& shape, size_t index) {
-  if (index < shape.cores.size()) return shape.cores[index];
-  const unsigned cores = std::thread::hardware_concurrency();
-  return {cores > shape.replicas ? static_cast<int>(index) + 1 : -1};
-}
-
 EngineOptions node_options(const Cluster& cluster, const ClusterShape& shape, size_t index) {
   const ClusterReplica& self = cluster.replicas[index];
   EngineOptions options;
@@ -140,7 +132,7 @@ EngineOptions node_options(const Cluster& cluster, const ClusterShape& shape, si
   options.listen_port = self.port;
   options.persistence = cluster.persistence;
   options.idle = shape.idle;
-  options.poller_cores = poller_cores(shape, index);
+  if (index < shape.cores.size()) options.poller_cores = shape.cores[index];
   if (shape.suspect_after_us != 0) options.suspect_after_us = shape.suspect_after_us;
   options.tls = {true, (cluster.directory / "authority.crt").string(),
                  (cluster.home(self.id) / "node.crt").string(),

@@ -144,6 +144,11 @@ Result<void> FrameWriter::write(std::span<const std::byte> payload, std::string_
   return buffer_.size() >= kWriteBytes ? flush() : Result<void>{};
 }
 
+Result<void> FrameWriter::write_raw(std::string_view text) {
+  buffer_.append(text);
+  return buffer_.size() >= kWriteBytes ? flush() : Result<void>{};
+}
+
 Result<void> FrameWriter::flush() {
   size_t done = 0;
   while (done < buffer_.size()) {

@@ -62,6 +62,8 @@ class FrameWriter {
 
   // `prefix` goes before the payload (lines only). io: the reader has gone, the disk is full, …
   Result<void> write(std::span<const std::byte> payload, std::string_view prefix = {});
+  // As it is, without framing.
+  Result<void> write_raw(std::string_view text);
   Result<void> flush();
 
  private:

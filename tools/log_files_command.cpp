@@ -202,7 +202,7 @@ void add_log_files(Commands& commands) {
   CLI::App* command = commands.add(
       *group, "verify", "check superblocks, chain, terms and positions; print how far it is committed",
       "  caisson log verify D/replica-2/data\n"
-      "  caisson log verify D/replica-2/data/main.region --json\n\n"
+      "  caisson log verify D/replica-2/data/logs/main/region --json\n\n"
       "Exit code 0: sound. 2: a torn or unfinished tail, normal after a crash. 3: damaged.\n",
       verify, run_verify);
   command->add_option("path", verify->path, "region file, or a directory that holds one")->required();

@@ -14,7 +14,8 @@ namespace caisson::tools {
 
 namespace {
 
-constexpr std::string_view kRegionSuffix = ".region";
+// As the engine names it: DATA/logs/NAME/region.
+constexpr std::string_view kRegionName = "region";
 
 }  // namespace
 
@@ -32,14 +33,14 @@ Result<std::filesystem::path> find_region_file(const std::filesystem::path& path
   std::vector<fs::path> found;
   fs::recursive_directory_iterator entries(path, fs::directory_options::skip_permission_denied, error);
   for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
-    if (entries->path().extension() == kRegionSuffix) found.push_back(entries->path());
+    if (entries->path().filename() == kRegionName) found.push_back(entries->path());
   }
   if (error) {
     return tl::unexpected(system_error("'" + path.string() + "' cannot be listed", error.value()));
   }
   if (found.empty()) {
-    return fail(Code::amnesia, "'" + path.string() + "' holds no region file (*" +
-                                   std::string(kRegionSuffix) + "): it was removed, or never there");
+    return fail(Code::amnesia, "'" + path.string() + "' holds no file named '" +
+                                   std::string(kRegionName) + "': it was removed, or never there");
   }
   if (found.size() > 1) {
     std::string names;

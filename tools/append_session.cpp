@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "tools/append_session.hpp"
+
+#include <sys/random.h>
+
+#include <algorithm>
+
+namespace caisson::tools {
+
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+// Below the 1024 latest sequences that a log remembers of a stream, so that each can still be told from a
+// new one when it is sent again.
+constexpr size_t kPendingMax = 960;
+constexpr uint64_t kPendingBytesMax = 16ull << 20;
+constexpr size_t kMessageEntriesMax = 256;
+constexpr uint64_t kMessageBytesMax = 256ull << 10;
+constexpr size_t kQueuedBytesMax = 4ull << 20;
+static_assert(kMessageBytesMax <= protocol::kBatchBytesMax);
+
+constexpr milliseconds kCallTimeout{2'000};
+constexpr milliseconds kSilence{150};      // no word from the leader: ask the others about it
+constexpr microseconds kPressurePause{500};
+
+}  // namespace
+
+AppendSession::AppendSession(const Cluster& cluster, const AppendSessionOptions& options)
+    : options_(options), links_(cluster, options.log) {
+  while (options_.client == 0) {
+    if (getrandom(&options_.client, sizeof options_.client, 0) != sizeof options_.client) {
+      options_.client = 0;
+    }
+  }
+}
+
+bool AppendSession::has_room() const {
+  return pending_.size() < kPendingMax && pending_bytes_ < kPendingBytesMax;
+}
+
+void AppendSession::push(std::span<const std::byte> payload) {
+  const auto now = Clock::now();
+  if (pending_.empty()) heard_ = now;
+  pending_.push_back({next_sequence_++,
+                      std::string(reinterpret_cast<const char*>(payload.data()), payload.size()), now, 0,
+                      false});
+  pending_bytes_ += payload.size();
+}
+
+Result<void> AppendSession::connect() {
+  if (leader_ != nullptr) return {};
+  const auto since = pending_.empty() ? Clock::now() : pending_.front().since;
+  const auto link = links_.leader(since + options_.timeout);
+  if (!link) return tl::unexpected(link.error());
+  leader_ = *link;
+  heard_ = Clock::now();
+  rewind();
+  return {};
+}
+
+Result<void> AppendSession::open() {
+  const auto deadline = Clock::now() + options_.timeout;
+  for (;;) {
+    if (const auto connected = connect(); !connected) return connected;
+    const auto log = leader_->open_log(options_.log, kCallTimeout);
+    if (log) {
+      entry_bytes_max_ = log->entry_bytes_max;
+      const auto opened = open_stream();
+      if (opened) return {};
+      const Code code = opened.error().code;
+      const bool passing = code == Code::not_leader || code == Code::fenced || code == Code::closed ||
+                           code == Code::indefinite || code == Code::timed_out ||
+                           code == Code::not_appended || code == Code::again || code == Code::no_quorum;
+      if (!passing || Clock::now() >= deadline) return opened;
+    } else if (Clock::now() >= deadline) {
+      return tl::unexpected(log.error());
+    }
+    lose_leader({});
+  }
+}
+
+Result<void> AppendSession::open_stream() {
+  const auto opened = leader_->call<protocol::StreamOpened>(
+      protocol::OpenStream{leader_->log(), options_.client, options_.resume},
+      std::max(kCallTimeout, std::min(options_.timeout, 5 * kCallTimeout)));
+  if (!opened) return tl::unexpected(opened.error());
+  incarnation_ = opened->incarnation;
+  resumed_behind_ = opened->last_sequence;
+  next_sequence_ = opened->last_sequence + 1;
+  return {};
+}
+
+void AppendSession::lose_leader(ReplicaId suggestion) {
+  if (leader_ != nullptr) links_.drop(leader_->node());
+  leader_ = nullptr;
+  if (suggestion.value != 0) links_.suggest(suggestion);
+}
+
+// Everything unresolved is sent again, oldest first.
+void AppendSession::rewind() { unsent_ = 0; }
+
+// This one and what follows it, which waits for it.
+void AppendSession::send_again(const Pending& pending) {
+  unsent_ = std::min(unsent_, static_cast<size_t>(pending.sequence - pending_.front().sequence));
+}
+
+// False: the connection is gone.
+bool AppendSession::send_some() {
+  if (Clock::now() < hold_until_) return true;
+  while (unsent_ < pending_.size() && leader_->queued_bytes() < kQueuedBytesMax) {
+    if (pending_[unsent_].resolved) {
+      ++unsent_;
+      continue;
+    }
+    protocol::Append append;
+    append.log = leader_->log();
+    append.client = options_.client;
+    append.incarnation = incarnation_;
+    append.durability = options_.durability;
+    append.first_sequence = pending_[unsent_].sequence;
+    uint64_t bytes = 0;
+    while (unsent_ < pending_.size() && append.payloads.size() < kMessageEntriesMax) {
+      Pending& pending = pending_[unsent_];
+      if (pending.resolved) break;  // a message holds consecutive sequences
+      if (!append.payloads.empty() && bytes + pending.payload.size() > kMessageBytesMax) break;
+      bytes += pending.payload.size();
+      append.payloads.push_back(pending.payload);
+      if (pending.sent++ > 0) ++retries_;
+      ++unsent_;
+    }
+    if (leader_->send(std::move(append)) == 0) return false;
+  }
+  return true;
+}
+
+AppendSession::Pending* AppendSession::find(uint64_t sequence) {
+  if (pending_.empty() || sequence < pending_.front().sequence) return nullptr;
+  const uint64_t index = sequence - pending_.front().sequence;
+  return index < pending_.size() ? &pending_[index] : nullptr;
+}
+
+Error AppendSession::refused(const Pending& pending, Code code) const {
+  std::string why = "line " + std::to_string(pending.sequence) + " is refused: ";
+  switch (code) {
+    case Code::stale_stream:
+      why += "another client has opened this stream since; only one may append to it at a time";
+      break;
+    case Code::broken_stream: why += "a line before it is missing from the log"; break;
+    case Code::identity_reused:
+      why += "the log holds other bytes under this number: this is not the input that was begun";
+      break;
+    case Code::aged_out: why += "the log no longer remembers so old a number"; break;
+    case Code::too_large: why += "it is larger than an entry of this log may be"; break;
+    default: why += std::string(name(code));
+  }
+  return Error{code, why};
+}
+
+// moved: leadership did · pressed: back-pressure.
+Result<void> AppendSession::take(const protocol::AppendOutcome& outcome, bool& moved, bool& pressed) {
+  Pending* const pending = find(outcome.sequence);
+  if (pending == nullptr || pending->resolved) return {};  // answered already, by an earlier sending
+  switch (outcome.code) {
+    case Code::ok:
+      pending->resolved = true;
+      ++acknowledged_;
+      heard_ = Clock::now();
+      terms_.insert(outcome.term);
+      term_ = std::max(term_, outcome.term);
+      if (first_.value == 0 || outcome.position < first_) first_ = outcome.position;
+      last_ = std::max(last_, outcome.position);
+      return {};
+    case Code::again:
+    case Code::timed_out:
+    case Code::not_appended:
+      pressed = true;
+      send_again(*pending);
+      return {};
+    case Code::not_leader:
+    case Code::fenced:
+    case Code::closed:
+    case Code::indefinite: moved = true; return {};
+    case Code::broken_stream:
+      // Only news if nothing before it is on its way.
+      if (pending != &pending_.front()) {
+        pressed = true;
+        send_again(*pending);
+        return {};
+      }
+      return tl::unexpected(refused(*pending, outcome.code));
+    default: return tl::unexpected(refused(*pending, outcome.code));
+  }
+}
+
+Result<void> AppendSession::take(const protocol::AppendResult& result) {
+  if (result.client != options_.client || result.incarnation != incarnation_) return {};
+  bool moved = false;
+  bool pressed = false;
+  for (const protocol::AppendOutcome& outcome : result.outcomes) {
+    if (const auto taken = take(outcome, moved, pressed); !taken) return taken;
+  }
+  while (!pending_.empty() && pending_.front().resolved) {
+    pending_bytes_ -= pending_.front().payload.size();
+    pending_.pop_front();
+    if (unsent_ > 0) --unsent_;
+  }
+  if (moved) {
+    const ReplicaId next = result.hint.leader == leader_->node() ? ReplicaId{} : result.hint.leader;
+    lose_leader(next);
+  } else if (pressed) {
+    hold_until_ = Clock::now() + kPressurePause;
+  }
+  return {};
+}
+
+Result<void> AppendSession::take(const protocol::Reply& reply) {
+  if (const auto* result = std::get_if<protocol::AppendResult>(&reply.body)) return take(*result);
+  if (const auto* failed = std::get_if<protocol::Failed>(&reply.body)) {
+    switch (failed->code) {
+      case Code::not_leader:
+      case Code::fenced:
+      case Code::closed:
+      case Code::indefinite: lose_leader(failed->hint.leader); return {};
+      case Code::again:
+      case Code::timed_out:
+        hold_until_ = Clock::now() + kPressurePause;
+        rewind();
+        return {};
+      default: return fail(failed->code, leader_->who() + ": " + failed->message);
+    }
+  }
+  return {};
+}
+
+Result<void> AppendSession::receive_some(microseconds wait) {
+  while (leader_ != nullptr) {
+    const auto reply = leader_->receive(wait);
+    if (!reply) {
+      const Code code = reply.error().code;
+      if (code == Code::timed_out || code == Code::again) return {};
+      if (code != Code::closed) return tl::unexpected(reply.error());
+      lose_leader({});
+      return {};
+    }
+    wait = microseconds(0);
+    if (const auto taken = take(*reply); !taken) return taken;
+  }
+  return {};
+}
+
+// A leader that is paused neither answers nor hangs up: the others know whether there is a newer one.
+Result<void> AppendSession::check_time() {
+  if (pending_.empty()) return {};
+  const auto now = Clock::now();
+  if (now - pending_.front().since >= options_.timeout) {
+    return fail(Code::timed_out, "line " + std::to_string(pending_.front().sequence) +
+                                     " was not acknowledged within " +
+                                     std::to_string(options_.timeout.count() / 1000) + " s");
+  }
+  if (leader_ != nullptr && now - heard_ >= kSilence) {
+    heard_ = now;
+    if (links_.superseded(leader_->node(), term_)) {
+      links_.drop(leader_->node());
+      leader_ = nullptr;
+    }
+  }
+  return {};
+}
+
+Result<void> AppendSession::turn(microseconds wait) {
+  if (const auto connected = connect(); !connected) return connected;
+  if (!send_some()) {
+    lose_leader({});
+    return check_time();
+  }
+  if (const auto received = receive_some(wait); !received) return received;
+  return check_time();
+}
+
+std::vector<uint64_t> AppendSession::indefinite() const {
+  std::vector<uint64_t> sequences;
+  for (const Pending& pending : pending_) {
+    if (!pending.resolved && pending.sent > 0) sequences.push_back(pending.sequence);
+  }
+  return sequences;
+}
+
+std::vector<uint64_t> AppendSession::not_appended() const {
+  std::vector<uint64_t> sequences;
+  for (const Pending& pending : pending_) {
+    if (!pending.resolved && pending.sent == 0) sequences.push_back(pending.sequence);
+  }
+  return sequences;
+}
+
+}  // namespace caisson::tools

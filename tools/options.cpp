@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "tools/options.hpp"
+
+#include <charconv>
+
+namespace caisson::tools {
+
+void add_log_choice(CLI::App* command, LogChoice& choice) {
+  command->add_option("--dir", choice.directory, "the cluster's directory")->required();
+  command->add_option("--log", choice.log, "name; the cluster's first log if not given");
+}
+
+void add_framing(CLI::App* command, Framing& framing) {
+  command
+      ->add_option_function<std::string>(
+          "--frame",
+          [&framing](const std::string& text) {
+            framing = text == "length32" ? Framing::length32 : Framing::lines;
+          },
+          "lines: one entry a line; length32: four bytes of length, little endian, then the payload")
+      ->check(CLI::IsMember({"lines", "length32"}))
+      ->default_str("lines");
+}
+
+CLI::Option* add_timeout(CLI::App* command, double& seconds, const std::string& description) {
+  return command->add_option("--timeout", seconds, description)
+      ->check(CLI::Range(0.0, 1e6))
+      ->type_name("SECONDS")
+      ->capture_default_str();
+}
+
+Result<Durability> parse_durability(std::string_view text) {
+  if (text == "replicated") return Durability::replicated;
+  if (text == "persisted") return Durability::persisted;
+  if (text == "all") return Durability::all;
+  if (text == "volatile" || text == "local") {
+    return fail(Code::unsupported, "durability '" + std::string(text) +
+                                       "' is not offered: an entry acknowledged so early can be lost, and "
+                                       "its client could not be told. Use replicated, persisted or all");
+  }
+  return fail(Code::invalid, "'" + std::string(text) +
+                                 "' is no durability: use replicated, persisted or all");
+}
+
+uint64_t stream_id(std::string_view text) {
+  uint64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (error == std::errc() && stop == end && number != 0) return number;
+  // FNV-1a, 64 bit: fixed for ever, so that a name always means the same stream.
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash == 0 ? 1 : hash;
+}
+
+}  // namespace caisson::tools

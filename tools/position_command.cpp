@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// `tail`, `trim` and `status`: short questions to a cluster.
+#include <cinttypes>
+#include <cstdio>
+
+#include "tools/command.hpp"
+#include "tools/node_link.hpp"
+#include "tools/options.hpp"
+#include "tools/status.hpp"
+
+namespace caisson::tools {
+
+namespace {
+
+constexpr std::chrono::milliseconds kCallTimeout{5'000};
+
+struct TailOptions {
+  LogChoice choice;
+  unsigned replica = 0;
+  double timeout_s = 10;
+};
+
+struct TrimOptions {
+  LogChoice choice;
+  uint64_t through = 0;
+  double timeout_s = 10;
+};
+
+struct StatusOptions {
+  std::string directory;
+  unsigned replica = 0;
+};
+
+Result<NodeLink*> connect(NodeLinks& links, unsigned replica, double timeout_s) {
+  const auto timeout = milliseconds_of(timeout_s);
+  if (replica != 0) return links.node(ReplicaId{static_cast<uint8_t>(replica)}, timeout);
+  return links.leader(Clock::now() + timeout);
+}
+
+Exit run_tail(const TailOptions& options, bool json) {
+  const auto cluster = load_cluster(options.choice.directory);
+  if (!cluster) return report(cluster.error(), json);
+  const auto log = cluster->log(options.choice.log);
+  if (!log) return report(log.error(), json);
+  NodeLinks links(*cluster, (*log)->name);
+  const auto link = connect(links, options.replica, options.timeout_s);
+  if (!link) return report(link.error(), json);
+  const auto tail = (*link)->call<protocol::TailIs>(protocol::Tail{(*link)->log()}, kCallTimeout);
+  if (!tail) return report(tail.error(), json);
+  if (json) {
+    print_json({{"ok", true},
+                {"log", (*log)->name},
+                {"position", tail->position.value},
+                {"term", tail->term.value},
+                {"replica", (*link)->node().value},
+                {"linearizable", tail->linearizable}});
+  } else {
+    std::printf("%" PRIu64 "\n", tail->position.value);
+  }
+  return Exit::ok;
+}
+
+std::string holder_name(const protocol::Trimmed& trimmed) {
+  return trimmed.holder.value == 0 ? "a reader at the leader"
+                                   : "replica " + std::to_string(trimmed.holder.value);
+}
+
+Exit run_trim(const TrimOptions& options, bool json) {
+  const auto cluster = load_cluster(options.choice.directory);
+  if (!cluster) return report(cluster.error(), json);
+  const auto log = cluster->log(options.choice.log);
+  if (!log) return report(log.error(), json);
+  NodeLinks links(*cluster, (*log)->name);
+  const auto link = connect(links, 0, options.timeout_s);
+  if (!link) return report(link.error(), json);
+  const auto trimmed = (*link)->call<protocol::Trimmed>(
+      protocol::Trim{(*link)->log(), Position{options.through}}, kCallTimeout);
+  if (!trimmed) return report(trimmed.error(), json);
+  if (trimmed->code == Code::held) {
+    return report({Code::held, holder_name(*trimmed) + " still needs entries at or below " +
+                                   std::to_string(options.through) + "; trimmed up to " +
+                                   std::to_string(trimmed->trimmed.value)},
+                  json);
+  }
+  if (trimmed->code != Code::ok) {
+    return report({trimmed->code, "trimming through " + std::to_string(options.through) +
+                                      " is refused: " + std::string(name(trimmed->code))},
+                  json);
+  }
+  if (json) {
+    print_json({{"ok", true}, {"log", (*log)->name}, {"trimmed", trimmed->trimmed.value}});
+  } else {
+    std::printf("trimmed through %" PRIu64 "\n", trimmed->trimmed.value);
+  }
+  return Exit::ok;
+}
+
+Exit run_status(const StatusOptions& options, bool json) {
+  auto cluster = load_cluster(options.directory);
+  if (!cluster) return report(cluster.error(), json);
+  if (options.replica != 0) {
+    const auto replica = cluster->replica(ReplicaId{static_cast<uint8_t>(options.replica)});
+    if (!replica) return report(replica.error(), json);
+    const ClusterReplica only = **replica;
+    cluster->replicas = {only};
+  }
+  const auto reports = ask_cluster(*cluster);
+  if (json) {
+    print_json(status_object(*cluster, reports));
+  } else {
+    print_status(*cluster, reports);
+  }
+  for (const ReplicaReport& one : reports) {
+    if (!one.logs.empty()) return Exit::ok;
+  }
+  return Exit::unreachable;
+}
+
+}  // namespace
+
+void add_log_position(Commands& commands) {
+  auto tail = std::make_shared<TailOptions>();
+  CLI::App* command =
+      commands.add(commands.app, "tail", "print the last committed position",
+                   "  caisson tail --dir D\n"
+                   "  caisson tail --dir D --replica 2      as that replica knows it, possibly stale\n",
+                   tail, run_tail);
+  add_log_choice(command, tail->choice);
+  command->add_option("--replica", tail->replica, "ask this one; else the leader")
+      ->check(CLI::Range(1, 63));
+  add_timeout(command, tail->timeout_s, "how long to look for a leader");
+
+  auto trim = std::make_shared<TrimOptions>();
+  command = commands.add(
+      commands.app, "trim", "forget every entry through a position",
+      "  caisson trim --dir D --through 40000\n\n"
+      "Refused with exit code 18 while a replica has not durably applied them, or a reader holds them.\n",
+      trim, run_trim);
+  add_log_choice(command, trim->choice);
+  command->add_option("--through", trim->through, "the last position to forget")
+      ->required()
+      ->check(CLI::PositiveNumber);
+  add_timeout(command, trim->timeout_s, "how long to look for a leader");
+}
+
+void add_status(Commands& commands) {
+  auto options = std::make_shared<StatusOptions>();
+  CLI::App* command = commands.add(commands.app, "status", "roles, terms and marks, as the nodes say",
+                                   "  caisson status --dir D\n"
+                                   "  caisson status --dir D --replica 2 --json\n\n"
+                                   "Exit code 16 if no node answers.\n",
+                                   options, run_status);
+  command->add_option("--dir", options->directory, "the cluster's directory")->required();
+  command->add_option("--replica", options->replica, "only this one")->check(CLI::Range(1, 63));
+}
+
+}  // namespace caisson::tools

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+
+#include "tools/command.hpp"
+#include "tools/encoding.hpp"
+#include "tools/options.hpp"
+#include "tools/read_session.hpp"
+
+namespace caisson::tools {
+
+namespace {
+
+struct ReadOptions {
+  LogChoice choice;
+  unsigned replica = 0;
+  uint64_t from = 0;
+  uint64_t to = UINT64_MAX;
+  uint64_t wait_for = 0;
+  bool follow = false;
+  bool positions = false;
+  double timeout_s = 30;
+  Framing framing = Framing::lines;
+};
+
+// Set by SIGINT and SIGTERM: what was read is still written out.
+std::atomic<bool> interrupted{false};
+
+void end_on_signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted.store(true); };
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+Json entry_object(const protocol::ReadEntry& entry) {
+  Json row{{"position", entry.position.value},
+           {"term", entry.term.value},
+           {"client", entry.identity.client},
+           {"incarnation", entry.identity.incarnation},
+           {"sequence", entry.identity.sequence},
+           {"payload_bytes", entry.payload.size()}};
+  add_payload(row, std::as_bytes(std::span(entry.payload.data(), entry.payload.size())));
+  return row;
+}
+
+Exit run_read(const ReadOptions& options, bool json) {
+  if (options.positions && options.framing == Framing::length32) {
+    return report_usage("--positions goes with lines, not with --frame length32: use --json", json);
+  }
+  const auto cluster = load_cluster(options.choice.directory);
+  if (!cluster) return report(cluster.error(), json);
+  const auto log = cluster->log(options.choice.log);
+  if (!log) return report(log.error(), json);
+  ReadSessionOptions session_options;
+  session_options.log = (*log)->name;
+  session_options.replica = ReplicaId{static_cast<uint8_t>(options.replica)};
+  session_options.from = Position{options.from};
+  session_options.to = Position{options.to};
+  session_options.wait_for = Position{options.wait_for};
+  session_options.follow = options.follow;
+  session_options.timeout = milliseconds_of(options.timeout_s);
+  if (options.follow) end_on_signals();
+  ReadSession session(*cluster, session_options);
+  FrameWriter writer(STDOUT_FILENO, options.framing);
+  const auto take = [&](const protocol::ReadEntry& entry) -> Result<bool> {
+    const auto payload = std::as_bytes(std::span(entry.payload.data(), entry.payload.size()));
+    Result<void> written;
+    if (json) {
+      const std::string text =
+          entry_object(entry).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+      written = writer.write_raw(text);
+    } else {
+      const std::string prefix =
+          options.positions ? std::to_string(entry.position.value) + "\t" : std::string();
+      written = writer.write(payload, prefix);
+    }
+    if (!written) return tl::unexpected(written.error());
+    return !interrupted.load();
+  };
+  const auto pause = [&]() -> Result<void> {
+    if (const auto flushed = writer.flush(); !flushed) return flushed;
+    if (interrupted.load()) return fail(Code::closed, "interrupted");
+    return {};
+  };
+  const auto ended = session.run(take, pause);
+  const auto flushed = writer.flush();
+  if (interrupted.load()) return Exit::ok;
+  if (!ended) return report(ended.error(), json);
+  if (!flushed) return report(flushed.error(), json);
+  return Exit::ok;
+}
+
+}  // namespace
+
+void add_read(Commands& commands) {
+  auto options = std::make_shared<ReadOptions>();
+  CLI::App* command = commands.add(
+      commands.app, "read", "write the payloads of committed entries to standard output",
+      "  caisson read --dir D > FILE\n"
+      "  caisson read --dir D --replica 3 --wait-for 50000 --to 50000\n"
+      "  caisson read --dir D --follow --positions\n\n"
+      "Each payload is followed by a newline, except that an input whose last line had none comes back\n"
+      "without one: what was appended is read back byte for byte. With --json: one object an entry.\n",
+      options, run_read);
+  add_log_choice(command, options->choice);
+  command->add_option("--replica", options->replica, "ask this one, and what it knows; else the leader")
+      ->check(CLI::Range(1, 63));
+  command->add_option("--from", options->from, "first position; the first one held if not given")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--to", options->to, "last position");
+  command->add_option("--wait-for", options->wait_for, "wait until this position is committed");
+  command->add_flag("--follow", options->follow, "go on as entries are committed, until interrupted");
+  command->add_flag("--positions", options->positions, "write the position and a tab before each line");
+  add_timeout(command, options->timeout_s, "how long to wait for --wait-for, or for somebody who serves");
+  add_framing(command, options->framing);
+}
+
+}  // namespace caisson::tools

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Reads committed entries from a cluster: from one named replica, or from whichever serves.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "caisson/types.hpp"
+#include "tools/node_link.hpp"
+
+namespace caisson::tools {
+
+struct ReadSessionOptions {
+  std::string log;
+  ReplicaId replica;             // 0: the leader, so that everything acknowledged before is there
+  Position from;                 // 0: the first that is held
+  Position to{UINT64_MAX};
+  Position wait_for;             // 0: do not wait
+  bool follow = false;
+  std::chrono::milliseconds timeout{30'000};
+};
+
+// False ends the reading.
+using TakeEntry = std::function<Result<bool>(const protocol::ReadEntry&)>;
+
+class ReadSession {
+ public:
+  ReadSession(const Cluster& cluster, const ReadSessionOptions& options)
+      : options_(options), links_(cluster, options.log) {}
+
+  // Calls `take` for each entry in order, and `pause` whenever nothing more is there for now.
+  Result<void> run(const TakeEntry& take, const std::function<Result<void>()>& pause);
+
+ private:
+  Result<NodeLink*> connect();
+  Result<void> begin(NodeLink& link);
+  // False: the reading has ended; true: it goes on elsewhere.
+  Result<bool> read_from(NodeLink& link, const TakeEntry& take,
+                         const std::function<Result<void>()>& pause);
+  Result<bool> take_entries(const protocol::Entries& entries, const TakeEntry& take);
+
+  ReadSessionOptions options_;
+  NodeLinks links_;
+  bool begun_ = false;
+  Position next_;
+  Position limit_;
+};
+
+}  // namespace caisson::tools
