@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A few replicas of one log in one process or in several, for tests of the shared-memory fabric.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include "tests/pmem/scratch.hpp"
+#include "transport/shm/shm_endpoint.hpp"
+
+namespace caisson::transport::shm::testing {
+
+using pmem::testing::exit_status;
+using pmem::testing::ScratchDirectory;
+using pmem::testing::spawn;
+
+inline constexpr uint64_t kSegment = pmem::kSegmentBytesMin;
+inline constexpr uint64_t kRing = 16 * kSegment;
+inline constexpr ReplicaId kA{1}, kB{2}, kC{3};
+
+inline ReplicaSet set_of(std::initializer_list<ReplicaId> ids) {
+  ReplicaSet set;
+  for (const ReplicaId id : ids) set.add(id);
+  return set;
+}
+
+inline std::string region_path(const ScratchDirectory& directory, ReplicaId id) {
+  return directory / ("replica-" + std::to_string(id.value)).c_str();
+}
+
+inline ShmOptions options_for(const ScratchDirectory& directory, ReplicaId self) {
+  ShmOptions options;
+  options.self = self;
+  for (const ReplicaId id : {kA, kB, kC}) options.peers[id] = region_path(directory, id);
+  return options;
+}
+
+inline void create_regions(const ScratchDirectory& directory) {
+  for (const ReplicaId id : {kA, kB, kC}) {
+    ASSERT_TRUE(
+        pmem::FileRegion::create(region_path(directory, id), pmem::testing::small_region(kRing)));
+  }
+}
+
+// One replica: its region and its endpoint, opened together.
+template <class Probe = NoProbe>
+struct BasicReplica {
+  BasicReplica(const ScratchDirectory& directory, ReplicaId self, Probe probe = {})
+      : region(*pmem::FileRegion::open(region_path(directory, self),
+                                       pmem::PersistenceChoice::emulated)),
+        endpoint(*region, options_for(directory, self), probe) {}
+  std::unique_ptr<pmem::FileRegion> region;
+  BasicShmEndpoint<Probe> endpoint;
+
+  std::vector<std::byte> ring() const {
+    return {region->ring_data(), region->ring_data() + region->geometry().ring_bytes};
+  }
+};
+using Replica = BasicReplica<>;
+
+inline std::vector<std::byte> filled(size_t n, uint64_t seed) {
+  std::vector<std::byte> bytes(n);
+  for (size_t i = 0; i < n; ++i) {
+    seed = seed * 6364136223846793005 + 1442695040888963407;
+    bytes[i] = static_cast<std::byte>(seed >> 56);
+  }
+  return bytes;
+}
+
+// Memory shared with forked children.
+template <class T>
+class Shared {
+ public:
+  Shared()
+      : value_(new (::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                           -1, 0)) T()) {}
+  ~Shared() { ::munmap(value_, sizeof(T)); }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+  T* operator->() const { return value_; }
+  T& operator*() const { return *value_; }
+
+ private:
+  T* value_;
+};
+
+inline void wait_until(const std::function<bool()>& condition) {
+  while (!condition()) ::usleep(50);
+}
+
+}  // namespace caisson::transport::shm::testing
