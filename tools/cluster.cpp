@@ -145,7 +145,7 @@ std::optional<ProcessId> running(const Cluster& cluster, ReplicaId id) {
   return process;
 }
 
-Result<ProcessId> start_replica(const Cluster& cluster, ReplicaId id, const std::vector<int>& cores) {
+Result<ProcessId> start_replica(const Cluster& cluster, ReplicaId id, const StartWith& with) {
   const std::string who = "replica " + std::to_string(id.value);
   if (const auto process = running(cluster, id)) {
     return fail(Code::busy, who + " runs already, as process " + std::to_string(process->pid));
@@ -153,9 +153,15 @@ Result<ProcessId> start_replica(const Cluster& cluster, ReplicaId id, const std:
   const auto program = own_program();
   if (!program) return tl::unexpected(program.error());
   SpawnOptions options;
-  options.arguments = {*program, "node", "--config", cluster.configuration(id).string(), "--json"};
+  options.arguments = {*program};
+  if (with.command.empty()) {
+    options.arguments.insert(options.arguments.end(),
+                             {"node", "--config", cluster.configuration(id).string(), "--json"});
+  } else {
+    options.arguments.insert(options.arguments.end(), with.command.begin(), with.command.end());
+  }
   options.error_file = cluster.output(id);
-  options.cores = cores;
+  options.cores = with.cores;
   const auto spawned = spawn(options);
   if (!spawned) return tl::unexpected(spawned.error());
   auto written = write_pid_file(cluster.pid_file(id), spawned->process);

@@ -74,10 +74,13 @@ Result<Cluster> create_cluster(const ClusterShape& shape);
 // The process that runs a replica, if it lives.
 std::optional<ProcessId> running(const Cluster& cluster, ReplicaId id);
 
+struct StartWith {
+  std::vector<int> cores;             // empty: any
+  std::vector<std::string> command;   // of this program; empty: node --config …
+};
 // Starts one replica's process in the background and waits for its word that it takes part. busy, if it
 // runs already; otherwise the error the node itself reported.
-Result<ProcessId> start_replica(const Cluster& cluster, ReplicaId id,
-                                const std::vector<int>& cores = {});
+Result<ProcessId> start_replica(const Cluster& cluster, ReplicaId id, const StartWith& with = {});
 // Asks it to close, and kills it if it does not within the time.
 Result<void> stop_replica(const Cluster& cluster, ReplicaId id, uint64_t timeout_ms = 10'000);
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "bench/load_node.hpp"
 #include "bench/system_call_tracer.hpp"
 #include "bench/system_calls.hpp"
 #include "caisson/caisson.hpp"
@@ -30,8 +31,9 @@ Exit run_version(const NoOptions&, bool json) {
   return Exit::ok;
 }
 
-// Started by `bench append` on itself; not for people, and so not in the help.
+// Started by `bench` itself; not for people, and so not in the help.
 std::optional<int> run_hidden(int argc, const char* const* argv) {
+  if (argc == 4 && argv[1] == bench::kLoadCommand) return bench::run_load_node(argv[2], argv[3]);
   if (argc != 3 || argv[1] != bench::kTraceCommand) return std::nullopt;
   int process = 0;
   std::from_chars(argv[2], argv[2] + std::strlen(argv[2]), process);

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <unistd.h>
+
+#include <cinttypes>
+#include <cstdio>
+#include <fstream>
+
+#include "bench/append_run.hpp"
+#include "bench/failover_run.hpp"
+#include "bench/scan_run.hpp"
+#include "core/engine/config.hpp"
+#include "tools/command.hpp"
+#include "tools/files.hpp"
+#include "tools/options.hpp"
+
+namespace caisson::tools {
+
+namespace {
+
+struct AppendOptions {
+  bench::AppendRunOptions run;
+  std::string durability = "persisted";
+  std::string directory = "/dev/shm";
+  std::string samples;
+  std::string html;
+};
+
+struct FailoverOptions {
+  bench::FailoverRunOptions run;
+  std::string directory = "/dev/shm";
+};
+
+struct ScanOptions {
+  bench::ScanRunOptions run;
+  std::string directory = "/dev/shm";
+};
+
+std::string default_samples(const char* what) {
+  const char* const temporary = std::getenv("TMPDIR");
+  return std::string(temporary != nullptr ? temporary : "/tmp") + "/caisson-bench-" + what + "-" +
+         std::to_string(getpid());
+}
+
+Result<void> check_append(const bench::AppendRunOptions& run) {
+  LogOptions log;
+  log.ring_bytes = run.ring_bytes;
+  const uint64_t entry_max = engine::entry_bytes_max_of(log);
+  if (run.payload_bytes > entry_max) {
+    return fail(Code::too_large, "--size " + std::to_string(run.payload_bytes) +
+                                     " is more than an entry of such a ring may hold: " +
+                                     std::to_string(entry_max) + "; give a larger --ring-bytes");
+  }
+  return {};
+}
+
+void print_append(const bench::AppendRunResult& result) {
+  const auto& floor = result.floor[result.floor_latency];
+  const bench::Percentiles f = floor.samples.percentiles();
+  std::printf("%" PRIu64 " B, %u replicas, %u outstanding, %s, ring %s, persistence %s\n",
+              result.options.payload_bytes, result.options.replicas, result.options.inflight,
+              std::string(name(result.options.durability)).c_str(),
+              human_bytes(static_cast<double>(result.options.ring_bytes)).c_str(),
+              result.persistence.c_str());
+  std::printf("  %-34s %10s %10s %10s %10s %12s\n", "", "p50", "p99", "p99.9", "max", "appends/s");
+  const auto row = [](const std::string& what, const bench::Percentiles& p, double rate) {
+    std::printf("  %-34s %10s %10s %10s %10s %12s\n", what.c_str(), human_ns(p.p50_ns).c_str(),
+                human_ns(p.p99_ns).c_str(), human_ns(p.p999_ns).c_str(), human_ns(p.max_ns).c_str(),
+                human_count(rate).c_str());
+  };
+  row("caisson", result.engine, result.appends_per_s());
+  for (const bench::FloorVariant& variant : result.floor) {
+    row("floor: " + variant.name, variant.samples.percentiles(), variant.entries_per_s());
+  }
+  std::printf("  against the floor: p50 %.2fx, p99 %.2fx, goodput %.1f %%\n",
+              result.engine.p50_ns / f.p50_ns, result.engine.p99_ns / f.p99_ns,
+              100 * result.goodput() / result.floor_goodput());
+  std::printf("  %.1f laps, %" PRIu64 " entries validated and delivered by every follower%s\n",
+              result.laps, result.verified_entries, result.all_verified ? "" : " (NOT ALL)");
+  const auto per_append = [](const std::optional<double>& value) {
+    return value ? std::to_string(*value) : std::string("not measured");
+  };
+  std::printf("  per append: %s system calls, %s allocations; %" PRIu64
+              " acknowledged while every follower was stopped\n",
+              per_append(result.system_calls_per_append).c_str(),
+              per_append(result.allocations_per_append).c_str(), result.acknowledged_while_stopped);
+  std::printf("  samples: %s\n", result.options.samples.c_str());
+}
+
+Result<void> write_configuration(const bench::AppendRunResult& result) {
+  return write_text(result.options.samples / "result.json", bench::to_json(result).dump(2) + "\n");
+}
+
+Exit run_bench_append(const AppendOptions& given, bool json) {
+  AppendOptions options = given;
+  const auto durability = parse_durability(options.durability);
+  if (!durability) return report(durability.error(), json);
+  options.run.durability = *durability;
+  options.run.directory = options.directory;
+  options.run.samples = options.samples.empty() ? default_samples("append") : options.samples;
+  if (const auto possible = check_append(options.run); !possible) return report(possible.error(), json);
+  Progress progress(json);
+  const auto result = bench::run_append(options.run, [&](const std::string& line) {
+    if (progress.due()) progress.show(line);
+  });
+  progress.clear();
+  if (!result) return report(result.error(), json);
+  if (const auto written = write_configuration(*result); !written) return report(written.error(), json);
+  if (!options.html.empty()) {
+    const auto written = write_text(options.html, bench::to_html(*result));
+    if (!written) return report(written.error(), json);
+  }
+  if (json) {
+    print_json(bench::to_json(*result));
+  } else {
+    print_append(*result);
+  }
+  return result->all_verified ? Exit::ok : Exit::missed;
+}
+
+Exit run_bench_failover(const FailoverOptions& given, bool json) {
+  FailoverOptions options = given;
+  options.run.directory = options.directory;
+  Progress progress(json);
+  const auto result = bench::run_failover(options.run, [&](const std::string& line) {
+    if (progress.due()) progress.show(line);
+  });
+  progress.clear();
+  if (!result) return report(result.error(), json);
+  if (json) {
+    print_json(bench::to_json(*result));
+    return Exit::ok;
+  }
+  const bench::Percentiles p = result->latency;
+  std::printf("%u rounds of kill -9 of the leader under load, rings of %s\n", result->rounds,
+              human_bytes(static_cast<double>(options.run.ring_bytes)).c_str());
+  std::printf("  to the first new acknowledged append: p50 %s, p99 %s, max %s\n",
+              human_ns(p.p50_ns).c_str(), human_ns(p.p99_ns).c_str(), human_ns(p.max_ns).c_str());
+  for (const auto& [evidence, count] : result->detected_by) {
+    std::printf("  detected by %s: %" PRIu64 "\n", evidence.c_str(), count);
+  }
+  return Exit::ok;
+}
+
+Exit run_bench_scan(const ScanOptions& given, bool json) {
+  ScanOptions options = given;
+  options.run.directory = options.directory;
+  const auto result = bench::run_scan(options.run);
+  if (!result) return report(result.error(), json);
+  if (json) {
+    print_json(bench::to_json(*result));
+    return Exit::ok;
+  }
+  std::printf("scan of %" PRIu64 " entries of %" PRIu64 " B: %s/s; the bare checksum of the same bytes: "
+              "%s/s; ratio %.2f\n",
+              result->entries, options.run.payload_bytes, human_bytes(result->scan_bytes_per_s).c_str(),
+              human_bytes(result->checksum_bytes_per_s).c_str(), result->ratio());
+  return Exit::ok;
+}
+
+void add_bench_append(Commands& commands, CLI::App& group) {
+  auto options = std::make_shared<AppendOptions>();
+  bench::AppendRunOptions& run = options->run;
+  CLI::App* command = commands.add(
+      group, "append", "latency and throughput of appends, beside the floor",
+      "  caisson bench append --size 64 --inflight 1 --seconds 5\n"
+      "  caisson bench append --size 64 --inflight 1024 --json\n"
+      "  caisson bench append --size 65536 --html report.html\n\n"
+      "The leader runs in this process, inline on one core; the followers are processes of their own that\n"
+      "validate and deliver. Only ratios inside one run can be compared between machines.\n",
+      options, run_bench_append);
+  command->add_option("--replicas", run.replicas, "how many, this process included")
+      ->check(CLI::Range(1, 7))
+      ->capture_default_str();
+  add_bytes(command, "--size", run.payload_bytes, "payload of an entry (64)");
+  command->add_option("--inflight", run.inflight, "appends outstanding: 1 is synchronous")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command->add_option("--durability", options->durability, "replicated, persisted or all")
+      ->capture_default_str();
+  add_bytes(command, "--ring-bytes", run.ring_bytes, "of each replica: a power of two (64MiB)");
+  command->add_option("--seconds", run.seconds, "how long; goes on until the ring was lapped --laps times")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str();
+  command->add_option("--laps", run.laps_min, "at least so many laps of the ring")->capture_default_str();
+  command->add_option("--count-appends", run.counted_appends,
+                      "appends of the phase that counts system calls and allocations")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--dir", options->directory, "where the regions are made")->capture_default_str();
+  command->add_option("--samples", options->samples, "directory for the raw samples");
+  command->add_option("--html", options->html, "write a report page to this file");
+}
+
+void add_bench_failover(Commands& commands, CLI::App& group) {
+  auto options = std::make_shared<FailoverOptions>();
+  bench::FailoverRunOptions& run = options->run;
+  CLI::App* command = commands.add(
+      group, "failover", "time from kill -9 of the leader to the next acknowledged append",
+      "  caisson bench failover --rounds 300 --ring-bytes 256MiB --json\n", options, run_bench_failover);
+  command->add_option("--rounds", run.rounds, "how often")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--replicas", run.replicas, "how many")->check(CLI::Range(2, 7))->capture_default_str();
+  add_bytes(command, "--ring-bytes", run.ring_bytes, "of each replica: a power of two (256MiB)");
+  command->add_option("--suspect-after-us", run.suspect_after_us,
+                      "silence of a leader that makes it suspect; 0: as nodes are configured");
+  command->add_option("--dir", options->directory, "where the regions are made")->capture_default_str();
+}
+
+void add_bench_scan(Commands& commands, CLI::App& group) {
+  auto options = std::make_shared<ScanOptions>();
+  bench::ScanRunOptions& run = options->run;
+  CLI::App* command =
+      commands.add(group, "scan", "speed of the recovery scan against the bare checksum",
+                   "  caisson bench scan --size 64 --ring-bytes 256MiB\n", options, run_bench_scan);
+  add_bytes(command, "--size", run.payload_bytes, "payload of an entry (64)");
+  add_bytes(command, "--ring-bytes", run.ring_bytes, "a power of two (256MiB)");
+  command->add_option("--dir", options->directory, "where the region is made")->capture_default_str();
+}
+
+}  // namespace
+
+void add_bench(Commands& commands) {
+  CLI::App* group = commands.app.add_subcommand("bench", "measure this machine");
+  group->require_subcommand(1);
+  add_bench_append(commands, *group);
+  add_bench_failover(commands, *group);
+  add_bench_scan(commands, *group);
+}
+
+}  // namespace caisson::tools
