@@ -440,19 +440,27 @@ bool opens_nameless_table(std::string_view line) {
   return line.empty() || !begins_key(line.front());
 }
 
-// A letter beyond ASCII that stands neither in a quoted text nor in a comment.
+// A letter beyond ASCII that stands neither in a text, quoted where a text may begin, nor in a
+// comment.
 bool has_bare_letter_beyond_ascii(std::string_view line) {
   char quote = 0;
+  char before = '=';  // the last visible character outside of quotes
   for (size_t i = 0; i < line.size(); ++i) {
     const char c = line[i];
-    if (quote == 0 && c == '#') return false;
-    if (quote == 0 && static_cast<unsigned char>(c) >= 0x80) return true;
     if (quote == '"' && c == '\\') {
       ++i;
-    } else if (c == quote) {
-      quote = 0;
-    } else if (quote == 0 && (c == '"' || c == '\'')) {
+    } else if (quote != 0) {
+      if (c == quote) quote = 0;
+    } else if (c == '#') {
+      return false;
+    } else if (static_cast<unsigned char>(c) >= 0x80) {
+      return true;
+    } else if ((c == '"' || c == '\'') &&
+               std::string_view("=[,.").find(before) != std::string_view::npos) {
       quote = c;
+      before = c;
+    } else if (c > ' ') {
+      before = c;
     }
   }
   return false;
