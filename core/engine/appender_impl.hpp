@@ -16,6 +16,8 @@ namespace caisson::engine {
 
 // The most appends of one stream that may be outstanding: the log remembers as many for retries (R30).
 inline constexpr uint32_t kStreamWindow = 1024;
+// The most entries of one atomic batch: see Replica::reserve.
+inline constexpr uint32_t kBatchEntriesMax = kStreamWindow / 4;
 
 class AppenderImpl {
  public:

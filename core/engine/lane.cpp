@@ -12,10 +12,10 @@ namespace {
 
 constexpr uint64_t kRingBytesMin = 256 << 10;
 
-// Room for several of the largest entries, so that one being taken does not stall the next.
+// Room for some of the largest entries, so that one being taken does not stall the next.
 uint64_t submission_ring_bytes(uint64_t payload_bytes_max) {
   if (payload_bytes_max == 0) return 0;
-  return std::bit_ceil(std::max(kRingBytesMin, 4 * Lane::ring_bytes_of(payload_bytes_max)));
+  return std::bit_ceil(std::max(kRingBytesMin, 3 * Lane::ring_bytes_of(payload_bytes_max)));
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ LogImpl::LogImpl(const LogOptions& options, uint32_t index, ReplicaId self, Poll
 LogImpl::~LogImpl() {
   parts_.replica.reset();
   parts_.outbox.reset();
+  parts_.upkeep.reset();
   parts_.endpoint.reset();
   parts_.region.reset();
 }
@@ -47,7 +48,17 @@ uint32_t LogImpl::turn(uint64_t now_ns) {
   work += replica_->poll(now_ns);
   work += resolve();
   publish(now_ns, work);
+  if (now_ns >= upkeep_due_ns_) [[unlikely]] look_after(now_ns, work);
   return work;
+}
+
+void LogImpl::look_after(uint64_t now_ns, uint32_t work) {
+  if (parts_.upkeep == nullptr) {
+    upkeep_due_ns_ = kNever;
+    return;
+  }
+  if (work != 0 && now_ns - upkeep_due_ns_ < kUpkeepPatienceNs) return;
+  upkeep_due_ns_ = parts_.upkeep->run() ? kNever : now_ns + 2 * kUpkeepDelayNs;
 }
 
 uint32_t LogImpl::serve_lanes(uint64_t now_ns) {
@@ -249,6 +260,9 @@ void LogImpl::publish_now(uint64_t now_ns) {
   const replication::ReplicaStatus status = replica_->status();
   status_.store(status);
   leading_.store(led_.value, std::memory_order_release);
+  if (status.promised != last_status_.promised || status.leader != last_status_.leader) {
+    upkeep_due_ns_ = now_ns + kUpkeepDelayNs;  // a seal has revoked, here and at the peers
+  }
   report_changes(last_status_, status);
   last_status_ = status;
 }

@@ -28,10 +28,19 @@ class Poller;
 // Readers that hold the trim point, at most, at a time (R45).
 inline constexpr uint32_t kReadersMax = 1024;
 
+// What a fabric does when there is nothing better to do: map what peers have moved, prepare what the
+// next revocation will need. It may take system calls, so it runs only when something asks for it.
+class Upkeep {
+ public:
+  virtual ~Upkeep() = default;
+  virtual bool run() = 0;  // false: not everything could be done, try again
+};
+
 // Everything beneath a log, in the order in which it must be destroyed: last first.
 struct LogParts {
   std::unique_ptr<pmem::Region> region;
   std::unique_ptr<transport::Endpoint> endpoint;
+  std::unique_ptr<Upkeep> upkeep;
   std::unique_ptr<control::Outbox> outbox;
   std::unique_ptr<replication::Replica> replica;
 };
@@ -62,6 +71,8 @@ class LogImpl {
 
   Code read(Position position, std::vector<std::byte>& out, Token* token) const;
   Code wait_for(Position position, uint64_t timeout_ns) const;
+  // Until a leader is known; where it is this replica, until it serves.
+  Code await_leader(uint64_t deadline_ns) const;
   Code trim(Position position, ReplicaId* holder);
   Code mark_applied(Position position);
 
@@ -89,6 +100,8 @@ class LogImpl {
   Code await(Done&& done, uint64_t deadline_ns) const;
   // Brings the readers' holds to the replica now.
   Code push_holds_and_wait();
+  // Control messages posted to the poller and not yet handed to the replica.
+  std::atomic<uint32_t> messages_waiting{0};
 
   // ---- Poller -------------------------------------------------------------------------------------------
   uint32_t turn(uint64_t now_ns);
@@ -112,6 +125,9 @@ class LogImpl {
   static constexpr uint32_t kTurnsPerPublication = 32;
   static constexpr uint64_t kPublicationNs = 10'000'000;
   static constexpr uint64_t kHoldsNs = 1'000'000;
+  // Long enough behind a revocation that the election it belongs to is over.
+  static constexpr uint64_t kUpkeepDelayNs = 50'000'000;
+  static constexpr uint64_t kUpkeepPatienceNs = 500'000'000;  // then it does not wait for an idle turn
 
   uint32_t serve_lanes(uint64_t now_ns);
   uint32_t drain(Lane& lane);
@@ -121,6 +137,7 @@ class LogImpl {
   void resolve_opening(const replication::Resolution& resolution);
   void advance_openings(uint64_t now_ns);
   void push_holds();
+  void look_after(uint64_t now_ns, uint32_t work);
   void publish(uint64_t now_ns, uint32_t work) {
     const bool leads_now = replica_->leading() != led_;
     busy_turns_ += work != 0;
@@ -153,6 +170,7 @@ class LogImpl {
   Term led_;
   uint64_t published_ns_ = 0;
   uint64_t holds_ns_ = 0;
+  uint64_t upkeep_due_ns_ = 0;                      // kNever: nothing to do
   uint64_t applied_seen_ = 0;
   replication::ReplicaStatus last_status_;
 
@@ -163,7 +181,7 @@ class LogImpl {
 
   // Written by others, read by the poller.
   alignas(kCacheLineBytes) std::atomic<uint64_t> applied_wish_{0};
-  std::atomic<uint32_t> holds_used_{0};             // seats beyond were never taken
+  std::atomic<uint32_t> holds_used_{0};            // seats beyond were never taken
   std::array<Hold, kReadersMax> holds_;             // kNever: free
 };
 

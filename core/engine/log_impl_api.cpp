@@ -87,6 +87,10 @@ Code LogImpl::wait_for(Position position, uint64_t timeout_ns) const {
                poller_.clock().deadline_ns(timeout_ns));
 }
 
+Code LogImpl::await_leader(uint64_t deadline_ns) const {
+  return await([&] { return leadership().leader.value != 0; }, deadline_ns);
+}
+
 Code LogImpl::trim(Position position, ReplicaId* holder) {
   if (holder != nullptr) *holder = {};
   Code code = Code::closed;

@@ -27,8 +27,14 @@ uint64_t detection_interval_ns(const control::FailureDetectorOptions& options) {
 }  // namespace
 
 void BeatGate::beat() {
-  if ((arrived_.load(std::memory_order_relaxed) & bit_) != 0) return;
-  if ((arrived_.fetch_or(bit_, std::memory_order_acq_rel) | bit_) != all_) return;
+  const uint64_t arrived = arrived_.load(std::memory_order_acquire) | bit_;
+  if (index_ != 0) {
+    if (arrived != arrived_.load(std::memory_order_relaxed)) {
+      arrived_.fetch_or(bit_, std::memory_order_release);
+    }
+    return;
+  }
+  if (arrived != all_) return;
   arrived_.store(0, std::memory_order_release);
   node_.beat();
 }

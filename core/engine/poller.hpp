@@ -20,18 +20,23 @@
 
 namespace caisson::engine {
 
-// A node is as alive as its slowest poller: its heartbeat advances only when every poller has taken a
-// turn since the last one (fate sharing, R27).
+// A node is as alive as its slowest poller: the first one advances the heartbeat, and only when every
+// other one has taken a turn since the last time (fate sharing, R27).
 class BeatGate final : public transport::Heartbeats {
  public:
   BeatGate(transport::Heartbeats& node, std::atomic<uint64_t>& arrived, uint32_t index, uint32_t count)
-      : node_(node), arrived_(arrived), bit_(uint64_t{1} << index), all_((uint64_t{1} << count) - 1) {}
+      : node_(node),
+        arrived_(arrived),
+        index_(index),
+        bit_(uint64_t{1} << index),
+        all_((uint64_t{1} << count) - 1) {}
   void beat() override;
   transport::Beat read(ReplicaId peer) const override { return node_.read(peer); }
 
  private:
   transport::Heartbeats& node_;
   std::atomic<uint64_t>& arrived_;
+  const uint32_t index_;
   const uint64_t bit_;
   const uint64_t all_;
 };

@@ -29,6 +29,7 @@ class EngineImpl;
 class LogImpl;
 class AppenderImpl;
 class SubscriptionImpl;
+struct EngineAccess;
 }  // namespace engine
 
 // Wait for ever.
@@ -256,6 +257,7 @@ class Engine {
   void close();
 
  private:
+  friend struct engine::EngineAccess;
   explicit Engine(std::unique_ptr<engine::EngineImpl> impl);
   std::unique_ptr<engine::EngineImpl> impl_;
 };

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A replica's data directory: what lies where, and who owns it.
+//   lock                  held by the process that runs the replica (P7)
+//   heartbeat             its poller's counter, read by the peers
+//   logs/<name>/region    one region per log
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "caisson/types.hpp"
+
+namespace caisson::engine {
+
+std::string region_path(const std::string& directory, std::string_view log_name);
+std::string heartbeat_path(const std::string& directory);
+
+// Makes the directory and those above it. denied, no_space, io.
+Result<void> make_directory(const std::string& path);
+bool file_exists(const std::string& path);
+
+// Ownership of a data directory, for as long as it lives. Held across threads, not across exec.
+class NodeLock {
+ public:
+  // busy, naming the owner · not_found: no such directory · denied · io.
+  static Result<NodeLock> take(const std::string& directory);
+  NodeLock() = default;
+  NodeLock(NodeLock&& other) noexcept;
+  NodeLock& operator=(NodeLock&& other) noexcept;
+  ~NodeLock() { release(); }
+  void release();
+  bool held() const { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+}  // namespace caisson::engine

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/engine/engine_housekeeper.hpp"
+
+#include <pthread.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+
+namespace caisson::engine {
+
+namespace {
+constexpr auto kPeriod = std::chrono::milliseconds(20);
+}
+
+Housekeeper::Housekeeper(const EngineOptions& options) : logs_(options.logs) {}
+
+Result<std::unique_ptr<Housekeeper>> Housekeeper::start(const EngineOptions& options) {
+  std::unique_ptr<Housekeeper> keeper(new Housekeeper(options));
+  try {
+    spdlog::sink_ptr sink;
+    if (options.log_file.empty()) {
+      sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+    } else {
+      sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.log_file);
+    }
+    keeper->logger_ = std::make_shared<spdlog::logger>(
+        "replica " + std::to_string(options.replica.value), std::move(sink));
+  } catch (const spdlog::spdlog_ex& error) {
+    return fail(Code::denied, std::string(error.what()) + "; correct logging.file, or its directory's rights");
+  }
+  const auto level = spdlog::level::from_str(options.log_level == "error" ? "err" : options.log_level);
+  if (level == spdlog::level::off && options.log_level != "off") {
+    return fail(Code::invalid, "logging.level \"" + options.log_level +
+                                   "\" is unknown: use trace, debug, info, warn, error or off");
+  }
+  keeper->logger_->set_level(level);
+  keeper->logger_->flush_on(spdlog::level::info);
+  keeper->thread_ = std::thread([raw = keeper.get()] { raw->run(); });
+  pthread_setname_np(keeper->thread_.native_handle(), "caisson-house");
+  return keeper;
+}
+
+Housekeeper::~Housekeeper() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Housekeeper::watch(EventRing& ring) {
+  const std::lock_guard lock(mutex_);
+  rings_.push_back(&ring);
+}
+
+void Housekeeper::set_chore(std::function<bool()> chore) {
+  const std::lock_guard lock(mutex_);
+  chore_ = std::move(chore);
+}
+
+void Housekeeper::say(bool warning, const std::string& text) {
+  logger_->log(warning ? spdlog::level::warn : spdlog::level::info, text);
+}
+
+void Housekeeper::problem(const Error& error) {
+  logger_->warn("{} ({})", error.message, caisson::name(error.code));
+}
+
+void Housekeeper::run() {
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    wake_.wait_for(lock, kPeriod);
+    look();
+    if (chore_ != nullptr && chore_()) chore_ = nullptr;
+  }
+}
+
+// With mutex_ held.
+void Housekeeper::look() {
+  for (EventRing* const ring : rings_) {
+    Event event;
+    while (ring->take(event)) tell(event);
+    if (const uint64_t dropped = ring->take_dropped(); dropped != 0) {
+      logger_->warn("{} events of a poller were not recorded: they came too fast", dropped);
+    }
+  }
+}
+
+std::string Housekeeper::log_name(uint32_t index) const {
+  return index < logs_.size() ? logs_[index].name : std::to_string(index);
+}
+
+void Housekeeper::tell(const Event& event) {
+  const std::string log = log_name(event.log);
+  switch (event.kind) {
+    case Event::Kind::role:
+      return logger_->info("log {}: now {} (term {}, committed {}, evidence {})", log,
+                           replication::name(event.role), event.term.value, event.committed.value,
+                           control::name(event.evidence));
+    case Event::Kind::leader:
+      if (event.replica.value == 0) {
+        return logger_->info("log {}: no leader is known (term {})", log, event.term.value);
+      }
+      return logger_->info("log {}: replica {} leads in term {}", log, event.replica.value,
+                           event.term.value);
+    case Event::Kind::repair:
+      return logger_->warn("log {}: a divergent suffix was put aside into the salvage area (term {})",
+                           log, event.term.value);
+    case Event::Kind::fault:
+      return logger_->error("log {}: bytes that were persisted are damaged behind position {}; repairing",
+                            log, event.committed.value);
+    case Event::Kind::suspect:
+      return logger_->warn("replica {} is suspected: {}", event.replica.value,
+                           control::name(event.evidence));
+    case Event::Kind::recovered:
+      return logger_->info("replica {} is heard again", event.replica.value);
+    case Event::Kind::closed:
+      return logger_->info("log {}: closed", log);
+  }
+}
+
+}  // namespace caisson::engine

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Tells people what pollers and links report. The only thread of an engine that writes log lines.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "caisson/options.hpp"
+#include "core/engine/engine_events.hpp"
+
+namespace spdlog {
+class logger;
+}
+
+namespace caisson::engine {
+
+class Housekeeper {
+ public:
+  // denied, not_found, io: the log file; invalid: the log level.
+  static Result<std::unique_ptr<Housekeeper>> start(const EngineOptions& options);
+  ~Housekeeper();  // stops, after a last look
+  Housekeeper(const Housekeeper&) = delete;
+  Housekeeper& operator=(const Housekeeper&) = delete;
+
+  // A ring stays watched until the end; it must outlive the housekeeper.
+  void watch(EventRing& ring);
+
+  // Runs `chore` now and then, until it answers true.
+  void set_chore(std::function<bool()> chore);
+
+  // Any thread but a poller's.
+  void say(bool warning, const std::string& text);
+  void problem(const Error& error);
+
+ private:
+  explicit Housekeeper(const EngineOptions& options);
+  void run();
+  void look();
+  void tell(const Event& event);
+  std::string log_name(uint32_t index) const;
+
+  const std::vector<LogOptions> logs_;
+  std::shared_ptr<spdlog::logger> logger_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<EventRing*> rings_;  // guarded by mutex_
+  std::function<bool()> chore_;    // guarded by mutex_
+  bool stop_ = false;              // guarded by mutex_
+  std::thread thread_;
+};
+
+}  // namespace caisson::engine

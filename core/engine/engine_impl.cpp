@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/engine/engine_impl.hpp"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "core/engine/config.hpp"
+#include "core/engine/engine_parts.hpp"
+
+namespace caisson::engine {
+
+namespace {
+
+// Control messages of one log that may wait for its poller; more are dropped, as a lossy link would:
+// every exchange is retried by time.
+constexpr uint32_t kFramesWaitingMax = 4096;
+
+// A ring lies on one node, or it was created without regard to nodes: its front speaks for it.
+constexpr uint64_t kNodeSampleBytes = 1 << 20;
+
+uint64_t random_seed() {
+  uint64_t seed = 0;
+  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = Clock::instance().now_ns();
+  return seed;
+}
+
+LogIdentity identity_of(const EngineOptions& options, const LogOptions& log) {
+  return {options.cluster, log.id};
+}
+
+EngineOptions completed(EngineOptions options) {
+  for (LogOptions& log : options.logs) {
+    log.salvage_bytes = salvage_bytes_of(log);
+    log.entry_bytes_max = entry_bytes_max_of(log);
+  }
+  std::sort(options.peers.begin(), options.peers.end(),
+            [](const PeerOptions& a, const PeerOptions& b) { return a.id < b.id; });
+  return options;
+}
+
+transport::ReplicaSet peers_of(const EngineOptions& options) {
+  transport::ReplicaSet peers = voters_of(options);
+  peers.remove(options.replica);
+  return peers;
+}
+
+}  // namespace
+
+// One log's messages, on their way to the links. Runs on the poller; Links::send never blocks.
+class EngineImpl::LinkOutbox final : public control::Outbox {
+ public:
+  LinkOutbox(const std::atomic<Links*>& links, const LogIdentity& identity, ReplicaId self)
+      : links_(links), identity_(identity), self_(self) {}
+  void send(ReplicaId to, const control::Message& message) override {
+    Links* const links = links_.load(std::memory_order_acquire);
+    if (links != nullptr) links->send(to, control::encode({identity_, self_, to, message}));
+  }
+
+ private:
+  const std::atomic<Links*>& links_;
+  const LogIdentity identity_;
+  const ReplicaId self_;
+};
+
+// ---- Creation -------------------------------------------------------------------------------------------
+
+Result<void> EngineImpl::create(const EngineOptions& wanted) {
+  if (const auto checked = check(wanted); !checked) return checked;
+  const EngineOptions options = completed(wanted);
+  if (const auto made = make_directory(options.directory); !made) return made;
+  auto lock = NodeLock::take(options.directory);
+  if (!lock) return tl::unexpected(lock.error());
+  for (const LogOptions& log : options.logs) {
+    const std::string path = region_path(options.directory, log.name);
+    if (file_exists(path)) {
+      return fail(Code::exists, "replica " + std::to_string(options.replica.value) +
+                                    " has already been created: " + path +
+                                    " is there; start it, or remove the whole cluster first");
+    }
+  }
+  // The ring's pages belong where its poller will run.
+  const auto topology = Topology::load();
+  int node = -1;
+  if (topology) {
+    const auto placement = (*topology)->place(options);
+    if (placement && placement->numa_nodes > 1) node = placement->seats.front().numa_node;
+    if (node >= 0) (*topology)->prefer_node(node);
+  }
+  Result<void> result;
+  for (const LogOptions& log : options.logs) {
+    result = create_ground(options, log);
+    if (!result) break;
+  }
+  if (node >= 0) (*topology)->prefer_node(-1);
+  return result;
+}
+
+// ---- Opening ----------------------------------------------------------------------------------------------
+
+EngineImpl::EngineImpl(const EngineOptions& options) : options_(completed(options)) {}
+
+Result<std::unique_ptr<EngineImpl>> EngineImpl::open(const EngineOptions& options) {
+  if (const auto checked = check(options); !checked) return tl::unexpected(checked.error());
+  std::unique_ptr<EngineImpl> engine(new EngineImpl(options));
+  if (const auto started = engine->start(); !started) return tl::unexpected(started.error());
+  return engine;
+}
+
+Result<void> EngineImpl::start() {
+  auto lock = NodeLock::take(options_.directory);
+  if (!lock) {
+    if (lock.error().code != Code::not_found) return tl::unexpected(lock.error());
+    return fail(Code::amnesia, "the data directory " + options_.directory +
+                                   " is missing: if it never existed, create the replica first; if it "
+                                   "is lost, this replica must be replaced by a view change (P17)");
+  }
+  lock_ = std::move(*lock);
+  auto housekeeper = Housekeeper::start(options_);
+  if (!housekeeper) return tl::unexpected(housekeeper.error());
+  housekeeper_ = std::move(*housekeeper);
+  if (const auto made = make_pollers(); !made) return made;
+  if (const auto opened = open_logs(); !opened) return opened;
+  if (const auto linked = start_links(); !linked) return linked;
+  for (const auto& poller : pollers_) {
+    if (const auto started = poller->start(); !started) return started;
+  }
+  return {};
+}
+
+Result<void> EngineImpl::make_pollers() {
+  auto topology = Topology::load();
+  if (!topology) return tl::unexpected(topology.error());
+  topology_ = std::move(*topology);
+  auto placement = topology_->place(options_);
+  if (!placement) return tl::unexpected(placement.error());
+  placement_ = std::move(*placement);
+  if (!placement_.warning.empty()) housekeeper_->say(true, placement_.warning);
+  // A poller without a log would only hold the node's heartbeat back.
+  placement_.seats.resize(std::clamp<size_t>(options_.logs.size(), 1, placement_.seats.size()));
+  if (placement_.seats.size() > kPollersMax) {
+    return fail(Code::invalid, std::to_string(placement_.seats.size()) + " pollers are named; at most " +
+                                   std::to_string(kPollersMax) + " are possible");
+  }
+  auto heartbeats = open_heartbeats(options_);
+  if (!heartbeats) return tl::unexpected(heartbeats.error());
+  heartbeats_ = std::move(heartbeats->heartbeats);
+  housekeeper_->set_chore(std::move(heartbeats->connect));
+  const auto count = static_cast<uint32_t>(placement_.seats.size());
+  for (uint32_t i = 0; i < count; ++i) {
+    PollerOptions poller;
+    poller.index = i;
+    poller.runs_inline = options_.inline_poller;
+    poller.core = placement_.seats[i].core;
+    poller.idle = options_.idle;
+    poller.spin_ns = options_.spin_us * 1000;
+    poller.detection = {options_.suspect_after_us * 1000, options_.link_hint_us * 1000};
+    poller.peers = peers_of(options_);
+    pollers_.push_back(std::make_unique<Poller>(
+        poller, std::make_unique<BeatGate>(*heartbeats_, beats_arrived_, i, count)));
+    housekeeper_->watch(pollers_.back()->events());
+  }
+  return {};
+}
+
+Result<LogParts> EngineImpl::open_parts(const LogOptions& log, Poller& poller) {
+  auto ground = open_ground(options_, log);
+  if (!ground) return tl::unexpected(ground.error());
+  LogParts parts;
+  parts.region = std::move(ground->region);
+  parts.endpoint = std::move(ground->endpoint);
+  parts.upkeep = std::move(ground->upkeep);
+  const LogIdentity identity = identity_of(options_, log);
+  parts.outbox = std::make_unique<LinkOutbox>(sender_, identity, options_.replica);
+  replication::ReplicaOptions replica;
+  replica.identity = identity;
+  replica.self = options_.replica;
+  replica.seed = random_seed();
+  replica.auto_apply = log.auto_apply;
+  replica.entry_bytes_max = log.entry_bytes_max;
+  replica.outstanding_max = log.outstanding_max;
+  auto opened = replication::Replica::open(replica, *parts.region, *parts.endpoint, poller.detector(),
+                                           *parts.outbox, poller.look_at_clock());
+  if (!opened) {
+    return fail(opened.error().code, "log '" + log.name + "' in " + options_.directory + ": " +
+                                         opened.error().message);
+  }
+  parts.replica = std::move(*opened);
+  return parts;
+}
+
+Result<void> EngineImpl::open_logs() {
+  for (size_t i = 0; i < options_.logs.size(); ++i) {
+    Poller& poller = *pollers_[i % pollers_.size()];
+    auto parts = open_parts(options_.logs[i], poller);
+    if (!parts) return tl::unexpected(parts.error());
+    logs_.push_back(std::make_unique<LogImpl>(options_.logs[i], static_cast<uint32_t>(i),
+                                              options_.replica, poller, std::move(*parts)));
+    poller.add(*logs_.back());
+    handles_.push_back(std::unique_ptr<Log>(new Log(logs_.back().get())));
+    const int core_node = placement_.seats[i % pollers_.size()].numa_node;
+    const pmem::Region& region = logs_.back()->region();
+    const int memory_node = topology_->node_of(
+        region.ring_data(), std::min(region.geometry().ring_bytes, kNodeSampleBytes));
+    memory_nodes_.push_back(memory_node);
+    if (core_node >= 0 && memory_node >= 0 && core_node != memory_node) {
+      housekeeper_->say(true, "log " + options_.logs[i].name + ": its ring lies on NUMA node " +
+                                  std::to_string(memory_node) + ", its poller runs on node " +
+                                  std::to_string(core_node) +
+                                  "; name cores of the ring's node (poller.cores)");
+    }
+  }
+  return {};
+}
+
+Result<void> EngineImpl::start_links() {
+  auto links = Links::start(links_options(options_), *this);
+  if (!links) return tl::unexpected(links.error());
+  links_ = std::move(*links);
+  sender_.store(links_.get(), std::memory_order_release);
+  return {};
+}
+
+// ---- Closing ----------------------------------------------------------------------------------------------
+
+EngineImpl::~EngineImpl() {
+  close();
+  handles_.clear();
+  logs_.clear();
+}
+
+void EngineImpl::close() {
+  const std::lock_guard lock(closing_);
+  if (closed_.exchange(true, std::memory_order_acq_rel)) return;
+  for (const auto& poller : pollers_) poller->stop();
+  sender_.store(nullptr, std::memory_order_release);
+  if (links_ != nullptr) links_->stop();
+  housekeeper_.reset();
+  heartbeats_.reset();  // peers see at once that this node is gone
+  lock_.release();
+}
+
+// ---- What links bring ---------------------------------------------------------------------------------------
+
+void EngineImpl::on_frame(ReplicaId from, std::string frame) {
+  auto envelope = control::decode(std::as_bytes(std::span(frame)));
+  if (!envelope) return housekeeper_->problem(envelope.error());
+  const auto found = std::find_if(logs_.begin(), logs_.end(), [&](const auto& log) {
+    return identity_of(options_, log->options()) == envelope->log;
+  });
+  if (envelope->from != from || envelope->to != options_.replica || found == logs_.end()) {
+    return housekeeper_->problem(
+        {Code::wrong_cluster, "a control message of replica " + std::to_string(from.value) +
+                                  " names another sender, receiver or log; compare the configurations"});
+  }
+  LogImpl& log = **found;
+  if (log.messages_waiting.fetch_add(1, std::memory_order_relaxed) >= kFramesWaitingMax) {
+    log.messages_waiting.fetch_sub(1, std::memory_order_relaxed);
+    return;
+  }
+  log.poller().mailbox().post_function(
+      [&log, from, message = std::move(envelope->message)](uint64_t now_ns) {
+        log.messages_waiting.fetch_sub(1, std::memory_order_relaxed);
+        log.on_message(from, message, now_ns);
+      });
+}
+
+void EngineImpl::on_link(ReplicaId peer, bool up) {
+  for (const auto& poller : pollers_) poller->on_link(peer, up);
+}
+
+std::shared_ptr<ClientHandler> EngineImpl::on_client(const std::string& name,
+                                                     std::shared_ptr<ClientChannel> channel) {
+  const std::lock_guard lock(acceptor_mutex_);
+  return acceptor_ == nullptr ? nullptr : acceptor_->on_client(name, std::move(channel));
+}
+
+void EngineImpl::set_client_acceptor(ClientAcceptor* acceptor) {
+  const std::lock_guard lock(acceptor_mutex_);
+  acceptor_ = acceptor;
+}
+
+// ---- The rest -----------------------------------------------------------------------------------------------
+
+LogImpl* EngineImpl::find_log(std::string_view name) const {
+  const auto found = std::find_if(logs_.begin(), logs_.end(),
+                                  [&](const auto& log) { return log->name() == name; });
+  return found == logs_.end() ? nullptr : found->get();
+}
+
+Result<Log*> EngineImpl::open_log(std::string_view name) {
+  if (closed()) return fail(Code::closed, "the engine is closed");
+  const LogImpl* const log = find_log(name);
+  if (log != nullptr) return handles_[log->index()].get();
+  std::string known;
+  for (const auto& each : logs_) known += (known.empty() ? "" : ", ") + each->name();
+  return fail(Code::not_found, "there is no log '" + std::string(name) + "'; this engine has: " + known);
+}
+
+uint32_t EngineImpl::poll() {
+  return options_.inline_poller && !closed() ? pollers_.front()->turn() : 0;
+}
+
+Code EngineImpl::wait_ready(uint64_t timeout_ns) {
+  const uint64_t deadline_ns = Clock::instance().deadline_ns(timeout_ns);
+  for (const auto& log : logs_) {
+    const Code code = log->await_leader(deadline_ns);
+    if (code != Code::ok) return code;
+  }
+  return Code::ok;
+}
+
+std::string EngineImpl::status_json() const {
+  nlohmann::json pollers = nlohmann::json::array();
+  for (size_t i = 0; i < pollers_.size(); ++i) {
+    const Poller& poller = *pollers_[i];
+    pollers.push_back({{"index", i},
+                       {"inline", poller.runs_inline()},
+                       {"core", placement_.seats[i].core},
+                       {"pinned", placement_.seats[i].core >= 0},
+                       {"running_on", poller.running_on()},
+                       {"numa_node", placement_.seats[i].numa_node},
+                       {"idle", std::string(name(options_.idle))},
+                       {"turns", poller.turns()},
+                       {"naps", poller.naps()}});
+  }
+  nlohmann::json logs = nlohmann::json::array();
+  for (const auto& log : logs_) {
+    nlohmann::json status = nlohmann::json::parse(log->status_json());
+    status["numa_node"] = memory_nodes_[log->index()];
+    logs.push_back(std::move(status));
+  }
+  nlohmann::json links = nlohmann::json::object();
+  for (const PeerOptions& peer : options_.peers) {
+    if (peer.id == options_.replica) continue;
+    links[std::to_string(peer.id.value)] = !closed() && links_->up(peer.id) ? "up" : "down";
+  }
+  const nlohmann::json json = {{"version", std::string(version())},
+                               {"cluster", to_hex(options_.cluster)},
+                               {"replica", options_.replica.value},
+                               {"closed", closed()},
+                               {"directory", options_.directory},
+                               {"port", options_.listen_port},
+                               {"tls", options_.tls.enabled},
+                               {"fabric", std::string(name(options_.fabric))},
+                               {"persistence", std::string(name(options_.persistence))},
+                               {"clock", Clock::instance().invariant() ? "tsc" : "kernel"},
+                               {"cores_allowed", placement_.cores_allowed},
+                               {"numa_nodes", placement_.numa_nodes},
+                               {"warning", placement_.warning},
+                               {"pollers", pollers},
+                               {"links", links},
+                               {"logs", logs}};
+  return json.dump();
+}
+
+}  // namespace caisson::engine

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// An open engine: pollers, logs and links, put together and taken apart.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "caisson/caisson.hpp"
+#include "core/control/wire.hpp"
+#include "core/engine/engine_directory.hpp"
+#include "core/engine/engine_housekeeper.hpp"
+#include "core/engine/links.hpp"
+#include "core/engine/log_impl.hpp"
+#include "core/engine/placement.hpp"
+#include "core/engine/poller.hpp"
+
+namespace caisson::engine {
+
+// Who serves clients that come to the engine's port; see NodeServer.
+class ClientAcceptor {
+ public:
+  virtual ~ClientAcceptor() = default;
+  // On the links thread. Null refuses the client.
+  virtual std::shared_ptr<ClientHandler> on_client(const std::string& name,
+                                                   std::shared_ptr<ClientChannel> channel) = 0;
+};
+
+class EngineImpl final : private LinksHandler {
+ public:
+  static Result<void> create(const EngineOptions& options);
+  static Result<std::unique_ptr<EngineImpl>> open(const EngineOptions& options);
+  ~EngineImpl() override;
+  EngineImpl(const EngineImpl&) = delete;
+  EngineImpl& operator=(const EngineImpl&) = delete;
+
+  Result<Log*> open_log(std::string_view name);
+  uint32_t poll();
+  Code wait_ready(uint64_t timeout_ns);
+  std::string status_json() const;
+  void close();
+
+  const EngineOptions& options() const { return options_; }
+  LogImpl* find_log(std::string_view name) const;
+  const std::vector<std::unique_ptr<LogImpl>>& logs() const { return logs_; }
+  bool closed() const { return closed_.load(std::memory_order_acquire); }
+  // Clients are refused while there is none. Returns only when the old one is no longer being called.
+  void set_client_acceptor(ClientAcceptor* acceptor);
+  void report(const Error& error) {
+    if (housekeeper_ != nullptr) housekeeper_->problem(error);
+  }
+
+ private:
+  class LinkOutbox;
+  explicit EngineImpl(const EngineOptions& options);
+  Result<void> start();
+  Result<void> make_pollers();
+  Result<void> open_logs();
+  Result<void> start_links();
+  Result<LogParts> open_parts(const LogOptions& log, Poller& poller);
+
+  void on_frame(ReplicaId from, std::string frame) override;
+  void on_link(ReplicaId peer, bool up) override;
+  std::shared_ptr<ClientHandler> on_client(const std::string& name,
+                                           std::shared_ptr<ClientChannel> channel) override;
+  void on_problem(const Error& error) override { housekeeper_->problem(error); }
+
+  EngineOptions options_;  // with every default filled in; constant after start()
+  NodeLock lock_;
+  std::unique_ptr<Housekeeper> housekeeper_;
+  std::unique_ptr<Topology> topology_;
+  Placement placement_;
+  std::unique_ptr<transport::Heartbeats> heartbeats_;
+  std::atomic<uint64_t> beats_arrived_{0};
+  std::vector<std::unique_ptr<Poller>> pollers_;
+  std::vector<std::unique_ptr<LogImpl>> logs_;
+  std::vector<std::unique_ptr<Log>> handles_;  // by index of logs_
+  std::vector<int> memory_nodes_;              // NUMA nodes of their rings; -1: not known
+  std::atomic<Links*> sender_{nullptr};        // what outboxes send through
+  std::unique_ptr<Links> links_;
+  std::mutex acceptor_mutex_;
+  ClientAcceptor* acceptor_ = nullptr;         // guarded by acceptor_mutex_
+  std::mutex closing_;
+  std::atomic<bool> closed_{false};
+};
+
+// For what runs beside an engine in its own process (NodeServer, tests).
+struct EngineAccess {
+  static EngineImpl& of(Engine& engine) { return *engine.impl_; }
+};
+
+}  // namespace caisson::engine

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/engine/engine_parts.hpp"
+
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include "core/engine/engine_directory.hpp"
+#include "pmem/file_region.hpp"
+#include "transport/shm/shm_endpoint.hpp"
+#include "transport/shm/shm_heartbeats.hpp"
+
+namespace caisson::engine {
+
+namespace {
+
+pmem::PersistenceChoice choice_of(const EngineOptions& options) {
+  return options.persistence == PersistenceMode::real ? pmem::PersistenceChoice::real
+                                                      : pmem::PersistenceChoice::emulated;
+}
+
+std::map<ReplicaId, std::string> peer_paths(const EngineOptions& options, const LogOptions& log) {
+  std::map<ReplicaId, std::string> paths;
+  for (const PeerOptions& peer : options.peers) {
+    if (peer.id != options.replica) paths[peer.id] = region_path(peer.directory, log.name);
+  }
+  return paths;
+}
+
+// Keeps the mappings of peers and the spare segments ready, so that a failover maps nothing.
+class ShmUpkeep final : public Upkeep {
+ public:
+  ShmUpkeep(transport::shm::ShmEndpoint& endpoint, transport::ReplicaSet peers)
+      : endpoint_(endpoint), cold_(peers) {}
+
+  bool run() override {
+    for (uint64_t bits = cold_.bits; bits != 0; bits &= bits - 1) {
+      const ReplicaId peer{static_cast<uint8_t>(__builtin_ctzll(bits))};
+      if (endpoint_.warm(peer)) cold_.remove(peer);
+    }
+    return endpoint_.maintain() == Code::ok && cold_ == transport::ReplicaSet{};
+  }
+
+ private:
+  transport::shm::ShmEndpoint& endpoint_;
+  transport::ReplicaSet cold_;  // never mapped so far: the peer is not created yet
+};
+
+Result<void> name_for_good(const std::string& from, const std::string& to) {
+  if (std::rename(from.c_str(), to.c_str()) == 0) return {};
+  return fail(Code::io, "cannot rename " + from + " to " + to);
+}
+
+}  // namespace
+
+transport::ReplicaSet voters_of(const EngineOptions& options) {
+  transport::ReplicaSet voters;
+  for (const PeerOptions& peer : options.peers) voters.add(peer.id);
+  return voters;
+}
+
+Result<void> create_ground(const EngineOptions& options, const LogOptions& log) {
+  const std::string path = region_path(options.directory, log.name);
+  const std::string unfinished = path + ".new";
+  if (const auto made = make_directory(std::filesystem::path(path).parent_path()); !made) return made;
+  // Left by a creation that was cut short: it has never been anybody's replica.
+  std::error_code ignored;
+  std::filesystem::remove(unfinished, ignored);
+  pmem::CreateOptions create;
+  create.geometry = {log.ring_bytes, log.segment_bytes, log.salvage_bytes};
+  create.persistence = choice_of(options);
+  auto region = pmem::FileRegion::create(unfinished, create);
+  if (!region) return tl::unexpected(region.error());
+  std::vector<ReplicaId> voters;
+  for (const PeerOptions& peer : options.peers) voters.push_back(peer.id);
+  const Code code = replication::create_replica(**region, {options.cluster, log.id}, options.replica,
+                                                voters);
+  if (code != Code::ok) {
+    std::filesystem::remove(unfinished, ignored);
+    return fail(code, "cannot write the first entry and superblock of " + path + " (" +
+                          std::string(caisson::name(code)) + ")");
+  }
+  region->reset();
+  return name_for_good(unfinished, path);
+}
+
+Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log) {
+  auto region = pmem::FileRegion::open(region_path(options.directory, log.name), choice_of(options));
+  if (!region) return tl::unexpected(region.error());
+  const pmem::Geometry& geometry = (*region)->geometry();
+  if (geometry.ring_bytes != log.ring_bytes || geometry.segment_bytes != log.segment_bytes) {
+    return fail(Code::invalid, "log '" + log.name + "': the configuration says ring_bytes = " +
+                                   std::to_string(log.ring_bytes) + " and segment_bytes = " +
+                                   std::to_string(log.segment_bytes) + ", its region was created with " +
+                                   std::to_string(geometry.ring_bytes) + " and " +
+                                   std::to_string(geometry.segment_bytes) +
+                                   "; correct the configuration, they never change");
+  }
+  transport::shm::ShmOptions shm;
+  shm.self = options.replica;
+  shm.peers = peer_paths(options, log);
+  auto endpoint = std::make_unique<transport::shm::ShmEndpoint>(**region, shm);
+  transport::ReplicaSet peers = voters_of(options);
+  peers.remove(options.replica);
+  Ground ground;
+  ground.upkeep = std::make_unique<ShmUpkeep>(*endpoint, peers);
+  ground.upkeep->run();  // peers that do not exist yet are mapped later
+  ground.region = std::move(*region);
+  ground.endpoint = std::move(endpoint);
+  return ground;
+}
+
+Result<NodeHeartbeats> open_heartbeats(const EngineOptions& options) {
+  transport::shm::HeartbeatOptions shm;
+  shm.own_path = heartbeat_path(options.directory);
+  for (const PeerOptions& peer : options.peers) {
+    if (peer.id != options.replica) shm.peers[peer.id] = heartbeat_path(peer.directory);
+  }
+  auto heartbeats = transport::shm::ShmHeartbeats::open(shm);
+  if (!heartbeats) return tl::unexpected(heartbeats.error());
+  NodeHeartbeats node;
+  node.connect = [raw = heartbeats->get()] { return raw->connect() == 0; };
+  (void)node.connect();
+  node.heartbeats = std::move(*heartbeats);
+  return node;
+}
+
+}  // namespace caisson::engine

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What an engine's logs stand on: the only place that chooses a region and a fabric (R37, R38).
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "caisson/options.hpp"
+#include "caisson/types.hpp"
+#include "core/engine/log_impl.hpp"
+#include "pmem/region.hpp"
+#include "transport/fabric.hpp"
+
+namespace caisson::engine {
+
+// The region of one log with what lets peers reach it, in the order of destruction: last first.
+struct Ground {
+  std::unique_ptr<pmem::Region> region;
+  std::unique_ptr<transport::Endpoint> endpoint;
+  std::unique_ptr<Upkeep> upkeep;
+};
+
+// Makes the region of one log, and the replica in it, whole or not at all (P17).
+Result<void> create_ground(const EngineOptions& options, const LogOptions& log);
+Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log);
+
+struct NodeHeartbeats {
+  std::unique_ptr<transport::Heartbeats> heartbeats;
+  // Looks for peers that were not there before; true: all are known. Never on a poller.
+  std::function<bool()> connect;
+};
+Result<NodeHeartbeats> open_heartbeats(const EngineOptions& options);
+
+transport::ReplicaSet voters_of(const EngineOptions& options);
+
+}  // namespace caisson::engine

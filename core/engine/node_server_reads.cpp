@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A client's reads: committed entries, copied straight from the ring without asking the poller.
+#include <algorithm>
+#include <atomic>
+
+#include "core/engine/node_server_session.hpp"
+
+namespace caisson::engine {
+
+namespace {
+
+// What a reply may hold beside its entries.
+constexpr size_t kEnvelopeBytes = 1024;
+
+size_t encoded_bytes(size_t payload_bytes, size_t entries) {
+  return payload_bytes + entries * client::kEntryOverheadBytes + kEnvelopeBytes;
+}
+
+}  // namespace
+
+// Appends what is there, as far as one reply may go. ok: the reply is full, or `to` is reached ·
+// not_yet: that is all there is · trimmed, damaged.
+Code ServerSession::gather(Reading& reading, client::Entries& entries) {
+  const log::LogState& state = reading.log->state();
+  size_t payload_bytes = 0;
+  while (entries.entries.size() < reading.asked.entries_max) {
+    if (reading.asked.to.value != 0 && reading.next > reading.asked.to) return Code::ok;
+    log::EntryView view;
+    const Code code =
+        reading.found ? state.read_next(reading.before, view) : state.read(reading.next, view);
+    if (code != Code::ok) return code;
+    const bool data = view.header.kind == static_cast<uint8_t>(log::Kind::data);
+    if (data) {
+      const size_t with_it = payload_bytes + view.payload.size();
+      const size_t count = entries.entries.size() + 1;
+      if (count > 1 && (with_it > reading.asked.bytes_max || encoded_bytes(with_it, count) > kFrameBytesMax)) {
+        return Code::ok;
+      }
+      client::ReadEntry entry;
+      entry.position = view.cursor.position;
+      entry.term = Term{view.header.term};
+      entry.identity = {view.header.client, view.header.incarnation, view.header.sequence};
+      entry.payload.assign(reinterpret_cast<const char*>(view.payload.data()), view.payload.size());
+      // Orders the copy before the look at the trim point: bytes are reused only after it has moved.
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if (state.trimmed() >= view.cursor.position) return Code::trimmed;
+      payload_bytes = with_it;
+      entries.entries.push_back(std::move(entry));
+    }
+    reading.before = view.cursor;
+    reading.found = true;
+    reading.next = view.cursor.position + 1;
+  }
+  return Code::ok;
+}
+
+bool ServerSession::advance(Reading& reading) {
+  if (congested()) return false;
+  client::Entries entries;
+  entries.log = reading.asked.log;
+  const Code code = reading.log->closed() ? Code::closed : gather(reading, entries);
+  entries.next = reading.next;
+  entries.committed = reading.log->state().committed();
+  if (code != Code::ok && code != Code::not_yet && entries.entries.empty()) {
+    std::string message = "log '" + reading.log->name() + "', position " +
+                          std::to_string(reading.next.value) + ": " + std::string(caisson::name(code));
+    if (code == Code::trimmed) {
+      message += "; the oldest entry held is " + std::to_string(reading.log->state().trimmed().value + 1);
+    }
+    fail_request(reading.request, code, std::move(message));
+    reading.done = true;
+    return true;
+  }
+  const bool reached = reading.asked.to.value != 0 && reading.next > reading.asked.to;
+  const bool dry = code == Code::not_yet && !reading.asked.follow &&
+                   ((reading.asked.to.value == 0 && (reading.sent || !entries.entries.empty())) ||
+                    Clock::instance().now_ns() >= reading.deadline_ns);
+  entries.last = reached || dry;
+  if (entries.entries.empty() && !entries.last) return false;
+  reading.sent = true;
+  reading.done = entries.last;
+  reply(reading.request, std::move(entries));
+  return true;
+}
+
+}  // namespace caisson::engine

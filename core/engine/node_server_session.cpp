@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/engine/node_server_session.hpp"
+
+#include <algorithm>
+
+namespace caisson::engine {
+
+namespace {
+
+uint64_t deadline_after_us(uint64_t timeout_us) {
+  if (timeout_us > UINT64_MAX / 1000) return kNever;
+  return Clock::instance().deadline_ns(timeout_us * 1000);
+}
+
+constexpr uint64_t kOpenStreamTimeoutUs = 10'000'000;
+
+}  // namespace
+
+ServerSession::ServerSession(EngineImpl& engine, std::shared_ptr<ServerBell> bell,
+                             std::shared_ptr<ClientChannel> channel)
+    : engine_(engine), bell_(std::move(bell)), channel_(std::move(channel)) {}
+
+// ---- Links thread -------------------------------------------------------------------------------------------
+
+void ServerSession::on_frame(std::string frame) {
+  bool pause = false;
+  {
+    const std::lock_guard lock(mutex_);
+    inbox_bytes_ += frame.size();
+    inbox_.push_back(std::move(frame));
+    pause = !paused_ && inbox_bytes_ > kInboxBytesMax;
+    paused_ |= pause;
+  }
+  if (pause) channel_->pause_reading(true);
+  bell_->ring();
+}
+
+void ServerSession::on_closed(const Error&) {
+  hung_up_.store(true, std::memory_order_release);
+  bell_->ring();
+}
+
+// ---- Server thread ------------------------------------------------------------------------------------------
+
+bool ServerSession::turn() {
+  if (over_) return false;
+  if (hung_up_.load(std::memory_order_acquire)) {
+    end();
+    return true;
+  }
+  bool worked = false;
+  // Answers first: they make room.
+  if (!congested()) {
+    for (const auto& feed : feeds_) worked |= collect(*feed);
+    worked |= check_openings();
+    worked |= check_waits();
+    for (Reading& reading : readings_) worked |= advance(reading);
+    std::erase_if(readings_, [](const Reading& reading) { return reading.done; });
+  }
+  worked |= push_arriving();
+  worked |= take_frames();
+  return worked;
+}
+
+bool ServerSession::waiting() const {
+  return !over_ && (arriving_ || !appends_.empty() || !openings_.empty() || !readings_.empty() ||
+                    !waits_.empty() || congested());
+}
+
+void ServerSession::end() {
+  if (over_) return;
+  over_ = true;
+  for (const auto& feed : feeds_) feed->log->detach(feed->lane);
+  feeds_.clear();
+  channel_->close();
+}
+
+std::optional<std::string> ServerSession::next_frame() {
+  bool resume = false;
+  std::optional<std::string> frame;
+  {
+    const std::lock_guard lock(mutex_);
+    if (inbox_.empty()) return std::nullopt;
+    frame = std::move(inbox_.front());
+    inbox_.pop_front();
+    inbox_bytes_ -= frame->size();
+    resume = paused_ && inbox_bytes_ < kInboxBytesMax / 4;
+    if (resume) paused_ = false;
+  }
+  if (resume) channel_->pause_reading(false);
+  return frame;
+}
+
+// An Append that waits for room in its lane holds back what the client sent after it.
+bool ServerSession::take_frames() {
+  bool worked = false;
+  while (!arriving_ && !congested()) {
+    const auto frame = next_frame();
+    if (!frame) break;
+    worked = true;
+    if (!deaf_) handle(*frame);
+  }
+  return worked;
+}
+
+void ServerSession::handle(std::string_view frame) {
+  auto request = client::decode_request(std::as_bytes(std::span(frame)));
+  if (!request) {
+    deaf_ = true;
+    return fail_request(0, request.error().code, request.error().message);
+  }
+  std::visit([&](auto& body) { handle(request->id, body); }, request->body);
+}
+
+LogImpl* ServerSession::find_log(uint64_t request, uint64_t log_id) {
+  for (const auto& log : engine_.logs()) {
+    if (log->options().id == log_id) return log.get();
+  }
+  fail_request(request, Code::not_found,
+               "this node has no log with the number " + std::to_string(log_id) + ": open it by name first");
+  return nullptr;
+}
+
+bool ServerSession::crowded(uint64_t request) {
+  if (openings_.size() + readings_.size() + waits_.size() < kRequestsMax) return false;
+  fail_request(request, Code::again,
+               "too many reads and waits are under way on this connection; at most " +
+                   std::to_string(kRequestsMax));
+  return true;
+}
+
+client::LeaderHint ServerSession::hint_of(const LogImpl& log) const {
+  const Leadership known = log.leadership();
+  client::LeaderHint hint{known.leader, known.term, {}, 0};
+  for (const PeerOptions& peer : engine_.options().peers) {
+    if (peer.id != known.leader) continue;
+    hint.host = peer.host;
+    hint.port = peer.port;
+  }
+  return hint;
+}
+
+void ServerSession::reply(uint64_t id, client::ReplyBody body) {
+  // Room was made sure of by congested(); a channel that closed meanwhile says so by on_closed().
+  (void)channel_->send(client::encode(client::Reply{id, std::move(body)}));
+}
+
+void ServerSession::fail_request(uint64_t id, Code code, std::string message, client::LeaderHint hint) {
+  message.resize(std::min(message.size(), client::kErrorTextBytesMax));
+  reply(id, client::Failed{code, std::move(message), std::move(hint)});
+}
+
+void ServerSession::handle(uint64_t id, const client::OpenLog& request) {
+  const LogImpl* const log = engine_.find_log(request.name);
+  if (log == nullptr) {
+    std::string known;
+    for (const auto& each : engine_.logs()) known += (known.empty() ? "" : ", ") + each->name();
+    return fail_request(id, Code::not_found,
+                        "there is no log '" + request.name + "'; this cluster has: " + known);
+  }
+  const Leadership leadership = log->leadership();
+  reply(id, client::LogOpened{log->options().id, log->entry_bytes_max(), kLaneEntries,
+                              leadership.leader, leadership.term, log->state().committed(),
+                              log->state().trimmed()});
+}
+
+void ServerSession::handle(uint64_t id, const client::OpenStream& request) {
+  LogImpl* const log = find_log(id, request.log);
+  if (log == nullptr || crowded(id)) return;
+  auto outcome = std::make_shared<Opening::Outcome>();
+  openings_.push_back({id, request, log, outcome});
+  log->open_stream({request.client, request.resume, deadline_after_us(kOpenStreamTimeoutUs),
+                    [outcome](Code code, replication::OpenedStream opened) {
+                      outcome->code = code;
+                      outcome->opened = opened;
+                      outcome->done.store(true, std::memory_order_release);
+                    }});
+}
+
+bool ServerSession::check_openings() {
+  return std::erase_if(openings_, [&](const Opening& opening) {
+           if (!opening.outcome->done.load(std::memory_order_acquire)) return false;
+           const Code code = opening.outcome->code;
+           const replication::OpenedStream& opened = opening.outcome->opened;
+           if (code == Code::ok) {
+             reply(opening.request, client::StreamOpened{opening.asked.log, opening.asked.client,
+                                                         opened.incarnation, opened.last_sequence});
+           } else {
+             fail_request(opening.request, code,
+                          "cannot open a stream on log '" + opening.log->name() + "': " +
+                              std::string(caisson::name(code)),
+                          hint_of(*opening.log));
+           }
+           return true;
+         }) != 0;
+}
+
+void ServerSession::handle(uint64_t id, const client::Read& request) {
+  LogImpl* const log = find_log(id, request.log);
+  if (log == nullptr || crowded(id)) return;
+  Reading reading;
+  reading.request = id;
+  reading.log = log;
+  reading.asked = request;
+  // From 0: from the oldest entry there is.
+  reading.next = request.from.value != 0 ? request.from : log->state().trimmed() + 1;
+  reading.deadline_ns = deadline_after_us(request.timeout_us);
+  readings_.push_back(std::move(reading));
+}
+
+void ServerSession::handle(uint64_t id, const client::Trim& request) {
+  LogImpl* const log = find_log(id, request.log);
+  if (log == nullptr) return;
+  ReplicaId holder;
+  const Code code = log->trim(request.through, &holder);
+  if (code == Code::not_leader) {
+    return fail_request(id, code, "only the leader trims", hint_of(*log));
+  }
+  reply(id, client::Trimmed{request.log, code, holder, log->state().trimmed()});
+}
+
+void ServerSession::handle(uint64_t id, const client::WaitFor& request) {
+  LogImpl* const log = find_log(id, request.log);
+  if (log == nullptr || crowded(id)) return;
+  waits_.push_back({id, log, request.position, deadline_after_us(request.timeout_us)});
+}
+
+bool ServerSession::check_waits() {
+  if (waits_.empty()) return false;
+  const uint64_t now_ns = Clock::instance().now_ns();
+  return std::erase_if(waits_, [&](const Wait& wait) {
+           const Position committed = wait.log->state().committed();
+           Code code = Code::ok;
+           if (committed < wait.position) {
+             if (wait.log->closed()) {
+               code = Code::closed;
+             } else if (now_ns >= wait.deadline_ns) {
+               code = Code::timed_out;
+             } else {
+               return false;
+             }
+           }
+           reply(wait.request, client::Waited{wait.log->options().id, code, committed});
+           return true;
+         }) != 0;
+}
+
+void ServerSession::handle(uint64_t id, const client::Tail& request) {
+  const LogImpl* const log = find_log(id, request.log);
+  if (log == nullptr) return;
+  reply(id, client::TailIs{request.log, log->state().committed(), log->leadership().term, false});
+}
+
+void ServerSession::handle(uint64_t id, const client::Status&) {
+  reply(id, client::StatusIs{engine_.status_json()});
+}
+
+void ServerSession::handle(uint64_t id, const client::Cancel&) {
+  std::erase_if(readings_, [&](const Reading& reading) { return reading.request == id; });
+  std::erase_if(waits_, [&](const Wait& wait) { return wait.request == id; });
+}
+
+}  // namespace caisson::engine

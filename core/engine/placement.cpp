@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/engine/placement.hpp"
+
+#include <hwloc.h>
+#include <sched.h>
+
+#include <algorithm>
+
+namespace caisson::engine {
+
+struct Topology::Handle {
+  hwloc_topology_t topology = nullptr;
+  ~Handle() {
+    if (topology != nullptr) hwloc_topology_destroy(topology);
+  }
+};
+
+namespace {
+
+// The node nearest to a processor.
+int node_of_pu(hwloc_topology_t topology, hwloc_obj_t pu) {
+  if (pu->nodeset == nullptr) return -1;
+  hwloc_obj_t node = nullptr;
+  while ((node = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_NUMANODE, node)) != nullptr) {
+    if (hwloc_bitmap_isset(pu->nodeset, node->os_index) != 0) return static_cast<int>(node->os_index);
+  }
+  return -1;
+}
+
+bool allowed(int core) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return true;
+  return core >= 0 && core < CPU_SETSIZE && CPU_ISSET(static_cast<size_t>(core), &set);
+}
+
+std::string list(const std::vector<PollerSeat>& seats) {
+  std::string text;
+  for (const PollerSeat& seat : seats) {
+    if (!text.empty()) text += ' ';
+    text += std::to_string(seat.core);
+  }
+  return text;
+}
+
+}  // namespace
+
+Topology::Topology(std::unique_ptr<Handle> handle) : handle_(std::move(handle)) {}
+Topology::~Topology() = default;
+
+Result<std::unique_ptr<Topology>> Topology::load() {
+  auto handle = std::make_unique<Handle>();
+  if (hwloc_topology_init(&handle->topology) != 0) {
+    return fail(Code::io, "hwloc cannot start on this machine");
+  }
+  // Cores and memory suffice: looking for devices and caches takes most of the time.
+  hwloc_topology_set_all_types_filter(handle->topology, HWLOC_TYPE_FILTER_KEEP_NONE);
+  hwloc_topology_set_type_filter(handle->topology, HWLOC_OBJ_CORE, HWLOC_TYPE_FILTER_KEEP_ALL);
+  if (hwloc_topology_load(handle->topology) != 0) {
+    return fail(Code::io, "hwloc cannot read this machine's topology; is /sys mounted?");
+  }
+  return std::unique_ptr<Topology>(new Topology(std::move(handle)));
+}
+
+// The first processor of each physical core that this process may use: two pollers on one core would
+// take turns.
+std::vector<PollerSeat> Topology::cores() const {
+  std::vector<PollerSeat> seats;
+  std::vector<hwloc_obj_t> seen;
+  hwloc_obj_t pu = nullptr;
+  while ((pu = hwloc_get_next_obj_by_type(handle_->topology, HWLOC_OBJ_PU, pu)) != nullptr) {
+    const int core = static_cast<int>(pu->os_index);
+    if (!allowed(core)) continue;
+    hwloc_obj_t owner = hwloc_get_ancestor_obj_by_type(handle_->topology, HWLOC_OBJ_CORE, pu);
+    if (owner == nullptr) owner = pu;
+    if (std::find(seen.begin(), seen.end(), owner) != seen.end()) continue;
+    seen.push_back(owner);
+    seats.push_back({core, node_of_pu(handle_->topology, pu)});
+  }
+  return seats;
+}
+
+Result<Placement> Topology::place(const EngineOptions& options) const {
+  Placement placement;
+  const std::vector<PollerSeat> free = cores();
+  placement.cores_allowed = static_cast<uint32_t>(free.size());
+  placement.numa_nodes = static_cast<uint32_t>(
+      std::max(1, hwloc_get_nbobjs_by_type(handle_->topology, HWLOC_OBJ_NUMANODE)));
+  if (options.inline_poller) {
+    placement.seats.resize(1);  // the application's own thread, wherever it runs
+    return placement;
+  }
+  if (!options.poller_cores.empty()) {
+    for (const int core : options.poller_cores) {
+      if (core < 0) {
+        placement.seats.push_back({});
+        continue;
+      }
+      hwloc_obj_t pu = hwloc_get_pu_obj_by_os_index(handle_->topology, static_cast<unsigned>(core));
+      if (pu == nullptr || !allowed(core)) {
+        return fail(Code::invalid, "poller core " + std::to_string(core) +
+                                       " is not available to this process; it may use: " + list(free));
+      }
+      placement.seats.push_back({core, node_of_pu(handle_->topology, pu)});
+    }
+    return placement;
+  }
+  // Chosen here. On shared memory all replicas run on this machine, and each of them chooses alike.
+  const auto replicas = std::max<size_t>(1, options.peers.size());
+  const size_t pollers = std::clamp<size_t>(free.size() / replicas, 1, std::max<size_t>(1, options.logs.size()));
+  if (replicas * pollers > free.size()) {
+    placement.seats.resize(1);
+    placement.warning = std::to_string(replicas) + " replicas share " + std::to_string(free.size()) +
+                        " cores of this machine: pollers are not pinned, and take turns; latency will "
+                        "suffer. Give each replica a core of its own, or name cores (poller.cores)";
+    return placement;
+  }
+  const auto self = std::find_if(options.peers.begin(), options.peers.end(), [&](const PeerOptions& peer) {
+    return peer.id == options.replica;
+  });
+  const size_t first = static_cast<size_t>(self - options.peers.begin()) % replicas * pollers;
+  placement.seats.assign(free.begin() + static_cast<std::ptrdiff_t>(first),
+                         free.begin() + static_cast<std::ptrdiff_t>(first + pollers));
+  return placement;
+}
+
+int Topology::node_of(const void* memory, size_t bytes) const {
+  hwloc_nodeset_t nodes = hwloc_bitmap_alloc();
+  if (nodes == nullptr) return -1;
+  int node = -1;
+  if (hwloc_get_area_memlocation(handle_->topology, memory, bytes, nodes, HWLOC_MEMBIND_BYNODESET) == 0) {
+    node = hwloc_bitmap_first(nodes);
+  }
+  hwloc_bitmap_free(nodes);
+  return node;
+}
+
+void Topology::prefer_node(int node) const {
+  if (node < 0) {
+    (void)hwloc_set_membind(handle_->topology, hwloc_topology_get_allowed_nodeset(handle_->topology),
+                            HWLOC_MEMBIND_DEFAULT, HWLOC_MEMBIND_THREAD | HWLOC_MEMBIND_BYNODESET);
+    return;
+  }
+  hwloc_nodeset_t nodes = hwloc_bitmap_alloc();
+  if (nodes == nullptr) return;
+  hwloc_bitmap_only(nodes, static_cast<unsigned>(node));
+  (void)hwloc_set_membind(handle_->topology, nodes, HWLOC_MEMBIND_BIND,
+                          HWLOC_MEMBIND_THREAD | HWLOC_MEMBIND_BYNODESET);
+  hwloc_bitmap_free(nodes);
+}
+
+}  // namespace caisson::engine

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Which poller runs on which core, and on which NUMA node that core and a ring's memory lie (R36).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "caisson/options.hpp"
+#include "caisson/types.hpp"
+
+namespace caisson::engine {
+
+struct PollerSeat {
+  int core = -1;        // operating system's number; -1: not pinned
+  int numa_node = -1;   // of that core; -1: not pinned, or unknown
+};
+
+struct Placement {
+  std::vector<PollerSeat> seats;   // one per poller
+  uint32_t cores_allowed = 0;      // to this process
+  uint32_t numa_nodes = 1;
+  std::string warning;             // empty, or what is not as it should be, and the cure
+};
+
+class Topology {
+ public:
+  // Code::io if hwloc cannot read this machine.
+  static Result<std::unique_ptr<Topology>> load();
+  ~Topology();
+  Topology(const Topology&) = delete;
+  Topology& operator=(const Topology&) = delete;
+
+  // Seats for the pollers of options: on the cores it names, or chosen so that the pollers of all
+  // replicas of this machine have a core each. Where there are too few, none is pinned, and `warning`
+  // says so. Code::invalid: a named core is not there, or not allowed to this process.
+  Result<Placement> place(const EngineOptions& options) const;
+
+  // The node that holds most of these bytes; -1: not known, or not resident.
+  int node_of(const void* memory, size_t bytes) const;
+  // New pages that this thread is the first to touch come from `node`, where they can (-1: from
+  // anywhere again).
+  void prefer_node(int node) const;
+
+ private:
+  struct Handle;
+  explicit Topology(std::unique_ptr<Handle> handle);
+  std::vector<PollerSeat> cores() const;
+  std::unique_ptr<Handle> handle_;
+};
+
+}  // namespace caisson::engine

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <memory>
+
+#include "caisson/caisson.hpp"
+#include "core/engine/log_impl.hpp"
+
+namespace caisson::engine {
+
+class SubscriptionImpl {
+ public:
+  // from 0: the oldest entry that the log still holds.
+  static Result<std::unique_ptr<SubscriptionImpl>> open(LogImpl& log, Position from);
+  ~SubscriptionImpl() { log_.return_hold(&hold_); }
+  SubscriptionImpl(const SubscriptionImpl&) = delete;
+  SubscriptionImpl& operator=(const SubscriptionImpl&) = delete;
+
+  Code next(Entry& out);
+  Code next_wait(Entry& out, uint64_t timeout_ns);
+
+ private:
+  SubscriptionImpl(LogImpl& log, LogImpl::Hold& hold, Position from)
+      : log_(log), hold_(hold), before_{Position{from.value - 1}, Offset{}, Term{}, 0} {}
+
+  LogImpl& log_;
+  LogImpl::Hold& hold_;
+  log::Cursor before_;    // of the entry handed out last; only its position while `found_` is false
+  bool found_ = false;
+};
+
+}  // namespace caisson::engine
