@@ -100,6 +100,8 @@ class ReplicaImpl final : public Replica {
   void handle(ReplicaId from, const control::Fenced& m, uint64_t now_ns);
 
   Term promised() const { return c_.durable.superblock().promised; }
+  // A clock that jumps back stands still here: every interval below is a difference of two readings.
+  uint64_t steady(uint64_t now_ns) { return now_ns_ = std::max(now_ns_, now_ns); }
   void step_down(uint64_t now_ns);
   void met_higher(Term higher, uint64_t now_ns);
   void watch(uint64_t now_ns);
@@ -112,6 +114,7 @@ class ReplicaImpl final : public Replica {
   Leader leader_;
   Election election_;
   bool closed_ = false;
+  uint64_t now_ns_ = 0;
   bool started_term_ = false;    // the term start of our term is written
   uint64_t quiet_until_ns_ = 0;  // no candidacy before this
   uint64_t hello_ns_ = 0;
@@ -153,6 +156,7 @@ uint64_t ReplicaImpl::rank_after(ReplicaId leader) const {
 
 uint32_t ReplicaImpl::poll(uint64_t now_ns) {
   if (closed_) return 0;
+  now_ns = steady(now_ns);
   uint32_t work = 0;
   const Position before = c_.state.committed();
   if (leader_.active()) {
@@ -260,6 +264,7 @@ void ReplicaImpl::met_higher(Term higher, uint64_t now_ns) {
 
 void ReplicaImpl::on_message(ReplicaId from, const control::Message& message, uint64_t now_ns) {
   if (closed_ || from == c_.options.self || !c_.voters().has(from)) return;
+  now_ns = steady(now_ns);
   std::visit([&](const auto& m) { handle(from, m, now_ns); }, message);
 }
 
