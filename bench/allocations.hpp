@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Counts this program's heap allocations: malloc, calloc, realloc and their aligned kin are interposed,
-// operator new ends there too.
+// Counts this program's heap allocations: malloc, calloc, realloc and their aligned kin are
+// interposed, operator new ends there too.
 #pragma once
 
 #include <cstdint>

@@ -11,7 +11,7 @@ namespace caisson::bench {
 
 namespace {
 
-constexpr uint64_t kStallNs = 5'000'000'000;   // back-pressure that lasts so long is a failure
+constexpr uint64_t kStallNs = 5'000'000'000;  // back-pressure that lasts so long is a failure
 constexpr uint64_t kTrimsPerLap = 32;
 // What stays behind the tail: followers publish what they have applied every sixteenth of a ring.
 constexpr uint64_t kKeptEighths = 3;
@@ -76,11 +76,13 @@ Result<void> Load::run_synchronous(More more, Samples* samples) {
     const Completion completion = appender_->append(next_payload(), append_options_);
     if (completion.code == Code::again) [[unlikely]] {
       if (stalled_since == 0) stalled_since = monotonic_ns();
-      if (monotonic_ns() - stalled_since > kStallNs) return tl::unexpected(failure(Code::timed_out));
+      if (monotonic_ns() - stalled_since > kStallNs)
+        return tl::unexpected(failure(Code::timed_out));
       (void)await_room();
       continue;  // the wait is part of this append's latency
     }
-    if (completion.code != Code::ok) [[unlikely]] return tl::unexpected(failure(completion.code));
+    if (completion.code != Code::ok) [[unlikely]]
+      return tl::unexpected(failure(completion.code));
     stalled_since = 0;
     ++submitted_;
     ++acknowledged_;
@@ -101,7 +103,8 @@ Code Load::take_completions(Samples* samples) {
   const uint64_t now = __rdtsc();
   for (size_t i = 0; i < taken; ++i) {
     const Completion& completion = completions_[i];
-    if (completion.code != Code::ok) [[unlikely]] return completion.code;
+    if (completion.code != Code::ok) [[unlikely]]
+      return completion.code;
     if (samples != nullptr && completion.tag % kSampled == 0) {
       samples->add(now - submitted_at_[completion.tag % kTagsMax]);
     }
@@ -122,7 +125,8 @@ Result<void> Load::run_pipelined(More more, Samples* samples) {
       if (submitted_ % kSampled == 0) submitted_at_[submitted_ % kTagsMax] = __rdtsc();
       const Code code = appender_->append_async(next_payload(), submitted_, append_options_);
       if (code == Code::again) break;
-      if (code != Code::ok) [[unlikely]] return tl::unexpected(failure(code));
+      if (code != Code::ok) [[unlikely]]
+        return tl::unexpected(failure(code));
       ++submitted_;
     }
     const Code code = take_completions(samples);
@@ -133,7 +137,8 @@ Result<void> Load::run_pipelined(More more, Samples* samples) {
       return tl::unexpected(failure(code));
     } else {
       if (stalled_since == 0) stalled_since = monotonic_ns();
-      if (monotonic_ns() - stalled_since > kStallNs) return tl::unexpected(failure(Code::timed_out));
+      if (monotonic_ns() - stalled_since > kStallNs)
+        return tl::unexpected(failure(Code::timed_out));
       if (submitted_ == acknowledged_) (void)await_room();
     }
     now = __rdtsc();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The load of `caisson bench append`: appends from the leader's own thread, and trims as it goes, so that
-// the ring is lapped again and again.
+// The load of `caisson bench append`: appends from the leader's own thread, and trims as it goes,
+// so that the ring is lapped again and again.
 #pragma once
 
 #include <array>
@@ -24,7 +24,8 @@ class Load {
  public:
   Load(const LoadOptions& options, Engine& engine, Log& log, std::unique_ptr<Appender> appender);
 
-  // Appends for about this long; latencies go to `samples`, unless null. Everything is resolved on return.
+  // Appends for about this long; latencies go to `samples`, unless null. Everything is resolved on
+  // return.
   Result<void> run_for(uint64_t slice_ns, Samples* samples);
   // Exactly `count` appends.
   Result<void> run_count(uint64_t count, Samples* samples);
@@ -37,7 +38,7 @@ class Load {
   uint64_t entry_bytes() const { return entry_bytes_; }
 
  private:
-  static constexpr uint64_t kSampled = 16;     // pipelined: one append in so many is timed
+  static constexpr uint64_t kSampled = 16;  // pipelined: one append in so many is timed
   static constexpr size_t kTagsMax = 1u << 16;
 
   template <class More>
@@ -55,13 +56,13 @@ class Load {
 
   const LoadOptions options_;
   const uint64_t entry_bytes_;
-  const uint64_t trim_every_;       // appends
+  const uint64_t trim_every_;  // appends
   Engine& engine_;
   Log& log_;
   std::unique_ptr<Appender> appender_;
   AppendOptions append_options_;
   std::vector<std::byte> payload_;
-  std::vector<uint64_t> submitted_at_;   // by tag, of those that are timed
+  std::vector<uint64_t> submitted_at_;  // by tag, of those that are timed
   std::array<Completion, 256> completions_{};
   uint64_t submitted_ = 0;
   uint64_t acknowledged_ = 0;

@@ -36,31 +36,34 @@ Json floor_object(const AppendRunResult& result) {
                         {"samples", p.count}});
   }
   const Percentiles p = latency.samples.percentiles();
-  return {{"p50_ns", p.p50_ns},
-          {"p99_ns", p.p99_ns},
-          {"bytes_per_s", variant_goodput(rate, result.options.payload_bytes)},
-          {"appends_per_s", rate.entries_per_s()},
-          {"what", "payload and 64 bytes of header, rounded to 64, stored into " +
-                       std::to_string(result.options.replicas) + " mapped files of " +
-                       std::to_string(result.options.ring_bytes) + " bytes, " +
-                       std::to_string(result.options.inflight) +
-                       " entries and one store fence an operation; p50 and p99 of the variant with the "
-                       "lowest median (" +
-                       latency.name + "), rates of the fastest (" + rate.name + ")"},
-          {"latency_variant", latency.name},
-          {"rate_variant", rate.name},
-          {"variants", variants}};
+  return {
+      {"p50_ns", p.p50_ns},
+      {"p99_ns", p.p99_ns},
+      {"bytes_per_s", variant_goodput(rate, result.options.payload_bytes)},
+      {"appends_per_s", rate.entries_per_s()},
+      {"what", "payload and 64 bytes of header, rounded to 64, stored into " +
+                   std::to_string(result.options.replicas) + " mapped files of " +
+                   std::to_string(result.options.ring_bytes) + " bytes, " +
+                   std::to_string(result.options.inflight) +
+                   " entries and one store fence an operation; p50 and p99 of the variant with the "
+                   "lowest median (" +
+                   latency.name + "), rates of the fastest (" + rate.name + ")"},
+      {"latency_variant", latency.name},
+      {"rate_variant", rate.name},
+      {"variants", variants}};
 }
 
 Json follower_detail(const AppendRunResult& result) {
-  const auto acknowledged = static_cast<double>(std::max<uint64_t>(result.acknowledged_while_stopped, 1));
+  const auto acknowledged =
+      static_cast<double>(std::max<uint64_t>(result.acknowledged_while_stopped, 1));
   return {{"acknowledged_while_stopped", result.acknowledged_while_stopped},
           {"cpu_seconds_while_stopped", result.follower_cpu_while_stopped_s},
           {"cpu_ns_per_append_on_acknowledgement_path",
            result.follower_cpu_while_stopped_s * 1e9 / acknowledged},
           {"cpu_seconds_validating_and_delivering", result.follower_cpu_s},
-          {"how", "every follower stopped by SIGSTOP, appends acknowledged all the same; processor time "
-                  "from /proc/PID/stat"}};
+          {"how",
+           "every follower stopped by SIGSTOP, appends acknowledged all the same; processor time "
+           "from /proc/PID/stat"}};
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ constexpr uint64_t kEngineSliceNs = 20'000'000;
 constexpr uint64_t kFloorSliceNs = 4'000'000;
 constexpr uint64_t kWarmUpNs = 100'000'000;
 constexpr uint64_t kWarmUpSliceNs = 200'000;
-constexpr double kOverrunMax = 10;        // × seconds, waiting for the laps
+constexpr double kOverrunMax = 10;  // × seconds, waiting for the laps
 constexpr size_t kSamplesMax = 1u << 25;
 constexpr size_t kFloorSamplesMax = 1u << 23;
 constexpr uint64_t kStoppedAppendsMax = 100'000;
@@ -53,8 +53,7 @@ class Run {
   Result<void> open() {
     progress_("starting " + std::to_string(options().replicas) + " replicas");
     StageOptions stage_options;
-    stage_options.directory =
-        options().directory / ("caisson-bench-" + std::to_string(getpid()));
+    stage_options.directory = options().directory / ("caisson-bench-" + std::to_string(getpid()));
     stage_options.replicas = options().replicas;
     stage_options.ring_bytes = options().ring_bytes;
     auto stage = Stage::open(stage_options);
@@ -74,9 +73,10 @@ class Run {
 
     auto appender = stage_->log().appender();
     if (!appender) return tl::unexpected(appender.error());
-    const LoadOptions load_options{options().payload_bytes, options().inflight, options().durability,
-                                   options().ring_bytes};
-    load_ = std::make_unique<Load>(load_options, stage_->engine(), stage_->log(), std::move(*appender));
+    const LoadOptions load_options{options().payload_bytes, options().inflight,
+                                   options().durability, options().ring_bytes};
+    load_ =
+        std::make_unique<Load>(load_options, stage_->engine(), stage_->log(), std::move(*appender));
     return {};
   }
 
@@ -154,7 +154,8 @@ class Run {
     return {};
   }
 
-  // With every follower stopped, appends go on being acknowledged: their processors have no part in it.
+  // With every follower stopped, appends go on being acknowledged: their processors have no part in
+  // it.
   Result<void> stop_followers() {
     progress_("appending with the followers stopped");
     const auto settled = stage_->await_delivery(load_->last(), kDeliveryTimeoutMs);
@@ -175,7 +176,8 @@ class Run {
     if (const auto made = tools::make_directories(options().samples); !made) return made;
     if (const auto saved = samples_.save(options().samples / "engine.u32"); !saved) return saved;
     for (const FloorVariant& variant : floor_->variants()) {
-      const auto saved = variant.samples.save(options().samples / ("floor-" + variant.name + ".u32"));
+      const auto saved =
+          variant.samples.save(options().samples / ("floor-" + variant.name + ".u32"));
       if (!saved) return saved;
     }
     return {};
@@ -190,7 +192,8 @@ class Run {
     result_.persistence = engine::name(stage_->cluster().persistence);
     result_.leader_core = stage_->leader_core();
     result_.follower_cores = stage_->follower_cores();
-    result_.floor_latency = static_cast<size_t>(&floor_->lowest_latency() - floor_->variants().data());
+    result_.floor_latency =
+        static_cast<size_t>(&floor_->lowest_latency() - floor_->variants().data());
     result_.floor_rate = static_cast<size_t>(&floor_->highest_rate() - floor_->variants().data());
     result_.floor = floor_->variants();
   }

@@ -26,7 +26,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds kSettleTimeout{60'000};
 constexpr milliseconds kFailoverTimeout{30'000};
 constexpr milliseconds kLook{5};
-constexpr uint64_t kCaughtUpLag = 100'000;   // positions: a follower under load is always a little behind
+constexpr uint64_t kCaughtUpLag =
+    100'000;  // positions: a follower under load is always a little behind
 
 class Rounds {
  public:
@@ -104,7 +105,8 @@ class Rounds {
       const auto reports = tools::ask_cluster(cluster_);
       const ReplicaId leader = tools::leader_of(reports, log_name());
       why = leader.value == 0 ? "no leader" : "";
-      if (leader.value != 0 && follow_closely(reports, leader, why) && fresh(leader, why)) return leader;
+      if (leader.value != 0 && follow_closely(reports, leader, why) && fresh(leader, why))
+        return leader;
       std::this_thread::sleep_for(kLook);
     }
     return fail(Code::timed_out, "the replicas did not settle in 60 s: " + why);
@@ -186,7 +188,8 @@ class Rounds {
     std::vector<uint64_t> sorted = result_.latencies_ns;
     std::sort(sorted.begin(), sorted.end());
     const auto at = [&](double quantile) {
-      const auto rank = static_cast<size_t>(quantile * static_cast<double>(sorted.size() - 1) + 0.999999);
+      const auto rank =
+          static_cast<size_t>(quantile * static_cast<double>(sorted.size() - 1) + 0.999999);
       return static_cast<double>(sorted[std::min(rank, sorted.size() - 1)]);
     };
     result_.latency = {at(0), at(0.5), at(0.9), at(0.99), at(0.999), at(1), sorted.size()};
@@ -222,8 +225,9 @@ nlohmann::ordered_json to_json(const FailoverRunResult& result) {
           {"p99_ns", result.latency.p99_ns},
           {"max_ns", result.latency.max_ns},
           {"min_ns", result.latency.min_ns},
-          {"what", "from kill -9 of the leader's process, under load, to the first append acknowledged by "
-                   "its successor; the load runs in the replicas' own processes"},
+          {"what",
+           "from kill -9 of the leader's process, under load, to the first append acknowledged by "
+           "its successor; the load runs in the replicas' own processes"},
           {"acknowledged", result.acknowledged},
           {"latencies_ns", result.latencies_ns}};
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// `caisson bench failover`: the leader is killed (kill -9) under load, again and again; timed from the
-// kill to the first append that a new leader acknowledges.
+// `caisson bench failover`: the leader is killed (kill -9) under load, again and again; timed from
+// the kill to the first append that a new leader acknowledges.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct FailoverRunOptions {
   uint32_t rounds = 30;
   uint32_t replicas = 3;
   uint64_t ring_bytes = 256ull << 20;
-  uint64_t suspect_after_us = 0;   // 0: the default of a node's configuration
+  uint64_t suspect_after_us = 0;  // 0: the default of a node's configuration
 };
 
 struct FailoverRunResult {

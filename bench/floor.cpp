@@ -33,8 +33,8 @@ Result<std::byte*> map_twice(const std::filesystem::path& path, uint64_t ring_by
   if (base == MAP_FAILED) return failed("cannot map");
   auto* const bytes = static_cast<std::byte*>(base);
   for (std::byte* at : {bytes, bytes + ring_bytes}) {
-    if (mmap(at, ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0) ==
-        MAP_FAILED) {
+    if (mmap(at, ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd,
+             0) == MAP_FAILED) {
       const auto error = failed("cannot map");
       munmap(base, 2 * ring_bytes);
       return error;
@@ -54,13 +54,14 @@ double FloorVariant::entries_per_s() const {
 
 Floor::Floor(const FloorOptions& options)
     : options_(options),
-      entry_bytes_(kFloorHeaderBytes +
-                   (options.payload_bytes + kFloorLineBytes - 1) / kFloorLineBytes * kFloorLineBytes),
+      entry_bytes_(kFloorHeaderBytes + (options.payload_bytes + kFloorLineBytes - 1) /
+                                           kFloorLineBytes * kFloorLineBytes),
       source_(entry_bytes_ + kFloorLineBytes) {
   std::mt19937 random(1);
   for (std::byte& byte : source_) byte = static_cast<std::byte>(random());
   const auto address = reinterpret_cast<uintptr_t>(source_.data());
-  aligned_source_ = source_.data() + (kFloorLineBytes - address % kFloorLineBytes) % kFloorLineBytes;
+  aligned_source_ =
+      source_.data() + (kFloorLineBytes - address % kFloorLineBytes) % kFloorLineBytes;
 }
 
 Floor::~Floor() {
@@ -86,8 +87,8 @@ Result<std::unique_ptr<Floor>> Floor::create(const FloorOptions& options) {
 
 Result<void> Floor::map() {
   for (size_t i = 0; i < options_.regions; ++i) {
-    const auto path = options_.directory / ("floor-" + std::to_string(getpid()) + "-" +
-                                            std::to_string(i) + ".region");
+    const auto path = options_.directory /
+                      ("floor-" + std::to_string(getpid()) + "-" + std::to_string(i) + ".region");
     const auto base = map_twice(path, options_.ring_bytes);
     if (!base) return tl::unexpected(base.error());
     bases_[i] = *base;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The floor: what placing the same bytes into as many regions costs with no code of the log at all.
 //
-// One operation stores `batch` entries (header and payload, rounded to 64 bytes) into every region, and
-// fences once. The regions are files in the directory that the log's regions lie in, mapped twice in a
-// row like a ring, each as large as the log's ring, and walked from end to end. Several ways of storing
-// compete; whoever compares takes the fastest.
+// One operation stores `batch` entries (header and payload, rounded to 64 bytes) into every region,
+// and fences once. The regions are files in the directory that the log's regions lie in, mapped
+// twice in a row like a ring, each as large as the log's ring, and walked from end to end. Several
+// ways of storing compete; whoever compares takes the fastest.
 #pragma once
 
 #include <array>
@@ -29,7 +29,7 @@ struct FloorOptions {
   size_t regions = 3;
   uint64_t ring_bytes = 64ull << 20;
   uint64_t payload_bytes = 64;
-  uint64_t batch = 1;          // entries an operation places before it fences
+  uint64_t batch = 1;  // entries an operation places before it fences
   size_t samples_max = 1u << 22;
 };
 

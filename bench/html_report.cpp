@@ -48,10 +48,11 @@ std::string bars(const std::vector<Bar>& rows, const std::string& unit) {
   int y = 0;
   for (const Bar& row : rows) {
     const double width = longest > 0 ? row.value / longest * kWide : 0;
-    svg << "<text x='" << kLabel - 8 << "' y='" << y + 20 << "' text-anchor='end'>" << escaped(row.label)
-        << "</text><rect class='" << (row.engine ? "engine" : "floor") << "' x='" << kLabel << "' y='"
-        << y + 6 << "' width='" << width << "' height='18'/><text x='" << kLabel + width + 6 << "' y='"
-        << y + 20 << "'>" << tools::human_count(row.value) << unit << "</text>";
+    svg << "<text x='" << kLabel - 8 << "' y='" << y + 20 << "' text-anchor='end'>"
+        << escaped(row.label) << "</text><rect class='" << (row.engine ? "engine" : "floor")
+        << "' x='" << kLabel << "' y='" << y + 6 << "' width='" << width
+        << "' height='18'/><text x='" << kLabel + width + 6 << "' y='" << y + 20 << "'>"
+        << tools::human_count(row.value) << unit << "</text>";
     y += kRow;
   }
   svg << "</svg>";
@@ -60,12 +61,14 @@ std::string bars(const std::vector<Bar>& rows, const std::string& unit) {
 
 std::string latency_table(const std::vector<Line>& lines) {
   std::ostringstream html;
-  html << "<table><tr><th></th><th>min</th><th>p50</th><th>p90</th><th>p99</th><th>p99.9</th><th>max</th>"
+  html << "<table><tr><th></th><th>min</th><th>p50</th><th>p90</th><th>p99</th><th>p99.9</"
+          "th><th>max</th>"
           "<th>samples</th></tr>";
   for (const Line& line : lines) {
-    html << "<tr class='" << (line.engine ? "engine" : "") << "'><td>" << escaped(line.label) << "</td>";
-    for (const double ns : {line.p.min_ns, line.p.p50_ns, line.p.p90_ns, line.p.p99_ns, line.p.p999_ns,
-                            line.p.max_ns}) {
+    html << "<tr class='" << (line.engine ? "engine" : "") << "'><td>" << escaped(line.label)
+         << "</td>";
+    for (const double ns : {line.p.min_ns, line.p.p50_ns, line.p.p90_ns, line.p.p99_ns,
+                            line.p.p999_ns, line.p.max_ns}) {
       html << "<td>" << tools::human_ns(ns) << "</td>";
     }
     html << "<td>" << line.p.count << "</td></tr>";
@@ -80,10 +83,12 @@ constexpr char kStyle[] =
     "h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}"
     "table{border-collapse:collapse;width:100%}td,th{padding:.25rem .5rem;text-align:right;"
     "border-bottom:1px solid #d5dde5}td:first-child,th:first-child{text-align:left}"
-    "tr.engine td{font-weight:600}svg{width:100%}svg text{font:13px system-ui,sans-serif;fill:#1c2733}"
+    "tr.engine td{font-weight:600}svg{width:100%}svg text{font:13px "
+    "system-ui,sans-serif;fill:#1c2733}"
     "rect.engine{fill:#1f6f8b}rect.floor{fill:#b8c4ce}p.note{color:#55626e}"
     "@media(prefers-color-scheme:dark){body{background:#12181e;color:#e3e9ee}svg text{fill:#e3e9ee}"
-    "td,th{border-color:#2c3742}rect.engine{fill:#4fb3d0}rect.floor{fill:#55626e}p.note{color:#9aa7b3}}";
+    "td,th{border-color:#2c3742}rect.engine{fill:#4fb3d0}rect.floor{fill:#55626e}p.note{color:#"
+    "9aa7b3}}";
 
 }  // namespace
 
@@ -107,16 +112,18 @@ std::string to_html(const AppendRunResult& result) {
   std::ostringstream html;
   html << "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' "
           "content='width=device-width'><title>caisson bench append</title><style>"
-       << kStyle << "</style><h1>caisson bench append</h1><p>" << options.payload_bytes << " B payload, "
-       << options.replicas << " replicas, " << options.inflight << " outstanding, "
-       << name(options.durability) << ", rings of "
+       << kStyle << "</style><h1>caisson bench append</h1><p>" << options.payload_bytes
+       << " B payload, " << options.replicas << " replicas, " << options.inflight
+       << " outstanding, " << name(options.durability) << ", rings of "
        << tools::human_bytes(static_cast<double>(options.ring_bytes)) << ", persistence "
-       << result.persistence << ", on " << escaped(processor_name()) << "</p><p><b>Against the floor: "
-       << ratios.data() << "</b></p><h2>Median latency (ns)</h2>" << bars(medians, " ns")
-       << "<h2>Appends a second</h2>" << bars(rates, "/s") << "<h2>Latency</h2>" << latency_table(lines)
-       << "<p class='note'>" << result.verified_entries << " entries validated and delivered by every "
-       << "follower over " << std::lround(result.laps) << " laps of the ring. Raw samples: "
-       << escaped(options.samples.string()) << "</p></html>\n";
+       << result.persistence << ", on " << escaped(processor_name())
+       << "</p><p><b>Against the floor: " << ratios.data() << "</b></p><h2>Median latency (ns)</h2>"
+       << bars(medians, " ns") << "<h2>Appends a second</h2>" << bars(rates, "/s")
+       << "<h2>Latency</h2>" << latency_table(lines) << "<p class='note'>"
+       << result.verified_entries << " entries validated and delivered by every "
+       << "follower over " << std::lround(result.laps)
+       << " laps of the ring. Raw samples: " << escaped(options.samples.string())
+       << "</p></html>\n";
   return html.str();
 }
 

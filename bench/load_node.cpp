@@ -97,8 +97,9 @@ Result<std::unique_ptr<MappedCells>> MappedCells::open(const std::filesystem::pa
   const std::string what = "'" + path.string() + "' cannot be shared";
   if (fd < 0) return tl::unexpected(tools::system_error(what, errno));
   const bool sized = ftruncate(fd, sizeof(LoadCells)) == 0;
-  void* const at = sized ? mmap(nullptr, sizeof(LoadCells), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
-                         : MAP_FAILED;
+  void* const at = sized
+                       ? mmap(nullptr, sizeof(LoadCells), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+                       : MAP_FAILED;
   const int error_number = errno;
   close(fd);
   if (at == MAP_FAILED) return tl::unexpected(tools::system_error(what, error_number));

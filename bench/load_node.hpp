@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A node process that carries its own load: an application in each replica's process appends whenever
-// that replica leads, and notes when the first append of each term was acknowledged. So a failover is
-// timed without a network client's own waits in it.
+// A node process that carries its own load: an application in each replica's process appends
+// whenever that replica leads, and notes when the first append of each term was acknowledged. So a
+// failover is timed without a network client's own waits in it.
 #pragma once
 
 #include <atomic>
@@ -18,12 +18,12 @@ namespace caisson::bench {
 // Hidden command of the program: `caisson load-node CONFIG CELLS`.
 inline constexpr std::string_view kLoadCommand = "load-node";
 
-// What a loaded node tells, in a file mapped by it and by who watches. Times: CLOCK_MONOTONIC, which all
-// processes of a machine share.
+// What a loaded node tells, in a file mapped by it and by who watches. Times: CLOCK_MONOTONIC,
+// which all processes of a machine share.
 struct LoadCells {
-  std::atomic<uint64_t> term;             // of the latest append acknowledged here
-  std::atomic<uint64_t> first_ack_ns;     // … and when the first one of that term was; written before
-  std::atomic<uint64_t> acknowledged;     // appends, in all terms
+  std::atomic<uint64_t> term;          // of the latest append acknowledged here
+  std::atomic<uint64_t> first_ack_ns;  // … and when the first one of that term was; written before
+  std::atomic<uint64_t> acknowledged;  // appends, in all terms
   std::atomic<uint64_t> last_ack_ns;
 };
 

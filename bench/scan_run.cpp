@@ -98,10 +98,12 @@ Result<ScanRunResult> run_scan(const ScanRunOptions& options) {
       const uint64_t stride = log::entry_bytes(options.payload_bytes);
       for (uint64_t at = 0; at < result.bytes; at += stride) {
         sink ^= log::crc32c(log::kCrcSeed, ring.at(Offset{at}) + 8, log::kHeaderBytes - 8);
-        sink ^= log::crc32c(log::kCrcSeed, ring.at(Offset{at + log::kHeaderBytes}), options.payload_bytes);
+        sink ^= log::crc32c(log::kCrcSeed, ring.at(Offset{at + log::kHeaderBytes}),
+                            options.payload_bytes);
       }
     }));
-    bulks.push_back(seconds_of([&] { sink ^= log::crc32c(log::kCrcSeed, ring.at(Offset{0}), result.bytes); }));
+    bulks.push_back(
+        seconds_of([&] { sink ^= log::crc32c(log::kCrcSeed, ring.at(Offset{0}), result.bytes); }));
   }
   // Keeps the checksums from being optimised away.
   __asm__ volatile("" : : "r"(sink));
@@ -119,8 +121,8 @@ nlohmann::ordered_json to_json(const ScanRunResult& result) {
           {"entries", result.entries},
           {"bytes", result.bytes},
           {"scan_bytes_per_s", result.scan_bytes_per_s},
-          {"scan_entries_per_s",
-           result.scan_bytes_per_s / static_cast<double>(result.bytes) * static_cast<double>(result.entries)},
+          {"scan_entries_per_s", result.scan_bytes_per_s / static_cast<double>(result.bytes) *
+                                     static_cast<double>(result.entries)},
           {"checksum_bytes_per_s", result.checksum_bytes_per_s},
           {"checksum_one_call_bytes_per_s", result.bulk_bytes_per_s},
           {"ratio", result.ratio()},

@@ -125,7 +125,8 @@ Result<void> Stage::lead() {
     while (monotonic_ns() < until) {
       engine_->poll();
       leadership = log_->leadership();
-      if (leadership.leader.value != 0 && (leadership.leader.value != 1 || leadership.is_self)) break;
+      if (leadership.leader.value != 0 && (leadership.leader.value != 1 || leadership.is_self))
+        break;
     }
     if (leadership.is_self) {
       followers_.clear();
@@ -135,11 +136,12 @@ Result<void> Stage::lead() {
       }
       return {};
     }
-    if (leadership.leader.value == 0) return fail(Code::no_quorum, "no replica was elected in 10 s");
+    if (leadership.leader.value == 0)
+      return fail(Code::no_quorum, "no replica was elected in 10 s");
     if (const auto deposed = depose(leadership.leader); !deposed) return deposed;
   }
-  return fail(Code::timed_out, "this process was not elected in " + std::to_string(kElectionsMax) +
-                                   " elections");
+  return fail(Code::timed_out,
+              "this process was not elected in " + std::to_string(kElectionsMax) + " elections");
 }
 
 void Stage::signal_followers(int signal) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Where a benchmark of appends plays: a fresh cluster whose replica 1 is this process, driven inline by
-// the calling thread and leading, and whose other replicas are node processes of their own.
+// Where a benchmark of appends plays: a fresh cluster whose replica 1 is this process, driven
+// inline by the calling thread and leading, and whose other replicas are node processes of their
+// own.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,7 @@
 namespace caisson::bench {
 
 struct StageOptions {
-  std::filesystem::path directory;   // made, and removed at the end; must not exist
+  std::filesystem::path directory;  // made, and removed at the end; must not exist
   uint32_t replicas = 3;
   uint64_t ring_bytes = 64ull << 20;
   uint64_t suspect_after_us = 2'000'000;  // floor slices and the scheduler must not cost the term

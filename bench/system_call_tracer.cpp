@@ -39,7 +39,8 @@ class Tracer {
   const char* attach() {
     namespace fs = std::filesystem;
     std::error_code error;
-    for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(process_) + "/task", error)) {
+    for (const auto& task :
+         fs::directory_iterator("/proc/" + std::to_string(process_) + "/task", error)) {
       pid_t tid = 0;
       const std::string text = task.path().filename().string();
       std::from_chars(text.data(), text.data() + text.size(), tid);

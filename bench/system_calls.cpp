@@ -29,7 +29,8 @@ Result<std::unique_ptr<SystemCallCounter>> SystemCallCounter::start() {
   std::unique_ptr<SystemCallCounter> counter(
       new SystemCallCounter(spawned->process.pid, spawned->output_fd));
   const auto line = tools::read_line(spawned->output_fd, kAnswerTimeoutMs);
-  if (!line) return fail(Code::unsupported, "system calls cannot be traced: " + line.error().message);
+  if (!line)
+    return fail(Code::unsupported, "system calls cannot be traced: " + line.error().message);
   if (*line != kTracerReady) return fail(Code::denied, "system calls cannot be traced: " + *line);
   return counter;
 }

@@ -8,10 +8,11 @@
 
 namespace caisson::bench {
 
-// Reads the counter once every store before it is globally visible and every instruction before it has
-// executed, and before anything behind it starts. Without the first, the counter is read while a store
-// fence still drains the write-combining buffers, and a persisted operation looks ten times as fast as it
-// can be repeated. (Intel SDM, RDTSC: MFENCE; LFENCE.) The floor and the engine are timed by this alike.
+// Reads the counter once every store before it is globally visible and every instruction before it
+// has executed, and before anything behind it starts. Without the first, the counter is read while
+// a store fence still drains the write-combining buffers, and a persisted operation looks ten times
+// as fast as it can be repeated. (Intel SDM, RDTSC: MFENCE; LFENCE.) The floor and the engine are
+// timed by this alike.
 inline uint64_t ticks() {
   _mm_mfence();
   _mm_lfence();

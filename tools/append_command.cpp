@@ -29,14 +29,16 @@ struct AppendOptions {
 
 class Append {
  public:
-  Append(const Cluster& cluster, const AppendSessionOptions& session_options, Framing framing, bool json)
+  Append(const Cluster& cluster, const AppendSessionOptions& session_options, Framing framing,
+         bool json)
       : session_(cluster, session_options), framing_(framing), progress_(json) {}
 
   Result<void> run() {
     start_ = Clock::now();
     if (const auto opened = session_.open(); !opened) return opened;
-    reader_.emplace(STDIN_FILENO, framing_,
-                    static_cast<uint32_t>(std::min<uint64_t>(session_.entry_bytes_max(), kFrameBytesMax)));
+    reader_.emplace(
+        STDIN_FILENO, framing_,
+        static_cast<uint32_t>(std::min<uint64_t>(session_.entry_bytes_max(), kFrameBytesMax)));
     while (!ended_ || !session_.idle()) {
       if (const auto read = take_input(); !read) {
         // What was read before is still brought home.
@@ -70,7 +72,8 @@ class Append {
                 {"incarnation", session_.incarnation()},
                 {"indefinite_lines", lines(session_.indefinite())},
                 {"not_appended_lines", lines(session_.not_appended())}};
-    if (!ended) object["error"] = {{"code", name(ended.error().code)}, {"message", ended.error().message}};
+    if (!ended)
+      object["error"] = {{"code", name(ended.error().code)}, {"message", ended.error().message}};
     object["exit_code"] = static_cast<int>(exit);
     return object;
   }
@@ -85,8 +88,9 @@ class Append {
   void print(const Result<void>& ended) {
     progress_.clear();
     const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-    std::fprintf(ended ? stdout : stderr, "%" PRIu64 " entries, positions %" PRIu64 " to %" PRIu64
-                 ", in %.3f s; %" PRIu64 " sent again, %zu terms",
+    std::fprintf(ended ? stdout : stderr,
+                 "%" PRIu64 " entries, positions %" PRIu64 " to %" PRIu64 ", in %.3f s; %" PRIu64
+                 " sent again, %zu terms",
                  session_.acknowledged(), session_.first().value, session_.last().value, seconds,
                  session_.retries(), session_.terms().size());
     if (skipped_ > 0) {
@@ -144,7 +148,8 @@ class Append {
     const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
     const auto acknowledged = static_cast<double>(session_.acknowledged());
     const ReplicaId leader = session_.leader();
-    progress_.show(human_count(acknowledged) + " entries, " + human_count(acknowledged / seconds) + "/s, " +
+    progress_.show(human_count(acknowledged) + " entries, " + human_count(acknowledged / seconds) +
+                   "/s, " +
                    (leader.value == 0 ? "looking for a leader"
                                       : "leader: replica " + std::to_string(leader.value)));
   }
@@ -194,18 +199,22 @@ void add_append(Commands& commands) {
   CLI::App* command = commands.add(
       commands.app, "append", "append standard input, one entry a line",
       "  caisson append --dir D < FILE\n"
-      "  caisson append --dir D --stream backup-7 --resume < FILE   after a kill: goes on, exactly once\n"
+      "  caisson append --dir D --stream backup-7 --resume < FILE   after a kill: goes on, exactly "
+      "once\n"
       "  printf '\\002\\0\\0\\0hi' | caisson append --dir D --frame length32 --json\n\n"
-      "Lines are pipelined, and sent again to the next leader if one dies: none is lost, none appears\n"
+      "Lines are pipelined, and sent again to the next leader if one dies: none is lost, none "
+      "appears\n"
       "twice. Exit code 6: the fate of the lines named is unknown.\n",
       options, run_append);
   add_log_choice(command, options->choice);
   command->add_option("--stream", options->stream,
                       "identity of the input: a number or a name. Without --resume it begins anew");
-  command->add_flag("--resume", options->resume,
-                    "skip the lines that this stream has in the log already: line number = sequence");
-  command->add_option("--durability", options->durability,
-                      "when a line counts as appended: replicated, persisted or all")
+  command->add_flag(
+      "--resume", options->resume,
+      "skip the lines that this stream has in the log already: line number = sequence");
+  command
+      ->add_option("--durability", options->durability,
+                   "when a line counts as appended: replicated, persisted or all")
       ->capture_default_str();
   add_timeout(command, options->timeout_s, "the longest that one line may wait to be acknowledged");
   add_framing(command, options->framing);

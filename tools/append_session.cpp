@@ -12,8 +12,8 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-// Below the 1024 latest sequences that a log remembers of a stream, so that each can still be told from a
-// new one when it is sent again.
+// Below the 1024 latest sequences that a log remembers of a stream, so that each can still be told
+// from a new one when it is sent again.
 constexpr size_t kPendingMax = 960;
 constexpr uint64_t kPendingBytesMax = 16ull << 20;
 constexpr size_t kMessageEntriesMax = 256;
@@ -22,7 +22,7 @@ constexpr size_t kQueuedBytesMax = 4ull << 20;
 static_assert(kMessageBytesMax <= protocol::kBatchBytesMax);
 
 constexpr milliseconds kCallTimeout{2'000};
-constexpr milliseconds kSilence{150};      // no word from the leader: ask the others about it
+constexpr milliseconds kSilence{150};  // no word from the leader: ask the others about it
 constexpr microseconds kPressurePause{500};
 
 }  // namespace
@@ -44,8 +44,8 @@ void AppendSession::push(std::span<const std::byte> payload) {
   const auto now = Clock::now();
   if (pending_.empty()) heard_ = now;
   pending_.push_back({next_sequence_++,
-                      std::string(reinterpret_cast<const char*>(payload.data()), payload.size()), now, 0,
-                      false});
+                      std::string(reinterpret_cast<const char*>(payload.data()), payload.size()),
+                      now, 0, false});
   pending_bytes_ += payload.size();
 }
 
@@ -70,9 +70,10 @@ Result<void> AppendSession::open() {
       const auto opened = open_stream();
       if (opened) return {};
       const Code code = opened.error().code;
-      const bool passing = code == Code::not_leader || code == Code::fenced || code == Code::closed ||
-                           code == Code::indefinite || code == Code::timed_out ||
-                           code == Code::not_appended || code == Code::again || code == Code::no_quorum;
+      const bool passing = code == Code::not_leader || code == Code::fenced ||
+                           code == Code::closed || code == Code::indefinite ||
+                           code == Code::timed_out || code == Code::not_appended ||
+                           code == Code::again || code == Code::no_quorum;
       if (!passing || Clock::now() >= deadline) return opened;
     } else if (Clock::now() >= deadline) {
       return tl::unexpected(log.error());
@@ -114,7 +115,8 @@ bool AppendSession::send_some() {
       ++unsent_;
       continue;
     }
-    protocol::Append append;
+    protocol::RequestBody body(std::in_place_type<protocol::Append>);
+    auto& append = *std::get_if<protocol::Append>(&body);
     append.log = leader_->log();
     append.client = options_.client;
     append.incarnation = incarnation_;
@@ -130,7 +132,7 @@ bool AppendSession::send_some() {
       if (pending.sent++ > 0) ++retries_;
       ++unsent_;
     }
-    if (leader_->send(std::move(append)) == 0) return false;
+    if (leader_->send(std::move(body)) == 0) return false;
   }
   return true;
 }
@@ -159,9 +161,11 @@ Error AppendSession::refused(const Pending& pending, Code code) const {
 }
 
 // moved: leadership did · pressed: back-pressure.
-Result<void> AppendSession::take(const protocol::AppendOutcome& outcome, bool& moved, bool& pressed) {
+Result<void> AppendSession::take(const protocol::AppendOutcome& outcome, bool& moved,
+                                 bool& pressed) {
   Pending* const pending = find(outcome.sequence);
-  if (pending == nullptr || pending->resolved) return {};  // answered already, by an earlier sending
+  if (pending == nullptr || pending->resolved)
+    return {};  // answered already, by an earlier sending
   switch (outcome.code) {
     case Code::ok:
       pending->resolved = true;
@@ -250,7 +254,8 @@ Result<void> AppendSession::receive_some(microseconds wait) {
   return {};
 }
 
-// A leader that is paused neither answers nor hangs up: the others know whether there is a newer one.
+// A leader that is paused neither answers nor hangs up: the others know whether there is a newer
+// one.
 Result<void> AppendSession::check_time() {
   if (pending_.empty()) return {};
   const auto now = Clock::now();

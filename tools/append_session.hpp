@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Appends a stream of payloads to a cluster's log: pipelined, each exactly once whatever node dies (R30).
+// Appends a stream of payloads to a cluster's log: pipelined, each exactly once whatever node dies
+// (R30).
 //
-// Every payload has a sequence number of its stream. What is not acknowledged is sent again, oldest first,
-// to whoever leads next, under the same number: the log recognises what it already holds.
+// Every payload has a sequence number of its stream. What is not acknowledged is sent again, oldest
+// first, to whoever leads next, under the same number: the log recognises what it already holds.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@ namespace caisson::tools {
 
 struct AppendSessionOptions {
   std::string log;
-  uint64_t client = 0;           // 0: a random one
+  uint64_t client = 0;  // 0: a random one
   bool resume = false;
   Durability durability = Durability::persisted;
   std::chrono::milliseconds timeout{60'000};  // the longest that one payload may wait for its word
@@ -43,8 +44,8 @@ class AppendSession {
   // Takes the payload under the next sequence number. Precondition: has_room().
   void push(std::span<const std::byte> payload);
   bool idle() const { return pending_.empty(); }
-  // Sends what can be sent, and takes answers for at most this long. An error is final: what it left
-  // unresolved is listed by indefinite() and unsent().
+  // Sends what can be sent, and takes answers for at most this long. An error is final: what it
+  // left unresolved is listed by indefinite() and unsent().
   Result<void> turn(std::chrono::microseconds wait);
 
   // Links to every node now, so that none has to be made when the leader dies.
@@ -66,7 +67,7 @@ class AppendSession {
     uint64_t sequence = 0;
     std::string payload;
     Clock::time_point since;
-    uint32_t sent = 0;       // how often
+    uint32_t sent = 0;  // how often
     bool resolved = false;
   };
 
@@ -92,8 +93,8 @@ class AppendSession {
   uint64_t next_sequence_ = 1;
   uint64_t entry_bytes_max_ = 0;
 
-  std::deque<Pending> pending_;   // sequences are consecutive
-  size_t unsent_ = 0;             // index of the first one to be sent next
+  std::deque<Pending> pending_;  // sequences are consecutive
+  size_t unsent_ = 0;            // index of the first one to be sent next
   uint64_t pending_bytes_ = 0;
   Clock::time_point heard_;       // last sign of progress
   Clock::time_point hold_until_;  // back-pressure: nothing is sent before

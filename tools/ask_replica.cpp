@@ -6,7 +6,9 @@ namespace caisson::tools {
 
 namespace {
 
-Position mark(const Json& marks, const char* name) { return Position{marks.value(name, uint64_t{0})}; }
+Position mark(const Json& marks, const char* name) {
+  return Position{marks.value(name, uint64_t{0})};
+}
 
 LogStatus parse_log(const Json& json) {
   LogStatus log;
@@ -32,14 +34,16 @@ Result<ReplicaReport> ask_replica(const Cluster& cluster, ReplicaId id, uint64_t
   const auto status = (*link)->call<protocol::StatusIs>(protocol::Status{}, timeout);
   if (!status) return tl::unexpected(status.error());
   Json json = Json::parse(status->json, nullptr, false);
-  if (!json.is_object()) return fail(Code::invalid, (*link)->who() + " gave a status that is no JSON");
+  if (!json.is_object())
+    return fail(Code::invalid, (*link)->who() + " gave a status that is no JSON");
   ReplicaReport report;
   report.id = id;
   report.state = "running";
   try {
     for (const Json& log : json.value("logs", Json::array())) report.logs.push_back(parse_log(log));
   } catch (const Json::exception& exception) {
-    return fail(Code::invalid, (*link)->who() + " gave a status of another form: " + exception.what());
+    return fail(Code::invalid,
+                (*link)->who() + " gave a status of another form: " + exception.what());
   }
   json.erase("logs");
   report.node = std::move(json);

@@ -97,14 +97,16 @@ Exit run_bench_append(const AppendOptions& given, bool json) {
   options.run.durability = *durability;
   options.run.directory = options.directory;
   options.run.samples = options.samples.empty() ? default_samples("append") : options.samples;
-  if (const auto possible = check_append(options.run); !possible) return report(possible.error(), json);
+  if (const auto possible = check_append(options.run); !possible)
+    return report(possible.error(), json);
   Progress progress(json);
   const auto result = bench::run_append(options.run, [&](const std::string& line) {
     if (progress.due()) progress.show(line);
   });
   progress.clear();
   if (!result) return report(result.error(), json);
-  if (const auto written = write_configuration(*result); !written) return report(written.error(), json);
+  if (const auto written = write_configuration(*result); !written)
+    return report(written.error(), json);
   if (!options.html.empty()) {
     const auto written = write_text(options.html, bench::to_html(*result));
     if (!written) return report(written.error(), json);
@@ -150,9 +152,11 @@ Exit run_bench_scan(const ScanOptions& given, bool json) {
     print_json(bench::to_json(*result));
     return Exit::ok;
   }
-  std::printf("scan of %" PRIu64 " entries of %" PRIu64 " B: %s/s; the bare checksum of the same bytes: "
+  std::printf("scan of %" PRIu64 " entries of %" PRIu64
+              " B: %s/s; the bare checksum of the same bytes: "
               "%s/s; ratio %.2f\n",
-              result->entries, options.run.payload_bytes, human_bytes(result->scan_bytes_per_s).c_str(),
+              result->entries, options.run.payload_bytes,
+              human_bytes(result->scan_bytes_per_s).c_str(),
               human_bytes(result->checksum_bytes_per_s).c_str(), result->ratio());
   return Exit::ok;
 }
@@ -165,7 +169,8 @@ void add_bench_append(Commands& commands, CLI::App& group) {
       "  caisson bench append --size 64 --inflight 1 --seconds 5\n"
       "  caisson bench append --size 64 --inflight 1024 --json\n"
       "  caisson bench append --size 65536 --html report.html\n\n"
-      "The leader runs in this process, inline on one core; the followers are processes of their own that\n"
+      "The leader runs in this process, inline on one core; the followers are processes of their "
+      "own that\n"
       "validate and deliver. Only ratios inside one run can be compared between machines.\n",
       options, run_bench_append);
   command->add_option("--replicas", run.replicas, "how many, this process included")
@@ -178,15 +183,20 @@ void add_bench_append(Commands& commands, CLI::App& group) {
   command->add_option("--durability", options->durability, "replicated, persisted or all")
       ->capture_default_str();
   add_bytes(command, "--ring-bytes", run.ring_bytes, "of each replica: a power of two (64MiB)");
-  command->add_option("--seconds", run.seconds, "how long; goes on until the ring was lapped --laps times")
+  command
+      ->add_option("--seconds", run.seconds,
+                   "how long; goes on until the ring was lapped --laps times")
       ->check(CLI::Range(0.1, 3600.0))
       ->capture_default_str();
-  command->add_option("--laps", run.laps_min, "at least so many laps of the ring")->capture_default_str();
-  command->add_option("--count-appends", run.counted_appends,
-                      "appends of the phase that counts system calls and allocations")
+  command->add_option("--laps", run.laps_min, "at least so many laps of the ring")
+      ->capture_default_str();
+  command
+      ->add_option("--count-appends", run.counted_appends,
+                   "appends of the phase that counts system calls and allocations")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--dir", options->directory, "where the regions are made")->capture_default_str();
+  command->add_option("--dir", options->directory, "where the regions are made")
+      ->capture_default_str();
   command->add_option("--samples", options->samples, "directory for the raw samples");
   command->add_option("--html", options->html, "write a report page to this file");
 }
@@ -196,15 +206,19 @@ void add_bench_failover(Commands& commands, CLI::App& group) {
   bench::FailoverRunOptions& run = options->run;
   CLI::App* command = commands.add(
       group, "failover", "time from kill -9 of the leader to the next acknowledged append",
-      "  caisson bench failover --rounds 300 --ring-bytes 256MiB --json\n", options, run_bench_failover);
+      "  caisson bench failover --rounds 300 --ring-bytes 256MiB --json\n", options,
+      run_bench_failover);
   command->add_option("--rounds", run.rounds, "how often")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--replicas", run.replicas, "how many")->check(CLI::Range(2, 7))->capture_default_str();
+  command->add_option("--replicas", run.replicas, "how many")
+      ->check(CLI::Range(2, 7))
+      ->capture_default_str();
   add_bytes(command, "--ring-bytes", run.ring_bytes, "of each replica: a power of two (256MiB)");
   command->add_option("--suspect-after-us", run.suspect_after_us,
                       "silence of a leader that makes it suspect; 0: as nodes are configured");
-  command->add_option("--dir", options->directory, "where the regions are made")->capture_default_str();
+  command->add_option("--dir", options->directory, "where the regions are made")
+      ->capture_default_str();
 }
 
 void add_bench_scan(Commands& commands, CLI::App& group) {
@@ -215,7 +229,8 @@ void add_bench_scan(Commands& commands, CLI::App& group) {
                    "  caisson bench scan --size 64 --ring-bytes 256MiB\n", options, run_bench_scan);
   add_bytes(command, "--size", run.payload_bytes, "payload of an entry (64)");
   add_bytes(command, "--ring-bytes", run.ring_bytes, "a power of two (256MiB)");
-  command->add_option("--dir", options->directory, "where the region is made")->capture_default_str();
+  command->add_option("--dir", options->directory, "where the region is made")
+      ->capture_default_str();
 }
 
 }  // namespace

@@ -17,12 +17,12 @@ namespace {
 namespace fs = std::filesystem;
 
 struct MakeOptions {
-  std::string authority;     // directory with authority.crt and authority.key
-  std::string cluster;       // with --new-authority
+  std::string authority;  // directory with authority.crt and authority.key
+  std::string cluster;    // with --new-authority
   bool new_authority = false;
   unsigned node = 0;
   std::string client;
-  std::string out;           // path without .crt and .key
+  std::string out;  // path without .crt and .key
   unsigned days = 365;
 };
 
@@ -64,7 +64,8 @@ Exit done(const engine::KeyPairFiles& files, bool json, Json object) {
 Exit make_new_authority(const MakeOptions& options, bool json) {
   const auto cluster = engine::parse_cluster_uuid(options.cluster);
   if (!cluster) return report(cluster.error(), json);
-  if (const auto made = make_directories(options.authority); !made) return report(made.error(), json);
+  if (const auto made = make_directories(options.authority); !made)
+    return report(made.error(), json);
   const engine::KeyPairFiles files = authority_files(options);
   if (const auto made = engine::make_authority(*cluster, files); !made) {
     return report(made.error(), json);
@@ -77,7 +78,8 @@ Exit run_make(const MakeOptions& options, bool json) {
   if ((options.node == 0) == options.client.empty()) {
     return report_usage("say for whom the certificate is: either --node N or --client NAME", json);
   }
-  if (options.out.empty()) return report_usage("--out is needed: a path without .crt and .key", json);
+  if (options.out.empty())
+    return report_usage("--out is needed: a path without .crt and .key", json);
   const engine::KeyPairFiles authority = authority_files(options);
   const auto cluster = cluster_of(authority.certificate);
   if (!cluster) return report(cluster.error(), json);
@@ -123,7 +125,8 @@ Exit run_show(const ShowOptions& options, bool json) {
               info->issuer.c_str(), info->serial.c_str());
   for (const std::string& uri : info->uris) std::printf("identity    %s\n", uri.c_str());
   std::printf("authority   %s\nvalid       %s to %s%s\n", info->authority ? "yes" : "no",
-              date(info->not_before).c_str(), date(info->not_after).c_str(), valid ? "" : ", not now");
+              date(info->not_before).c_str(), date(info->not_after).c_str(),
+              valid ? "" : ", not now");
   return Exit::ok;
 }
 

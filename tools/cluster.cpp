@@ -68,7 +68,8 @@ std::string tail_of(const std::filesystem::path& path) {
 
 Result<void> judge_first_line(const std::string& line, const std::string& who) {
   const auto said = nlohmann::json::parse(line, nullptr, false);
-  if (said.is_discarded()) return fail(Code::internal, who + " said something else than JSON: " + line);
+  if (said.is_discarded())
+    return fail(Code::internal, who + " said something else than JSON: " + line);
   if (said.value("ready", false)) return {};
   const auto error = said.value("error", nlohmann::json::object());
   return fail(code_named(error.value("code", "internal")),
@@ -92,11 +93,11 @@ Result<const ClusterReplica*> Cluster::replica(ReplicaId id) const {
   for (const ClusterReplica& candidate : replicas) {
     if (candidate.id == id) return &candidate;
   }
-  return fail(Code::not_found,
-              "there is no replica " + std::to_string(id.value) + " in '" + directory.string() +
-                  "'; there are " + listed(replicas, [](const ClusterReplica& one) {
-                    return std::to_string(one.id.value);
-                  }));
+  return fail(Code::not_found, "there is no replica " + std::to_string(id.value) + " in '" +
+                                   directory.string() + "'; there are " +
+                                   listed(replicas, [](const ClusterReplica& one) {
+                                     return std::to_string(one.id.value);
+                                   }));
 }
 
 Result<const ClusterLog*> Cluster::log(const std::string& wanted) const {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A cluster of node processes on this machine, all of its state under one directory:
 //
-//   cluster.json           identity, replicas with their ports, logs; written once, when all else is there
-//   authority.crt .key     the cluster's certificate authority
-//   client.crt .key        what the command line shows the nodes
-//   replica-N/node.toml    configuration        node.crt .key   certificate
-//   replica-N/data/        regions              log, pid        output and identity of the process
+//   cluster.json           identity, replicas with their ports, logs; written once, when all else
+//   is there authority.crt .key     the cluster's certificate authority client.crt .key        what
+//   the command line shows the nodes replica-N/node.toml    configuration        node.crt .key
+//   certificate replica-N/data/        regions              log, pid        output and identity of
+//   the process
 #pragma once
 
 #include <cstdint>
@@ -59,27 +59,27 @@ struct ClusterShape {
   uint64_t ring_bytes = 64ull << 20;
   Idle idle = Idle::adaptive;
   PersistenceMode persistence = PersistenceMode::emulated;
-  std::vector<std::vector<int>> cores;   // of each replica's pollers; empty: chosen by the engine
-  uint64_t suspect_after_us = 0;         // 0: the default
+  std::vector<std::vector<int>> cores;  // of each replica's pollers; empty: chosen by the engine
+  uint64_t suspect_after_us = 0;        // 0: the default
 };
 
 // True if the directory holds a cluster.
 bool cluster_exists(const std::filesystem::path& directory);
 // not_found, invalid, wrong_version.
 Result<Cluster> load_cluster(const std::filesystem::path& directory);
-// Makes directories, certificates, configurations and regions; starts nothing. Codes: exists, no_space,
-// denied, invalid, io; what was made before a failure is taken away again.
+// Makes directories, certificates, configurations and regions; starts nothing. Codes: exists,
+// no_space, denied, invalid, io; what was made before a failure is taken away again.
 Result<Cluster> create_cluster(const ClusterShape& shape);
 
 // The process that runs a replica, if it lives.
 std::optional<ProcessId> running(const Cluster& cluster, ReplicaId id);
 
 struct StartWith {
-  std::vector<int> cores;             // empty: any
-  std::vector<std::string> command;   // of this program; empty: node --config …
+  std::vector<int> cores;            // empty: any
+  std::vector<std::string> command;  // of this program; empty: node --config …
 };
-// Starts one replica's process in the background and waits for its word that it takes part. busy, if it
-// runs already; otherwise the error the node itself reported.
+// Starts one replica's process in the background and waits for its word that it takes part. busy,
+// if it runs already; otherwise the error the node itself reported.
 Result<ProcessId> start_replica(const Cluster& cluster, ReplicaId id, const StartWith& with = {});
 // Asks it to close, and kills it if it does not within the time.
 Result<void> stop_replica(const Cluster& cluster, ReplicaId id, uint64_t timeout_ms = 10'000);

@@ -53,7 +53,8 @@ Result<FileLock> lock(const std::filesystem::path& directory) {
 Result<void> check_same(const StartOptions& options, const Cluster& cluster) {
   const auto differs = [&](const std::string& what) -> Result<void> {
     return fail(Code::exists, "the cluster in '" + cluster.directory.string() + "' was made with " +
-                                  what + ", which cannot change: leave the option out, or use another "
+                                  what +
+                                  ", which cannot change: leave the option out, or use another "
                                   "directory");
   };
   if (*options.replicas_given && options.replicas != cluster.replicas.size()) {
@@ -63,9 +64,9 @@ Result<void> check_same(const StartOptions& options, const Cluster& cluster) {
     return differs("rings of " + std::to_string(cluster.logs.front().ring_bytes) + " bytes");
   }
   if (*options.logs_given) {
-    const bool same = std::equal(options.logs.begin(), options.logs.end(), cluster.logs.begin(),
-                                 cluster.logs.end(),
-                                 [](const std::string& name, const ClusterLog& log) { return name == log.name; });
+    const bool same = std::equal(
+        options.logs.begin(), options.logs.end(), cluster.logs.begin(), cluster.logs.end(),
+        [](const std::string& name, const ClusterLog& log) { return name == log.name; });
     if (!same) return differs("other logs");
   }
   return {};
@@ -79,7 +80,9 @@ Result<Cluster> make_cluster(const StartOptions& options) {
   shape.ring_bytes = options.ring_bytes;
   shape.persistence =
       options.persistence == "real" ? PersistenceMode::real : PersistenceMode::emulated;
-  shape.idle = options.idle == "busy" ? Idle::busy : options.idle == "yield" ? Idle::yield : Idle::adaptive;
+  shape.idle = options.idle == "busy"    ? Idle::busy
+               : options.idle == "yield" ? Idle::yield
+                                         : Idle::adaptive;
   return create_cluster(shape);
 }
 
@@ -89,30 +92,32 @@ Result<std::vector<ReplicaReport>> await_leaders(const Cluster& cluster, uint64_
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
   for (;;) {
     auto reports = ask_cluster(cluster);
-    const auto waiting =
-        std::find_if(cluster.logs.begin(), cluster.logs.end(), [&](const ClusterLog& log) {
-          return leader_of(reports, log.name).value == 0;
-        });
+    const auto waiting = std::find_if(
+        cluster.logs.begin(), cluster.logs.end(),
+        [&](const ClusterLog& log) { return leader_of(reports, log.name).value == 0; });
     if (waiting == cluster.logs.end()) return reports;
     if (progress.due()) progress.show("waiting for a leader of log " + waiting->name + " …");
     if (std::chrono::steady_clock::now() >= until) {
-      return fail(Code::no_quorum, "log '" + waiting->name + "' has no leader yet: a majority of its "
-                                   "replicas must run; see caisson cluster status --dir " +
+      return fail(Code::no_quorum, "log '" + waiting->name +
+                                       "' has no leader yet: a majority of its "
+                                       "replicas must run; see caisson cluster status --dir " +
                                        cluster.directory.string());
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
   }
 }
 
-// Starts what does not run; `only`: that replica alone. The first failure is reported, the others are
-// started all the same: two replicas of three are worth having.
-Result<std::vector<ReplicaId>> start_missing(const Cluster& cluster, ReplicaId only, Progress& progress) {
+// Starts what does not run; `only`: that replica alone. The first failure is reported, the others
+// are started all the same: two replicas of three are worth having.
+Result<std::vector<ReplicaId>> start_missing(const Cluster& cluster, ReplicaId only,
+                                             Progress& progress) {
   std::vector<ReplicaId> started;
   tl::expected<void, Error> failed;
   for (const ClusterReplica& replica : cluster.replicas) {
     if (only.value != 0 && replica.id != only) continue;
     if (running(cluster, replica.id)) continue;
-    if (progress.due()) progress.show("starting replica " + std::to_string(replica.id.value) + " …");
+    if (progress.due())
+      progress.show("starting replica " + std::to_string(replica.id.value) + " …");
     const auto process = start_replica(cluster, replica.id);
     if (process) {
       started.push_back(replica.id);
@@ -150,8 +155,9 @@ Result<Cluster> open_or_make(const StartOptions& options, Progress& progress) {
     return cluster;
   }
   if (options.replica != 0) {
-    return fail(Code::not_found, "there is no cluster in '" + options.directory +
-                                     "' whose replica could be started; make one by leaving --replica out");
+    return fail(Code::not_found,
+                "there is no cluster in '" + options.directory +
+                    "' whose replica could be started; make one by leaving --replica out");
   }
   if (progress.due()) progress.show("making " + std::to_string(options.replicas) + " replicas …");
   return make_cluster(options);
@@ -171,7 +177,8 @@ Exit run_start(const StartOptions& options, bool json) {
   if (!started) return report(started.error(), json);
   const auto timeout_ms = static_cast<uint64_t>(options.timeout_s * 1000);
   if (only.value != 0) {
-    if (const auto part = await_part(*cluster, only, timeout_ms); !part) return report(part.error(), json);
+    if (const auto part = await_part(*cluster, only, timeout_ms); !part)
+      return report(part.error(), json);
   }
   const auto reports = await_leaders(*cluster, timeout_ms, progress);
   progress.clear();
@@ -230,7 +237,8 @@ Result<ReplicaId> replica_meant(const Cluster& cluster, const KillOptions& optio
     const auto log = cluster.log(options.log);
     if (!log) return tl::unexpected(log.error());
     const ReplicaId leader = leader_of(ask_cluster(cluster), (*log)->name);
-    if (leader.value == 0) return fail(Code::no_quorum, "log '" + (*log)->name + "' has no leader now");
+    if (leader.value == 0)
+      return fail(Code::no_quorum, "log '" + (*log)->name + "' has no leader now");
     return leader;
   }
   unsigned number = 0;
@@ -253,18 +261,18 @@ Exit run_kill(const KillOptions& options, bool json) {
   if (!id) return report(id.error(), json);
   const auto process = running(*cluster, *id);
   if (!process) {
-    return report({Code::not_found, "replica " + std::to_string(id->value) + " does not run"}, json);
+    return report({Code::not_found, "replica " + std::to_string(id->value) + " does not run"},
+                  json);
   }
   const int signal = signal_number(options.signal);
   if (const auto sent = send_signal(*process, signal); !sent) return report(sent.error(), json);
   if (signal == SIGKILL && !wait_gone(*process, kKilledTimeoutMs)) {
-    return report({Code::timed_out, "process " + std::to_string(process->pid) + " is still there"}, json);
+    return report({Code::timed_out, "process " + std::to_string(process->pid) + " is still there"},
+                  json);
   }
   if (json) {
-    print_json({{"ok", true},
-                {"replica", id->value},
-                {"pid", process->pid},
-                {"signal", options.signal}});
+    print_json(
+        {{"ok", true}, {"replica", id->value}, {"pid", process->pid}, {"signal", options.signal}});
   } else {
     std::printf("replica %u (process %d): SIG%s\n", unsigned{id->value}, process->pid,
                 options.signal.c_str());
@@ -279,22 +287,24 @@ void add_start(Commands& commands, CLI::App& group) {
       "  caisson cluster start --dir D\n"
       "  caisson cluster start --dir D --replicas 5 --logs orders audit --ring-bytes 256MiB\n"
       "  caisson cluster start --dir D --replica 2      bring a killed replica back\n\n"
-      "Returns once every log has a leader. A replica whose region is gone is refused (exit code 15).\n",
+      "Returns once every log has a leader. A replica whose region is gone is refused (exit code "
+      "15).\n",
       options, run_start);
   command->add_option("--dir", options->directory, "all state lies under it")->required();
   options->replicas_given =
       command->add_option("--replicas", options->replicas, "how many")->check(CLI::Range(1, 7));
   options->logs_given =
       command->add_option("--logs", options->logs, "names, [a-z0-9_-]")->delimiter(',');
-  options->ring_given =
-      add_bytes(command, "--ring-bytes", options->ring_bytes, "of each log: a power of two (64MiB)");
+  options->ring_given = add_bytes(command, "--ring-bytes", options->ring_bytes,
+                                  "of each log: a power of two (64MiB)");
   command->add_option("--persistence", options->persistence, "what regions survive")
       ->check(CLI::IsMember({"emulated", "real"}))
       ->capture_default_str();
   command->add_option("--idle", options->idle, "how pollers wait")
       ->check(CLI::IsMember({"busy", "yield", "adaptive"}))
       ->capture_default_str();
-  command->add_option("--replica", options->replica, "start only this one")->check(CLI::Range(1, 63));
+  command->add_option("--replica", options->replica, "start only this one")
+      ->check(CLI::Range(1, 63));
   command->add_option("--timeout", options->timeout_s, "seconds to wait for leaders")
       ->capture_default_str();
 }

@@ -22,8 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kHost[] = "127.0.0.1";
-// Below the range from which Linux takes ports of outgoing connections (32768 and up), so that a port
-// that was free when the cluster was made is still free when it is started again.
+// Below the range from which Linux takes ports of outgoing connections (32768 and up), so that a
+// port that was free when the cluster was made is still free when it is started again.
 constexpr uint16_t kPortFirst = 20'000;
 constexpr uint16_t kPortLast = 32'000;
 constexpr int kPortAttempts = 1'000;
@@ -110,14 +110,16 @@ Result<std::vector<uint16_t>> free_ports(size_t count) {
 Result<void> check_shape(const ClusterShape& shape) {
   if (shape.replicas == 0 || shape.replicas > engine::kVotersMax) {
     return fail(Code::invalid, "--replicas " + std::to_string(shape.replicas) +
-                                   " is not possible: use 1 to " + std::to_string(engine::kVotersMax));
+                                   " is not possible: use 1 to " +
+                                   std::to_string(engine::kVotersMax));
   }
   std::error_code error;
   if (fs::exists(shape.directory / "authority.crt", error) ||
       fs::exists(shape.directory / "replica-1", error)) {
-    return fail(Code::exists, "'" + shape.directory.string() +
-                                  "' holds part of a cluster, but no cluster.json: restore that file, or "
-                                  "name an empty directory");
+    return fail(Code::exists,
+                "'" + shape.directory.string() +
+                    "' holds part of a cluster, but no cluster.json: restore that file, or "
+                    "name an empty directory");
   }
   return {};
 }
@@ -206,11 +208,13 @@ Result<engine::ClusterUuid> random_uuid() {
 Result<Cluster> plan(const ClusterShape& shape) {
   std::error_code error;
   if (fs::exists(shape.directory, error) && !fs::is_directory(shape.directory, error)) {
-    return fail(Code::exists, "'" + shape.directory.string() + "' is not a directory: name another one");
+    return fail(Code::exists,
+                "'" + shape.directory.string() + "' is not a directory: name another one");
   }
   Cluster cluster;
   cluster.directory = fs::absolute(shape.directory, error).lexically_normal();
-  if (error) return tl::unexpected(system_error("'" + shape.directory.string() + "'", error.value()));
+  if (error)
+    return tl::unexpected(system_error("'" + shape.directory.string() + "'", error.value()));
   const auto uuid = random_uuid();
   if (!uuid) return tl::unexpected(uuid.error());
   const auto ports = free_ports(shape.replicas);

@@ -26,8 +26,8 @@ struct Commands {
   Action chosen;
   bool json = false;
 
-  // A command below `parent` with --json and its examples under --help. The action runs if the command
-  // line names it. `options` lives as long as the program.
+  // A command below `parent` with --json and its examples under --help. The action runs if the
+  // command line names it. `options` lives as long as the program.
   template <class Options>
   CLI::App* add(CLI::App& parent, const std::string& name, const std::string& description,
                 const std::string& examples, std::shared_ptr<Options> options,
@@ -48,7 +48,7 @@ void add_append(Commands& commands);
 void add_read(Commands& commands);
 void add_log_position(Commands& commands);  // tail, trim
 void add_status(Commands& commands);
-void add_log_files(Commands& commands);     // log verify, log dump
+void add_log_files(Commands& commands);  // log verify, log dump
 void add_bench(Commands& commands);
 void add_doctor(Commands& commands);
 void add_cert(Commands& commands);
@@ -59,7 +59,8 @@ int run_program(int argc, const char* const* argv);
 
 // One JSON object on standard output, and a line feed.
 void print_json(const Json& object);
-// Says what went wrong: in words on standard error, and with `json` as an object on standard output.
+// Says what went wrong: in words on standard error, and with `json` as an object on standard
+// output.
 Exit report(const Error& error, bool json);
 Exit report_usage(const std::string& message, bool json);
 // The object that report() prints.

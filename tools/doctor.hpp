@@ -11,10 +11,10 @@ namespace caisson::tools {
 
 struct Finding {
   enum class Level : uint8_t { ok, note, warn };
-  std::string subject;   // "huge pages"
+  std::string subject;  // "huge pages"
   Level level = Level::ok;
-  std::string found;     // what there is
-  std::string cure;      // what to do; empty where level is ok
+  std::string found;  // what there is
+  std::string cure;   // what to do; empty where level is ok
 };
 
 // `directory`: where regions would lie; judged for its file system and room.

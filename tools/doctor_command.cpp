@@ -28,7 +28,8 @@ Exit run_doctor(const DoctorOptions& options, bool json) {
   uint64_t warnings = 0;
   for (const Finding& finding : findings) {
     if (finding.level == Finding::Level::warn) ++warnings;
-    Json row{{"subject", finding.subject}, {"level", name(finding.level)}, {"found", finding.found}};
+    Json row{
+        {"subject", finding.subject}, {"level", name(finding.level)}, {"found", finding.found}};
     if (!finding.cure.empty()) row["cure"] = finding.cure;
     list.push_back(row);
     if (json) continue;
@@ -44,12 +45,13 @@ Exit run_doctor(const DoctorOptions& options, bool json) {
 
 void add_doctor(Commands& commands) {
   auto options = std::make_shared<DoctorOptions>();
-  CLI::App* command = commands.add(
-      commands.app, "doctor", "look at this machine, and say what to do",
-      "  caisson doctor\n"
-      "  caisson doctor --dir /mnt/pmem0 --json\n",
-      options, run_doctor);
-  command->add_option("--dir", options->directory, "where regions would lie")->capture_default_str();
+  CLI::App* command =
+      commands.add(commands.app, "doctor", "look at this machine, and say what to do",
+                   "  caisson doctor\n"
+                   "  caisson doctor --dir /mnt/pmem0 --json\n",
+                   options, run_doctor);
+  command->add_option("--dir", options->directory, "where regions would lie")
+      ->capture_default_str();
   command->add_flag("--strict", options->strict, "a warning is a failure: exit code 24");
 }
 

@@ -50,7 +50,8 @@ std::string first_line(const std::filesystem::path& path) {
 
 bool occupied(const std::filesystem::path& folder) {
   std::error_code error;
-  return std::filesystem::directory_iterator(folder, error) != std::filesystem::directory_iterator();
+  return std::filesystem::directory_iterator(folder, error) !=
+         std::filesystem::directory_iterator();
 }
 
 }  // namespace
@@ -60,7 +61,8 @@ void examine_processor(std::vector<Finding>& findings) {
   findings.push_back({"processor", Level::ok, processor_name(), ""});
   const auto require = [&](const char* subject, const char* flag, Level missing, const char* cure) {
     const bool there = flags.contains(flag);
-    findings.push_back({subject, there ? Level::ok : missing, there ? "yes" : "no", there ? "" : cure});
+    findings.push_back(
+        {subject, there ? Level::ok : missing, there ? "yes" : "no", there ? "" : cure});
   };
   require("CRC32 instruction (sse4_2)", "sse4_2", Level::warn,
           "caisson needs it: use an x86-64 processor made after 2008");
@@ -97,25 +99,28 @@ void examine_topology(std::vector<Finding>& findings) {
 void examine_fabrics(std::vector<Finding>& findings) {
   const long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
   const bool expedited = commands > 0 && (commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED) != 0;
-  findings.push_back({"fabric shm", expedited ? Level::ok : Level::note,
-                      expedited ? "available" : "available, without membarrier(GLOBAL_EXPEDITED)",
-                      expedited ? "" : "writers fence for themselves: a Linux of 4.16 or newer is faster"});
+  findings.push_back(
+      {"fabric shm", expedited ? Level::ok : Level::note,
+       expedited ? "available" : "available, without membarrier(GLOBAL_EXPEDITED)",
+       expedited ? "" : "writers fence for themselves: a Linux of 4.16 or newer is faster"});
   const bool verbs = occupied("/sys/class/infiniband");
-  findings.push_back({"fabric verbs (RDMA)", Level::note,
-                      verbs ? "a device is there; this build has no verbs fabric" : "no RDMA device",
-                      verbs ? "use fabric = \"shm\" on one machine"
-                            : "not needed on one machine; see hw-setup.md"});
+  findings.push_back(
+      {"fabric verbs (RDMA)", Level::note,
+       verbs ? "a device is there; this build has no verbs fabric" : "no RDMA device",
+       verbs ? "use fabric = \"shm\" on one machine"
+             : "not needed on one machine; see hw-setup.md"});
 }
 
 void examine_kernel(std::vector<Finding>& findings) {
   const int slack_ns = prctl(PR_GET_TIMERSLACK);
   findings.push_back({"timer slack", Level::ok, std::to_string(slack_ns) + " ns", ""});
-  const std::string clock = first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+  const std::string clock =
+      first_line("/sys/devices/system/clocksource/clocksource0/current_clocksource");
   const bool fast = clock == "tsc" || clock == "kvm-clock" || clock.starts_with("hyperv");
-  findings.push_back({"clock source", fast ? Level::ok : Level::warn, clock.empty() ? "unknown" : clock,
-                      fast ? "" : "reading the clock enters the kernel: boot with clocksource=tsc"});
-  const std::string governor =
-      first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+  findings.push_back(
+      {"clock source", fast ? Level::ok : Level::warn, clock.empty() ? "unknown" : clock,
+       fast ? "" : "reading the clock enters the kernel: boot with clocksource=tsc"});
+  const std::string governor = first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
   if (!governor.empty()) {
     const bool steady = governor == "performance";
     findings.push_back({"frequency governor", steady ? Level::ok : Level::note, governor,
@@ -131,8 +136,9 @@ void examine_kernel(std::vector<Finding>& findings) {
   const bool traceable = scope.empty() || scope == "0" || scope == "1" || geteuid() == 0;
   findings.push_back({"tracing of own processes", traceable ? Level::ok : Level::note,
                       scope.empty() ? "allowed" : "ptrace_scope = " + scope,
-                      traceable ? "" : "`caisson bench append` cannot count system calls: sysctl "
-                                       "kernel.yama.ptrace_scope=1"});
+                      traceable ? ""
+                                : "`caisson bench append` cannot count system calls: sysctl "
+                                  "kernel.yama.ptrace_scope=1"});
 }
 
 std::vector<Finding> examine(const std::filesystem::path& directory) {

@@ -21,7 +21,8 @@ using Level = Finding::Level;
 
 // Three replicas of one log with the default ring, each with its salvage area.
 constexpr uint64_t kRoomWanted = 3ull * 2 * (64ull << 20);
-constexpr uint64_t kMapsWanted = 65530;  // the kernel's default; a re-homed ring takes one per segment
+constexpr uint64_t kMapsWanted =
+    65530;  // the kernel's default; a re-homed ring takes one per segment
 
 std::string first_line(const std::filesystem::path& path) {
   const auto text = read_text(path);
@@ -45,11 +46,11 @@ std::string chosen(const std::string& text) {
 
 void examine_huge_pages(std::vector<Finding>& findings) {
   const uint64_t reserved = number_in("/proc/sys/vm/nr_hugepages");
-  findings.push_back({"huge pages", reserved > 0 ? Level::ok : Level::note,
-                      std::to_string(reserved) + " reserved",
-                      reserved > 0 ? ""
-                                   : "not needed by the shm fabric on files; for regions on hugetlbfs: "
-                                     "sysctl vm.nr_hugepages=512"});
+  findings.push_back(
+      {"huge pages", reserved > 0 ? Level::ok : Level::note, std::to_string(reserved) + " reserved",
+       reserved > 0 ? ""
+                    : "not needed by the shm fabric on files; for regions on hugetlbfs: "
+                      "sysctl vm.nr_hugepages=512"});
   const std::string shmem = chosen(first_line("/sys/kernel/mm/transparent_hugepage/shmem_enabled"));
   const bool on = shmem == "always" || shmem == "within_size" || shmem == "advise";
   findings.push_back({"transparent huge pages of tmpfs", on ? Level::ok : Level::note,
@@ -104,7 +105,8 @@ std::vector<std::string> dax_mounts() {
     std::string device, point, type, options;
     fields >> device >> point >> type >> options;
     const std::string framed = "," + options + ",";
-    if (framed.find(",dax,") != std::string::npos || framed.find(",dax=always,") != std::string::npos) {
+    if (framed.find(",dax,") != std::string::npos ||
+        framed.find(",dax=always,") != std::string::npos) {
       mounts.push_back(point);
     }
   }
@@ -117,7 +119,8 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
-std::vector<std::string> entries_of(const std::filesystem::path& folder, const std::string& prefix) {
+std::vector<std::string> entries_of(const std::filesystem::path& folder,
+                                    const std::string& prefix) {
   std::vector<std::string> names;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
@@ -132,9 +135,10 @@ void examine_domain(std::vector<Finding>& findings) {
   const std::filesystem::path nd = "/sys/bus/nd/devices";
   const std::vector<std::string> regions = entries_of(nd, "region");
   if (regions.empty()) {
-    findings.push_back({"persistence domain", Level::warn, "no persistent memory (no /sys/bus/nd regions)",
-                        "regions here survive the death of every process, not the loss of power: "
-                        "configure persistence = \"emulated\", or add an NVDIMM and see hw-setup.md"});
+    findings.push_back(
+        {"persistence domain", Level::warn, "no persistent memory (no /sys/bus/nd regions)",
+         "regions here survive the death of every process, not the loss of power: "
+         "configure persistence = \"emulated\", or add an NVDIMM and see hw-setup.md"});
     return;
   }
   std::vector<std::string> domains;
@@ -174,20 +178,21 @@ void examine_memory(std::vector<Finding>& findings) {
 void examine_persistence(std::vector<Finding>& findings, const std::filesystem::path& directory) {
   examine_domain(findings);
   const std::vector<std::string> dax = dax_mounts();
-  findings.push_back({"file systems mounted with DAX", dax.empty() ? Level::note : Level::ok,
-                      dax.empty() ? "none" : joined(dax),
-                      dax.empty() ? "persistence = \"real\" on files needs MAP_SYNC: mount -o dax" : ""});
+  findings.push_back(
+      {"file systems mounted with DAX", dax.empty() ? Level::note : Level::ok,
+       dax.empty() ? "none" : joined(dax),
+       dax.empty() ? "persistence = \"real\" on files needs MAP_SYNC: mount -o dax" : ""});
   const std::vector<std::string> devices = entries_of("/dev", "dax");
   findings.push_back({"device DAX", devices.empty() ? Level::note : Level::ok,
                       devices.empty() ? "none" : joined(devices),
-                      devices.empty() ? "RDMA onto persistent memory needs it: ndctl create-namespace "
-                                        "-m devdax"
-                                      : ""});
+                      devices.empty()
+                          ? "RDMA onto persistent memory needs it: ndctl create-namespace "
+                            "-m devdax"
+                          : ""});
   const Medium medium = medium_of(directory);
-  findings.push_back({"file system of " + directory.string(), medium.keeps ? Level::ok : Level::warn,
-                      medium.name,
-                      medium.keeps ? ""
-                                   : "it is gone after a reboot: fine for trials, not for data"});
+  findings.push_back(
+      {"file system of " + directory.string(), medium.keeps ? Level::ok : Level::warn, medium.name,
+       medium.keeps ? "" : "it is gone after a reboot: fine for trials, not for data"});
   examine_room(findings, directory);
   if (directory != "/dev/shm") examine_room(findings, "/dev/shm");
 }

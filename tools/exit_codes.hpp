@@ -69,9 +69,11 @@ inline constexpr std::array kExitTable = {
             "the stream refuses: a newer incarnation, a gap, too old, or other bytes"},
     ExitRow{Exit::too_large, "too_large", "exceeds a stated limit"},
     ExitRow{Exit::unsupported, "unsupported", "not offered by this build or machine"},
-    ExitRow{Exit::not_appended, "not_appended", "`append`: some lines are definitely not in the log"},
+    ExitRow{Exit::not_appended, "not_appended",
+            "`append`: some lines are definitely not in the log"},
     ExitRow{Exit::io, "io", "the operating system reported a failure"},
-    ExitRow{Exit::missed, "missed", "`bench`, `doctor`: it ran, and what was asked of it did not hold"},
+    ExitRow{Exit::missed, "missed",
+            "`bench`, `doctor`: it ran, and what was asked of it did not hold"},
 };
 
 constexpr Exit exit_of(Code code) {

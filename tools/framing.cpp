@@ -64,8 +64,8 @@ Result<bool> FrameReader::fill(int timeout_ms) {
 bool FrameReader::ready() const {
   if (ended_) return true;
   if (framing_ == Framing::lines) {
-    return buffered() > searched_ &&
-           std::memchr(buffer_.data() + begin_ + searched_, '\n', buffered() - searched_) != nullptr;
+    return buffered() > searched_ && std::memchr(buffer_.data() + begin_ + searched_, '\n',
+                                                 buffered() - searched_) != nullptr;
   }
   return buffered() >= kLengthBytes &&
          buffered() - kLengthBytes >= load_length(buffer_.data() + begin_);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Entries on a byte stream.
 //
-// lines     One entry a line, without its newline; `read` writes it with a newline. A last line that has
-//           no newline is marked by kUnterminated behind its payload, which no line can contain; `read`
-//           takes the mark away and writes no newline. So what was appended comes back byte for byte.
+// lines     One entry a line, without its newline; `read` writes it with a newline. A last line
+// that has
+//           no newline is marked by kUnterminated behind its payload, which no line can contain;
+//           `read` takes the mark away and writes no newline. So what was appended comes back byte
+//           for byte.
 // length32  Four bytes little endian: how many payload bytes follow. For payloads of any content.
 #pragma once
 

@@ -115,9 +115,9 @@ void print_report(const std::string& file, const LogReport& report) {
   std::printf("%s\n", file.c_str());
   for (size_t i = 0; i < report.slots.size(); ++i) {
     const SlotReport& slot = report.slots[i];
-    std::printf("  superblock %c       %s\n", i == 0 ? 'A' : 'B',
-                slot.valid ? ("generation " + std::to_string(slot.generation)).c_str()
-                           : slot.what.c_str());
+    std::printf(
+        "  superblock %c       %s\n", i == 0 ? 'A' : 'B',
+        slot.valid ? ("generation " + std::to_string(slot.generation)).c_str() : slot.what.c_str());
   }
   std::printf("  replica            %u of log %" PRIu64 ", cluster %s, %s persistence\n",
               unsigned{report.superblock.replica.value}, report.superblock.identity.log,
@@ -131,8 +131,8 @@ void print_report(const std::string& file, const LogReport& report) {
               report.terms.size(), report.tail.term.value, report.superblock.promised.value);
   std::printf("  tail               %" PRIu64 "\n", report.tail.position.value);
   std::printf("  committed up to    %" PRIu64 "\n", report.committed.value);
-  std::printf("%s%s%s\n", std::string(name(report.verdict)).c_str(), report.reason.empty() ? "" : ": ",
-              report.reason.c_str());
+  std::printf("%s%s%s\n", std::string(name(report.verdict)).c_str(),
+              report.reason.empty() ? "" : ": ", report.reason.c_str());
 }
 
 Exit run_verify(const VerifyOptions& options, bool json) {
@@ -156,21 +156,26 @@ Exit run_verify(const VerifyOptions& options, bool json) {
 void dump_entry(const log::EntryHeader& header, std::span<const std::byte> payload,
                 const DumpOptions& options, bool json) {
   if (json) {
-    Json row{{"position", header.position},       {"term", header.term},
-             {"kind", kind_name(header.kind)},    {"view", header.view},
+    Json row{{"position", header.position},
+             {"term", header.term},
+             {"kind", kind_name(header.kind)},
+             {"view", header.view},
              {"batch_end", (header.flags & log::kFlagBatchEnd) != 0},
-             {"client", header.client},           {"incarnation", header.incarnation},
-             {"sequence", header.sequence},       {"chain", header.chain},
+             {"client", header.client},
+             {"incarnation", header.incarnation},
+             {"sequence", header.sequence},
+             {"chain", header.chain},
              {"committed_when_sealed", log::commit_hint(header).value},
              {"payload_bytes", header.payload_bytes}};
     add_payload(row, payload);
     print_json(row);
     return;
   }
-  std::printf("%10" PRIu64 "  term %-6" PRIu64 " %-10s %c %8u B  %016" PRIx64 "/%u/%" PRIu64 "  %s\n",
+  std::printf("%10" PRIu64 "  term %-6" PRIu64 " %-10s %c %8u B  %016" PRIx64 "/%u/%" PRIu64
+              "  %s\n",
               header.position, header.term, std::string(kind_name(header.kind)).c_str(),
-              (header.flags & log::kFlagBatchEnd) != 0 ? '.' : '+', header.payload_bytes, header.client,
-              header.incarnation, header.sequence,
+              (header.flags & log::kFlagBatchEnd) != 0 ? '.' : '+', header.payload_bytes,
+              header.client, header.incarnation, header.sequence,
               printable(payload, static_cast<size_t>(options.preview_bytes)).c_str());
 }
 
@@ -196,25 +201,28 @@ Exit run_dump(const DumpOptions& options, bool json) {
 }  // namespace
 
 void add_log_files(Commands& commands) {
-  CLI::App* group = commands.app.add_subcommand("log", "look at a stopped replica's files, read-only");
+  CLI::App* group =
+      commands.app.add_subcommand("log", "look at a stopped replica's files, read-only");
   group->require_subcommand(1);
   auto verify = std::make_shared<VerifyOptions>();
   CLI::App* command = commands.add(
-      *group, "verify", "check superblocks, chain, terms and positions; print how far it is committed",
+      *group, "verify",
+      "check superblocks, chain, terms and positions; print how far it is committed",
       "  caisson log verify D/replica-2/data\n"
       "  caisson log verify D/replica-2/data/logs/main/region --json\n\n"
       "Exit code 0: sound. 2: a torn or unfinished tail, normal after a crash. 3: damaged.\n",
       verify, run_verify);
-  command->add_option("path", verify->path, "region file, or a directory that holds one")->required();
+  command->add_option("path", verify->path, "region file, or a directory that holds one")
+      ->required();
 
   auto dump = std::make_shared<DumpOptions>();
-  command = commands.add(
-      *group, "dump", "print the entries that a region holds",
-      "  caisson log dump D/replica-2/data --from 100 --to 120\n"
-      "  caisson log dump D/replica-2/data --json | jq .kind\n\n"
-      "With --json: one object a line. A payload that is UTF-8 stands in \"payload\", any other in\n"
-      "\"payload_base64\".\n",
-      dump, run_dump);
+  command = commands.add(*group, "dump", "print the entries that a region holds",
+                         "  caisson log dump D/replica-2/data --from 100 --to 120\n"
+                         "  caisson log dump D/replica-2/data --json | jq .kind\n\n"
+                         "With --json: one object a line. A payload that is UTF-8 stands in "
+                         "\"payload\", any other in\n"
+                         "\"payload_base64\".\n",
+                         dump, run_dump);
   command->add_option("path", dump->path, "region file, or a directory that holds one")->required();
   command->add_option("--from", dump->from, "first position");
   command->add_option("--to", dump->to, "last position");

@@ -83,12 +83,13 @@ Exit run_node(const NodeOptions& options, bool json) {
 
 void add_node(Commands& commands) {
   auto options = std::make_shared<NodeOptions>();
-  CLI::App* command = commands.add(
-      commands.app, "node", "run one replica in the foreground",
-      "  caisson node --config D/replica-1/node.toml\n"
-      "  caisson node --config node.toml --create      make its regions first, once, with its cluster\n\n"
-      "Prints one line once it takes part (with --json an object). SIGTERM or SIGINT closes it cleanly.\n",
-      options, run_node);
+  CLI::App* command = commands.add(commands.app, "node", "run one replica in the foreground",
+                                   "  caisson node --config D/replica-1/node.toml\n"
+                                   "  caisson node --config node.toml --create      make its "
+                                   "regions first, once, with its cluster\n\n"
+                                   "Prints one line once it takes part (with --json an object). "
+                                   "SIGTERM or SIGINT closes it cleanly.\n",
+                                   options, run_node);
   command->add_option("--config", options->configuration, "TOML file, see docs/configuration.md")
       ->required();
   command->add_flag("--create", options->create,

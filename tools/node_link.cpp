@@ -10,7 +10,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// A node that neither answers nor hangs up (stopped, or its host is gone) must not hold up the search.
+// A node that neither answers nor hangs up (stopped, or its host is gone) must not hold up the
+// search.
 constexpr milliseconds kProbeTimeout{300};
 constexpr milliseconds kSearchPause{1};
 
@@ -32,7 +33,7 @@ Result<std::unique_ptr<NodeLink>> NodeLink::connect(const Cluster& cluster, Repl
   return std::unique_ptr<NodeLink>(new NodeLink(id, std::move(*connection)));
 }
 
-uint64_t NodeLink::send(protocol::RequestBody body) {
+uint64_t NodeLink::send(protocol::RequestBody&& body) {
   const uint64_t id = next_id_++;
   const Code code = connection_->send(protocol::encode(protocol::Request{id, std::move(body)}));
   return code == Code::ok ? id : 0;
@@ -75,7 +76,8 @@ Result<protocol::LogOpened> NodeLink::open_log(const std::string& name, millisec
 
 NodeLinks::NodeLinks(const Cluster& cluster, std::string log_name)
     : cluster_(cluster), log_name_(std::move(log_name)) {
-  for (const ClusterReplica& replica : cluster.replicas) slots_.push_back({replica.id, nullptr, ""});
+  for (const ClusterReplica& replica : cluster.replicas)
+    slots_.push_back({replica.id, nullptr, ""});
 }
 
 NodeLinks::Slot* NodeLinks::slot(ReplicaId id) {
@@ -148,7 +150,8 @@ Result<NodeLink*> NodeLinks::leader(Clock::time_point deadline) {
     }
     for (Slot& place : slots_) {
       if (NodeLink* const link = try_leader(place)) return link;
-      if (suggested_.value != 0 && suggested_ != first) break;  // it names one that was not asked yet
+      if (suggested_.value != 0 && suggested_ != first)
+        break;  // it names one that was not asked yet
     }
     if (Clock::now() >= deadline) return tl::unexpected(unreachable());
     std::this_thread::sleep_for(kSearchPause);
@@ -161,7 +164,8 @@ Result<NodeLink*> NodeLinks::any(Clock::time_point deadline) {
       const auto link = node(place.id, kProbeTimeout);
       if (link) return link;
       const Code code = link.error().code;
-      if (code == Code::denied || code == Code::not_found || code == Code::wrong_cluster) return link;
+      if (code == Code::denied || code == Code::not_found || code == Code::wrong_cluster)
+        return link;
     }
     if (Clock::now() >= deadline) return tl::unexpected(unreachable());
     std::this_thread::sleep_for(kSearchPause);

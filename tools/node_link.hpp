@@ -24,7 +24,7 @@ class NodeLink {
   ReplicaId node() const { return id_; }
 
   // Queues a request; its replies carry the id returned. 0: the connection is gone.
-  uint64_t send(protocol::RequestBody body);
+  uint64_t send(protocol::RequestBody&& body);
   size_t queued_bytes() const { return connection_->queued_bytes(); }
   // The next reply to anything. timed_out · closed · invalid.
   Result<protocol::Reply> receive(std::chrono::microseconds timeout);

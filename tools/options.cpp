@@ -17,7 +17,8 @@ void add_framing(CLI::App* command, Framing& framing) {
           [&framing](const std::string& text) {
             framing = text == "length32" ? Framing::length32 : Framing::lines;
           },
-          "lines: one entry a line; length32: four bytes of length, little endian, then the payload")
+          "lines: one entry a line; length32: four bytes of length, little endian, then the "
+          "payload")
       ->check(CLI::IsMember({"lines", "length32"}))
       ->default_str("lines");
 }
@@ -34,12 +35,13 @@ Result<Durability> parse_durability(std::string_view text) {
   if (text == "persisted") return Durability::persisted;
   if (text == "all") return Durability::all;
   if (text == "volatile" || text == "local") {
-    return fail(Code::unsupported, "durability '" + std::string(text) +
-                                       "' is not offered: an entry acknowledged so early can be lost, and "
-                                       "its client could not be told. Use replicated, persisted or all");
+    return fail(Code::unsupported,
+                "durability '" + std::string(text) +
+                    "' is not offered: an entry acknowledged so early can be lost, and "
+                    "its client could not be told. Use replicated, persisted or all");
   }
-  return fail(Code::invalid, "'" + std::string(text) +
-                                 "' is no durability: use replicated, persisted or all");
+  return fail(Code::invalid,
+              "'" + std::string(text) + "' is no durability: use replicated, persisted or all");
 }
 
 uint64_t stream_id(std::string_view text) {

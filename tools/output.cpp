@@ -19,7 +19,10 @@ std::string scaled(double value, double base, std::initializer_list<const char*>
     ++unit;
   }
   std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), value < 10 ? "%.2f%s" : value < 100 ? "%.1f%s" : "%.0f%s",
+  std::snprintf(text.data(), text.size(),
+                value < 10    ? "%.2f%s"
+                : value < 100 ? "%.1f%s"
+                              : "%.0f%s",
                 value, *unit);
   return text.data();
 }
@@ -77,13 +80,18 @@ Result<uint64_t> parse_bytes(std::string_view text) {
     std::string_view name;
     uint64_t factor;
   };
-  static constexpr std::array kUnits = {
-      Unit{"", 1},                     Unit{"B", 1},
-      Unit{"KiB", uint64_t{1} << 10},  Unit{"MiB", uint64_t{1} << 20},
-      Unit{"GiB", uint64_t{1} << 30},  Unit{"TiB", uint64_t{1} << 40},
-      Unit{"K", uint64_t{1} << 10},    Unit{"M", uint64_t{1} << 20},
-      Unit{"G", uint64_t{1} << 30},    Unit{"KB", 1'000},
-      Unit{"MB", 1'000'000},           Unit{"GB", 1'000'000'000}};
+  static constexpr std::array kUnits = {Unit{"", 1},
+                                        Unit{"B", 1},
+                                        Unit{"KiB", uint64_t{1} << 10},
+                                        Unit{"MiB", uint64_t{1} << 20},
+                                        Unit{"GiB", uint64_t{1} << 30},
+                                        Unit{"TiB", uint64_t{1} << 40},
+                                        Unit{"K", uint64_t{1} << 10},
+                                        Unit{"M", uint64_t{1} << 20},
+                                        Unit{"G", uint64_t{1} << 30},
+                                        Unit{"KB", 1'000},
+                                        Unit{"MB", 1'000'000},
+                                        Unit{"GB", 1'000'000'000}};
   for (const Unit& candidate : kUnits) {
     if (candidate.name.size() != unit.size()) continue;
     bool equal = true;

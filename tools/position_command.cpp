@@ -120,22 +120,22 @@ Exit run_status(const StatusOptions& options, bool json) {
 
 void add_log_position(Commands& commands) {
   auto tail = std::make_shared<TailOptions>();
-  CLI::App* command =
-      commands.add(commands.app, "tail", "print the last committed position",
-                   "  caisson tail --dir D\n"
-                   "  caisson tail --dir D --replica 2      as that replica knows it, possibly stale\n",
-                   tail, run_tail);
+  CLI::App* command = commands.add(
+      commands.app, "tail", "print the last committed position",
+      "  caisson tail --dir D\n"
+      "  caisson tail --dir D --replica 2      as that replica knows it, possibly stale\n",
+      tail, run_tail);
   add_log_choice(command, tail->choice);
   command->add_option("--replica", tail->replica, "ask this one; else the leader")
       ->check(CLI::Range(1, 63));
   add_timeout(command, tail->timeout_s, "how long to look for a leader");
 
   auto trim = std::make_shared<TrimOptions>();
-  command = commands.add(
-      commands.app, "trim", "forget every entry through a position",
-      "  caisson trim --dir D --through 40000\n\n"
-      "Refused with exit code 18 while a replica has not durably applied them, or a reader holds them.\n",
-      trim, run_trim);
+  command = commands.add(commands.app, "trim", "forget every entry through a position",
+                         "  caisson trim --dir D --through 40000\n\n"
+                         "Refused with exit code 18 while a replica has not durably applied them, "
+                         "or a reader holds them.\n",
+                         trim, run_trim);
   add_log_choice(command, trim->choice);
   command->add_option("--through", trim->through, "the last position to forget")
       ->required()
@@ -145,11 +145,12 @@ void add_log_position(Commands& commands) {
 
 void add_status(Commands& commands) {
   auto options = std::make_shared<StatusOptions>();
-  CLI::App* command = commands.add(commands.app, "status", "roles, terms and marks, as the nodes say",
-                                   "  caisson status --dir D\n"
-                                   "  caisson status --dir D --replica 2 --json\n\n"
-                                   "Exit code 16 if no node answers.\n",
-                                   options, run_status);
+  CLI::App* command =
+      commands.add(commands.app, "status", "roles, terms and marks, as the nodes say",
+                   "  caisson status --dir D\n"
+                   "  caisson status --dir D --replica 2 --json\n\n"
+                   "Exit code 16 if no node answers.\n",
+                   options, run_status);
   command->add_option("--dir", options->directory, "the cluster's directory")->required();
   command->add_option("--replica", options->replica, "only this one")->check(CLI::Range(1, 63));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Processes that this program starts, finds again and signals. A process is known by its id *and* its
-// start time, so that a recycled id is never signalled.
+// Processes that this program starts, finds again and signals. A process is known by its id *and*
+// its start time, so that a recycled id is never signalled.
 #pragma once
 
 #include <sys/types.h>
@@ -31,7 +31,8 @@ inline bool stopped(const ProcessId& process) {
   const char state = process_state(process);
   return state == 'T' || state == 't';
 }
-// Sends the signal through a pidfd, after checking that it is this very process. not_found: it is gone.
+// Sends the signal through a pidfd, after checking that it is this very process. not_found: it is
+// gone.
 Result<void> send_signal(const ProcessId& process, int signal);
 // False: it is still there after the time given.
 bool wait_gone(const ProcessId& process, uint64_t timeout_ms);
@@ -46,10 +47,10 @@ Result<void> write_pid_file(const std::filesystem::path& path, const ProcessId& 
 std::optional<ProcessId> read_pid_file(const std::filesystem::path& path);
 
 struct SpawnOptions {
-  std::vector<std::string> arguments;     // [0] is the program's path
-  std::filesystem::path error_file;       // standard error is appended to it; empty: inherited
-  bool detached = true;                   // a session of its own: survives this process and its terminal
-  std::vector<int> cores;                 // run on these cores only; empty: as this process
+  std::vector<std::string> arguments;  // [0] is the program's path
+  std::filesystem::path error_file;    // standard error is appended to it; empty: inherited
+  bool detached = true;    // a session of its own: survives this process and its terminal
+  std::vector<int> cores;  // run on these cores only; empty: as this process
 };
 struct Spawned {
   ProcessId process;

@@ -42,7 +42,8 @@ std::optional<int> run_hidden(int argc, const char* const* argv) {
 
 // Flags that CLI11 has not yet read when it finds the error.
 bool wants_json(int argc, const char* const* argv) {
-  return std::any_of(argv + 1, argv + argc, [](const char* word) { return !std::strcmp(word, "--json"); });
+  return std::any_of(argv + 1, argv + argc,
+                     [](const char* word) { return !std::strcmp(word, "--json"); });
 }
 
 Exit on_parse_error(const CLI::App& app, const CLI::ParseError& error, bool json) {

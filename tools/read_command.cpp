@@ -37,12 +37,9 @@ void end_on_signals() {
 }
 
 Json entry_object(const protocol::ReadEntry& entry) {
-  Json row{{"position", entry.position.value},
-           {"term", entry.term.value},
-           {"client", entry.identity.client},
-           {"incarnation", entry.identity.incarnation},
-           {"sequence", entry.identity.sequence},
-           {"payload_bytes", entry.payload.size()}};
+  Json row{{"position", entry.position.value},    {"term", entry.term.value},
+           {"client", entry.identity.client},     {"incarnation", entry.identity.incarnation},
+           {"sequence", entry.identity.sequence}, {"payload_bytes", entry.payload.size()}};
   add_payload(row, std::as_bytes(std::span(entry.payload.data(), entry.payload.size())));
   return row;
 }
@@ -103,19 +100,26 @@ void add_read(Commands& commands) {
       "  caisson read --dir D > FILE\n"
       "  caisson read --dir D --replica 3 --wait-for 50000 --to 50000\n"
       "  caisson read --dir D --follow --positions\n\n"
-      "Each payload is followed by a newline, except that an input whose last line had none comes back\n"
-      "without one: what was appended is read back byte for byte. With --json: one object an entry.\n",
+      "Each payload is followed by a newline, except that an input whose last line had none comes "
+      "back\n"
+      "without one: what was appended is read back byte for byte. With --json: one object an "
+      "entry.\n",
       options, run_read);
   add_log_choice(command, options->choice);
-  command->add_option("--replica", options->replica, "ask this one, and what it knows; else the leader")
+  command
+      ->add_option("--replica", options->replica,
+                   "ask this one, and what it knows; else the leader")
       ->check(CLI::Range(1, 63));
   command->add_option("--from", options->from, "first position; the first one held if not given")
       ->check(CLI::PositiveNumber);
   command->add_option("--to", options->to, "last position");
   command->add_option("--wait-for", options->wait_for, "wait until this position is committed");
-  command->add_flag("--follow", options->follow, "go on as entries are committed, until interrupted");
-  command->add_flag("--positions", options->positions, "write the position and a tab before each line");
-  add_timeout(command, options->timeout_s, "how long to wait for --wait-for, or for somebody who serves");
+  command->add_flag("--follow", options->follow,
+                    "go on as entries are committed, until interrupted");
+  command->add_flag("--positions", options->positions,
+                    "write the position and a tab before each line");
+  add_timeout(command, options->timeout_s,
+              "how long to wait for --wait-for, or for somebody who serves");
   add_framing(command, options->framing);
 }
 

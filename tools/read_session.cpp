@@ -11,13 +11,15 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kCallTimeout{5'000};
 constexpr milliseconds kAnswerTimeout{10'000};
-constexpr milliseconds kFollowSilence{200};  // nothing new for so long: let the reader see what there is
+constexpr milliseconds kFollowSilence{
+    200};  // nothing new for so long: let the reader see what there is
 
 uint64_t microseconds_of(milliseconds time) { return static_cast<uint64_t>(time.count()) * 1000; }
 
 // Somebody else may well serve.
 bool passing(Code code) {
-  return code == Code::closed || code == Code::not_leader || code == Code::fenced || code == Code::no_quorum;
+  return code == Code::closed || code == Code::not_leader || code == Code::fenced ||
+         code == Code::no_quorum;
 }
 
 }  // namespace
@@ -27,7 +29,8 @@ Result<NodeLink*> ReadSession::connect() {
   return links_.leader(Clock::now() + options_.timeout);
 }
 
-// Fixes what will be read: once, so that a reading that moves to another node still ends where it should.
+// Fixes what will be read: once, so that a reading that moves to another node still ends where it
+// should.
 Result<void> ReadSession::begin(NodeLink& link) {
   if (begun_) return {};
   if (options_.wait_for.value != 0) {
@@ -36,8 +39,8 @@ Result<void> ReadSession::begin(NodeLink& link) {
         options_.timeout + kCallTimeout);
     if (!waited) return tl::unexpected(waited.error());
     if (waited->code != Code::ok) {
-      return fail(waited->code, "position " + std::to_string(options_.wait_for.value) + " is not there: " +
-                                    link.who() + " knows of positions up to " +
+      return fail(waited->code, "position " + std::to_string(options_.wait_for.value) +
+                                    " is not there: " + link.who() + " knows of positions up to " +
                                     std::to_string(waited->committed.value));
     }
   }

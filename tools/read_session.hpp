@@ -13,10 +13,10 @@ namespace caisson::tools {
 
 struct ReadSessionOptions {
   std::string log;
-  ReplicaId replica;             // 0: the leader, so that everything acknowledged before is there
-  Position from;                 // 0: the first that is held
+  ReplicaId replica;  // 0: the leader, so that everything acknowledged before is there
+  Position from;      // 0: the first that is held
   Position to{UINT64_MAX};
-  Position wait_for;             // 0: do not wait
+  Position wait_for;  // 0: do not wait
   bool follow = false;
   std::chrono::milliseconds timeout{30'000};
 };

@@ -140,13 +140,15 @@ Json status_object(const Cluster& cluster, const std::vector<ReplicaReport>& rep
 }
 
 void print_status(const Cluster& cluster, const std::vector<ReplicaReport>& reports) {
-  std::printf("cluster %s in %s, fabric shm, persistence %s%s\n", engine::to_hex(cluster.uuid).c_str(),
-              cluster.directory.c_str(), std::string(engine::name(cluster.persistence)).c_str(),
+  std::printf("cluster %s in %s, fabric shm, persistence %s%s\n",
+              engine::to_hex(cluster.uuid).c_str(), cluster.directory.c_str(),
+              std::string(engine::name(cluster.persistence)).c_str(),
               cluster.persistence == PersistenceMode::emulated
                   ? " (survives the death of processes, not the loss of power)"
                   : "");
   for (const ReplicaReport& report : reports) {
-    std::printf("  replica %u  %-8s pid %-8s %s%s%s\n", unsigned{report.id.value}, report.state.c_str(),
+    std::printf("  replica %u  %-8s pid %-8s %s%s%s\n", unsigned{report.id.value},
+                report.state.c_str(),
                 report.process ? std::to_string(report.process->pid).c_str() : "-",
                 report.address.c_str(), report.problem.empty() ? "" : "  ", report.problem.c_str());
   }
@@ -161,9 +163,10 @@ void print_status(const Cluster& cluster, const std::vector<ReplicaReport>& repo
       const LogStatus* status = report.log(log.name);
       if (status == nullptr) continue;
       const Marks& at = status->marks;
-      std::printf("  %-8u %-10s %10" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 "\n",
-                  unsigned{report.id.value}, status->role.c_str(), status->term.value, at.committed.value,
-                  at.delivered.value, at.applied.value, at.trimmed.value);
+      std::printf("  %-8u %-10s %10" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64
+                  "\n",
+                  unsigned{report.id.value}, status->role.c_str(), status->term.value,
+                  at.committed.value, at.delivered.value, at.applied.value, at.trimmed.value);
     }
   }
 }

@@ -17,20 +17,20 @@ struct LogStatus {
   std::string name;
   std::string role;
   Term term;
-  ReplicaId leader;       // as this replica knows it; 0: nobody
-  bool leads = false;     // this replica leads, and serves
+  ReplicaId leader;    // as this replica knows it; 0: nobody
+  bool leads = false;  // this replica leads, and serves
   Marks marks;
-  Json raw;               // all of what the node said
+  Json raw;  // all of what the node said
 };
 
 struct ReplicaReport {
   ReplicaId id;
-  std::string state;      // running, stopped (by a signal), dead, silent (runs, does not answer)
+  std::string state;  // running, stopped (by a signal), dead, silent (runs, does not answer)
   std::optional<ProcessId> process;
   std::string address;
-  std::string problem;    // why it does not answer
+  std::string problem;  // why it does not answer
   std::vector<LogStatus> logs;
-  Json node;              // what the engine says of itself
+  Json node;  // what the engine says of itself
   const LogStatus* log(const std::string& name) const;
 };
 
@@ -43,9 +43,10 @@ Result<ReplicaReport> ask_replica(const Cluster& cluster, ReplicaId id,
 Result<LogStatus> log_status(const Cluster& cluster, ReplicaId id, const std::string& log,
                              uint64_t timeout_ms = kStatusTimeoutMs);
 
-// All of them, at once; those that do not answer are reported as such. Processes are looked at too if
-// the cluster's processes are this machine's.
-std::vector<ReplicaReport> ask_cluster(const Cluster& cluster, uint64_t timeout_ms = kStatusTimeoutMs);
+// All of them, at once; those that do not answer are reported as such. Processes are looked at too
+// if the cluster's processes are this machine's.
+std::vector<ReplicaReport> ask_cluster(const Cluster& cluster,
+                                       uint64_t timeout_ms = kStatusTimeoutMs);
 
 // The replica that leads the log and says so itself: the one with the highest term; 0: nobody.
 ReplicaId leader_of(const std::vector<ReplicaReport>& reports, const std::string& log);

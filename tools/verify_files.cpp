@@ -24,14 +24,16 @@ Result<std::filesystem::path> find_region_file(const std::filesystem::path& path
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status)) {
-    return fail(error && error != std::errc::no_such_file_or_directory ? Code::denied
-                                                                       : Code::not_found,
-                "'" + path.string() + "' does not exist, or may not be looked at; name a region file or "
-                "the directory that holds it");
+    return fail(
+        error && error != std::errc::no_such_file_or_directory ? Code::denied : Code::not_found,
+        "'" + path.string() +
+            "' does not exist, or may not be looked at; name a region file or "
+            "the directory that holds it");
   }
   if (!fs::is_directory(status)) return path;
   std::vector<fs::path> found;
-  fs::recursive_directory_iterator entries(path, fs::directory_options::skip_permission_denied, error);
+  fs::recursive_directory_iterator entries(path, fs::directory_options::skip_permission_denied,
+                                           error);
   for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
     if (entries->path().filename() == kRegionName) found.push_back(entries->path());
   }
@@ -45,7 +47,8 @@ Result<std::filesystem::path> find_region_file(const std::filesystem::path& path
   if (found.size() > 1) {
     std::string names;
     for (const fs::path& file : found) names += "\n  " + file.string();
-    return fail(Code::invalid, "'" + path.string() + "' holds several region files; name one:" + names);
+    return fail(Code::invalid,
+                "'" + path.string() + "' holds several region files; name one:" + names);
   }
   return found.front();
 }
