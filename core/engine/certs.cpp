@@ -60,7 +60,8 @@ tl::unexpected<Error> file_failed(const std::filesystem::path& path, int error) 
   std::string message = path.string() + ": " + std::strerror(error);
   switch (error) {
     case EEXIST:
-      message += "; certificates and keys are never overwritten: move it away, or name another file";
+      message +=
+          "; certificates and keys are never overwritten: move it away, or name another file";
       break;
     case ENOENT: message += "; make its directory, or name an existing file"; break;
     case EACCES:
@@ -71,9 +72,11 @@ tl::unexpected<Error> file_failed(const std::filesystem::path& path, int error) 
   return fail(code_of_errno(error), std::move(message));
 }
 
-// ---- Files -----------------------------------------------------------------------------------------
+// ---- Files
+// -----------------------------------------------------------------------------------------
 
-Result<void> write_new_file(const std::filesystem::path& path, const std::string& text, mode_t mode) {
+Result<void> write_new_file(const std::filesystem::path& path, const std::string& text,
+                            mode_t mode) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   if (fd < 0) return file_failed(path, errno);
   int error = ::fchmod(fd, mode) == 0 ? 0 : errno;  // whatever the umask takes away
@@ -109,8 +112,9 @@ Result<Certificate> read_certificate(const std::filesystem::path& path) {
   Certificate certificate(PEM_read_bio_X509(bio->get(), nullptr, nullptr, nullptr));
   ERR_clear_error();
   if (!certificate) {
-    return fail(Code::damaged, path.string() + ": holds no PEM certificate; name the file that "
-                                               "`caisson cert` wrote");
+    return fail(Code::damaged, path.string() +
+                                   ": holds no PEM certificate; name the file that "
+                                   "`caisson cert` wrote");
   }
   return certificate;
 }
@@ -123,8 +127,9 @@ Result<Key> read_key(const std::filesystem::path& path) {
   Key key(PEM_read_bio_PrivateKey(bio->get(), nullptr, no_passphrase, nullptr));
   ERR_clear_error();
   if (!key) {
-    return fail(Code::damaged, path.string() + ": holds no unencrypted PEM private key; name the "
-                                               "file that `caisson cert` wrote");
+    return fail(Code::damaged, path.string() +
+                                   ": holds no unencrypted PEM private key; name the "
+                                   "file that `caisson cert` wrote");
   }
   return key;
 }
@@ -142,8 +147,10 @@ Result<void> write_pair(const KeyPairFiles& files, X509* certificate, EVP_PKEY* 
       PEM_write_bio_PrivateKey(key_pem.get(), key, nullptr, nullptr, 0, nullptr, nullptr) != 1) {
     return openssl_failed(files.certificate.string());
   }
-  // The certificate first: a lone certificate is harmless, a lone key would be a secret left behind.
-  if (auto written = write_new_file(files.certificate, text_of(certificate_pem.get()), 0644); !written) {
+  // The certificate first: a lone certificate is harmless, a lone key would be a secret left
+  // behind.
+  if (auto written = write_new_file(files.certificate, text_of(certificate_pem.get()), 0644);
+      !written) {
     return written;
   }
   auto written = write_new_file(files.key, text_of(key_pem.get()), 0600);
@@ -161,7 +168,8 @@ Result<void> expect_absent(const KeyPairFiles& files) {
   return {};
 }
 
-// ---- Certificates ----------------------------------------------------------------------------------
+// ---- Certificates
+// ----------------------------------------------------------------------------------
 
 bool set_random_serial(X509* certificate) {
   unsigned char bytes[16];
@@ -199,18 +207,18 @@ struct Pair {
 Result<Pair> fresh(const ClusterUuid& cluster, const std::string& common_name,
                    const Validity& validity) {
   if (validity.ends_in <= validity.starts_in) {
-    return fail(Code::invalid, "a certificate that ends before it starts is good for nothing: choose "
-                               "a longer validity");
+    return fail(Code::invalid,
+                "a certificate that ends before it starts is good for nothing: choose "
+                "a longer validity");
   }
   Pair pair{Certificate(X509_new()), Key(EVP_EC_gen("P-256"))};
   if (!pair.certificate || !pair.key) return openssl_failed("making a key");
   X509* certificate = pair.certificate.get();
   X509_NAME* subject = X509_get_subject_name(certificate);
-  const bool made = X509_set_version(certificate, X509_VERSION_3) == 1 &&
-                    set_random_serial(certificate) && set_validity(certificate, validity) &&
-                    add_name(subject, "O", "caisson " + to_hex(cluster)) &&
-                    add_name(subject, "CN", common_name) &&
-                    X509_set_pubkey(certificate, pair.key.get()) == 1;
+  const bool made =
+      X509_set_version(certificate, X509_VERSION_3) == 1 && set_random_serial(certificate) &&
+      set_validity(certificate, validity) && add_name(subject, "O", "caisson " + to_hex(cluster)) &&
+      add_name(subject, "CN", common_name) && X509_set_pubkey(certificate, pair.key.get()) == 1;
   if (!made) return openssl_failed("making a certificate");
   return pair;
 }
@@ -260,8 +268,9 @@ Result<Pair> read_authority(const KeyPairFiles& files, const ClusterUuid& cluste
   }
   const auto uris = uris_of(certificate->get());
   if (uris.size() != 1 || uris.front() != authority_uri(cluster)) {
-    return fail(Code::wrong_cluster, files.certificate.string() + ": not the authority of cluster " +
-                                         to_hex(cluster) + "; name that cluster's authority");
+    return fail(Code::wrong_cluster, files.certificate.string() +
+                                         ": not the authority of cluster " + to_hex(cluster) +
+                                         "; name that cluster's authority");
   }
   return Pair{std::move(*certificate), std::move(*key)};
 }
@@ -276,7 +285,8 @@ Result<void> make_authority(const ClusterUuid& cluster, const KeyPairFiles& file
   X509* certificate = made->certificate.get();
   const bool signed_by_itself =
       X509_set_issuer_name(certificate, X509_get_subject_name(certificate)) == 1 &&
-      add_extension(certificate, certificate, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
+      add_extension(certificate, certificate, NID_basic_constraints,
+                    "critical,CA:TRUE,pathlen:0") &&
       add_extension(certificate, certificate, NID_key_usage, "critical,keyCertSign,cRLSign") &&
       add_extension(certificate, certificate, NID_subject_key_identifier, "hash") &&
       add_extension(certificate, certificate, NID_subject_alt_name,

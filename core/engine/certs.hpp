@@ -20,8 +20,8 @@ struct KeyPairFiles {
   std::filesystem::path key;
 };
 
-// From now + starts_in to now + ends_in. A certificate starts a little in the past, so that clocks that
-// differ by minutes agree that it is valid.
+// From now + starts_in to now + ends_in. A certificate starts a little in the past, so that clocks
+// that differ by minutes agree that it is valid.
 struct Validity {
   std::chrono::seconds starts_in{-3600};
   std::chrono::seconds ends_in{std::chrono::hours(24 * 365)};
@@ -33,16 +33,17 @@ inline constexpr Validity kAuthorityValidity{std::chrono::seconds(-3600),
 Result<void> make_authority(const ClusterUuid& cluster, const KeyPairFiles& files,
                             const Validity& validity = kAuthorityValidity);
 
-// Issues a certificate for `identity`, with a new key. Besides: not_found: an authority file is missing ·
-// wrong_cluster: the authority is another cluster's · damaged: not the PEM files of one key pair.
+// Issues a certificate for `identity`, with a new key. Besides: not_found: an authority file is
+// missing · wrong_cluster: the authority is another cluster's · damaged: not the PEM files of one
+// key pair.
 Result<void> issue_certificate(const KeyPairFiles& authority, const Identity& identity,
                                const KeyPairFiles& files, const Validity& validity = {});
 
 struct CertificateInfo {
   std::string subject;
   std::string issuer;
-  std::string serial;                   // hexadecimal
-  std::vector<std::string> uris;        // as written; one for certificates made here
+  std::string serial;             // hexadecimal
+  std::vector<std::string> uris;  // as written; one for certificates made here
   std::chrono::system_clock::time_point not_before;
   std::chrono::system_clock::time_point not_after;
   bool authority = false;

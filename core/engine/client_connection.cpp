@@ -24,8 +24,8 @@ constexpr size_t kUnbounded = ~size_t{0};
 // A deadline that a wait of years cannot overflow.
 Clock::time_point deadline_after(std::chrono::microseconds timeout) {
   const auto now = Clock::now();
-  const auto most = std::chrono::duration_cast<std::chrono::microseconds>(
-      Clock::time_point::max() - now);
+  const auto most =
+      std::chrono::duration_cast<std::chrono::microseconds>(Clock::time_point::max() - now);
   return timeout >= most ? Clock::time_point::max() : now + timeout;
 }
 
@@ -95,8 +95,9 @@ Result<void> ClientConnection::Impl::connect(const ClientConnectionOptions& opti
     }
     dial.self = *own;
   } else if (!client_name_allowed(options.name)) {
-    return fail(Code::invalid, '"' + options.name + "\" is no client name: use 1 to 64 of A-Z a-z "
-                                                    "0-9 - _ . @");
+    return fail(Code::invalid, '"' + options.name +
+                                   "\" is no client name: use 1 to 64 of A-Z a-z "
+                                   "0-9 - _ . @");
   }
   std::optional<Result<Dialled>> outcome;
   const auto under_way = Dial::start(io, std::move(dial), [&](Result<Dialled> dialled) {

@@ -22,12 +22,13 @@ struct ClientConnectionOptions {
   std::chrono::milliseconds timeout{5'000};
 };
 
-// One thread at a time, except wake(). Nothing runs in the background: frames leave and arrive while a call
-// is being made.
+// One thread at a time, except wake(). Nothing runs in the background: frames leave and arrive
+// while a call is being made.
 class ClientConnection {
  public:
-  // closed: nobody listens there, or it hung up · timed_out · denied: one certificate is not accepted, the
-  // message says whose and why · wrong_cluster · wrong_version · not_found, damaged: certificate files.
+  // closed: nobody listens there, or it hung up · timed_out · denied: one certificate is not
+  // accepted, the message says whose and why · wrong_cluster · wrong_version · not_found, damaged:
+  // certificate files.
   static Result<std::unique_ptr<ClientConnection>> connect(const ClientConnectionOptions& options);
   ~ClientConnection();
   ClientConnection(const ClientConnection&) = delete;
@@ -40,8 +41,8 @@ class ClientConnection {
   [[nodiscard]] Code send(std::string frame);
   size_t queued_bytes() const;
 
-  // The next frame. timed_out: none came · again: wake() was called · closed. Frames that arrived before a
-  // hang-up are returned first.
+  // The next frame. timed_out: none came · again: wake() was called · closed. Frames that arrived
+  // before a hang-up are returned first.
   Result<std::string> receive(std::chrono::microseconds timeout);
 
   // Waits until at most `queued_bytes_max` are queued. ok · timed_out · closed. Frames that arrive

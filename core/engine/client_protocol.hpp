@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What clients (the command line, remote programs) and nodes say to each other, over the links of
-// client_connection.hpp and links.hpp. Plain values; encode and decode turn them into protobuf bytes and
-// back, and refuse hostile ones with a typed error (R42).
+// client_connection.hpp and links.hpp. Plain values; encode and decode turn them into protobuf
+// bytes and back, and refuse hostile ones with a typed error (R42).
 //
-// A request carries an id of the client's choice; every reply to it carries the same one. Requests are
-// answered as they become ready, not in order. Any of them may be answered by Failed, which ends it.
+// A request carries an id of the client's choice; every reply to it carries the same one. Requests
+// are answered as they become ready, not in order. Any of them may be answered by Failed, which
+// ends it.
 //
 // Appending, without losing or duplicating an entry (R30):
-//   1. OpenLog, then OpenStream, at the leader. StreamOpened gives the incarnation, and the last sequence
+//   1. OpenLog, then OpenStream, at the leader. StreamOpened gives the incarnation, and the last
+//   sequence
 //      number that the log holds of this client (0 for a new incarnation).
-//   2. Send Appends without waiting for answers: consecutive sequence numbers from last_sequence + 1 on,
-//      many payloads to a message, and thousands outstanding. AppendResults come back as entries are
-//      decided, several for one Append, or one for several runs of an Append.
-//   3. When the connection breaks, or a result says not_leader, fenced, closed or indefinite: connect to
-//      another node (the hint names it), OpenLog there, and send everything unacknowledged again, oldest
-//      first, with the same client, incarnation and sequence numbers. No OpenStream: a new incarnation would
-//      make them other entries. What had been committed is answered with its original position.
+//   2. Send Appends without waiting for answers: consecutive sequence numbers from last_sequence +
+//   1 on,
+//      many payloads to a message, and thousands outstanding. AppendResults come back as entries
+//      are decided, several for one Append, or one for several runs of an Append.
+//   3. When the connection breaks, or a result says not_leader, fenced, closed or indefinite:
+//   connect to
+//      another node (the hint names it), OpenLog there, and send everything unacknowledged again,
+//      oldest first, with the same client, incarnation and sequence numbers. No OpenStream: a new
+//      incarnation would make them other entries. What had been committed is answered with its
+//      original position.
 //   A client that was killed opens its stream with `resume` and goes on behind last_sequence.
 #pragma once
 
@@ -33,8 +38,9 @@ namespace caisson::engine::client {
 
 inline constexpr uint32_t kClientProtocolVersion = 1;
 inline constexpr size_t kBatchEntriesMax = 8192;  // of one Append, AppendResult or Entries
-// Payloads of one Append together. Of one Entries: each entry counts with kEntryOverheadBytes besides, and
-// the first one always goes. Either way the message fits into a frame (kFrameBytesMax).
+// Payloads of one Append together. Of one Entries: each entry counts with kEntryOverheadBytes
+// besides, and the first one always goes. Either way the message fits into a frame
+// (kFrameBytesMax).
 inline constexpr size_t kBatchBytesMax = size_t{1} << 20;
 inline constexpr size_t kEntryOverheadBytes = 72;
 inline constexpr size_t kStatusBytesMax = size_t{512} << 10;
@@ -50,7 +56,8 @@ struct LeaderHint {
   bool operator==(const LeaderHint&) const = default;
 };
 
-// ---- Requests --------------------------------------------------------------------------------------
+// ---- Requests
+// --------------------------------------------------------------------------------------
 
 struct OpenLog {
   std::string name;
@@ -58,29 +65,30 @@ struct OpenLog {
 };
 struct OpenStream {
   uint64_t log = 0;
-  uint64_t client = 0;   // the stream's identity; not 0
-  bool resume = false;   // go on behind what the log holds; false: begin a new incarnation
+  uint64_t client = 0;  // the stream's identity; not 0
+  bool resume = false;  // go on behind what the log holds; false: begin a new incarnation
   bool operator==(const OpenStream&) const = default;
 };
 struct Append {
   uint64_t log = 0;
   uint64_t client = 0;
   uint32_t incarnation = 0;
-  uint64_t first_sequence = 0;              // payload i has first_sequence + i
+  uint64_t first_sequence = 0;  // payload i has first_sequence + i
   Durability durability = Durability::persisted;
-  uint64_t timeout_us = kForever;           // then answered timed_out, which says nothing about the outcome
-  bool atomic = false;                      // committed and delivered all or none (P10)
+  uint64_t timeout_us = kForever;  // then answered timed_out, which says nothing about the outcome
+  bool atomic = false;             // committed and delivered all or none (P10)
   std::vector<std::string> payloads;
   bool operator==(const Append&) const = default;
 };
 struct Read {
   uint64_t log = 0;
-  Position from;                            // from here on, ascending …
-  Position to;                              // … through here; 0: as far as there is
-  uint32_t entries_max = 1024;              // per Entries; 1 … kBatchEntriesMax
-  uint64_t bytes_max = kBatchBytesMax / 2;  // per Entries, as kBatchBytesMax counts; 1 … kBatchBytesMax
-  uint64_t timeout_us = 0;                  // wait so long for the first one that is not there yet
-  bool follow = false;                      // go on for ever, until cancelled or `to` is reached
+  Position from;                // from here on, ascending …
+  Position to;                  // … through here; 0: as far as there is
+  uint32_t entries_max = 1024;  // per Entries; 1 … kBatchEntriesMax
+  uint64_t bytes_max =
+      kBatchBytesMax / 2;   // per Entries, as kBatchBytesMax counts; 1 … kBatchBytesMax
+  uint64_t timeout_us = 0;  // wait so long for the first one that is not there yet
+  bool follow = false;      // go on for ever, until cancelled or `to` is reached
   bool operator==(const Read&) const = default;
 };
 struct Trim {
@@ -113,10 +121,11 @@ struct Request {
   bool operator==(const Request&) const = default;
 };
 
-// ---- Replies ---------------------------------------------------------------------------------------
+// ---- Replies
+// ---------------------------------------------------------------------------------------
 
 struct LogOpened {
-  uint64_t log = 0;                 // names the log in what follows
+  uint64_t log = 0;  // names the log in what follows
   uint64_t entry_bytes_max = 0;
   uint32_t outstanding_max = 0;
   ReplicaId leader;
@@ -134,8 +143,8 @@ struct StreamOpened {
 };
 struct AppendOutcome {
   uint64_t sequence = 0;
-  Code code = Code::ok;   // as Completion::code of the public API, or not_leader, again
-  Position position;      // where code is ok
+  Code code = Code::ok;  // as Completion::code of the public API, or not_leader, again
+  Position position;     // where code is ok
   Term term;
   bool operator==(const AppendOutcome&) const = default;
 };
@@ -157,22 +166,22 @@ struct ReadEntry {
 };
 struct Entries {
   uint64_t log = 0;
-  std::vector<ReadEntry> entries;   // ascending; entries that caisson writes for itself are left out
-  Position next;                    // a Read from here goes on
+  std::vector<ReadEntry> entries;  // ascending; entries that caisson writes for itself are left out
+  Position next;                   // a Read from here goes on
   Position committed;
-  bool last = false;                // nothing more follows under this id
+  bool last = false;  // nothing more follows under this id
   bool operator==(const Entries&) const = default;
 };
 struct Trimmed {
   uint64_t log = 0;
-  Code code = Code::ok;             // ok · held · not_leader …
-  ReplicaId holder;                 // where held: who still needs entries (0: a reader at the leader)
+  Code code = Code::ok;  // ok · held · not_leader …
+  ReplicaId holder;      // where held: who still needs entries (0: a reader at the leader)
   Position trimmed;
   bool operator==(const Trimmed&) const = default;
 };
 struct Waited {
   uint64_t log = 0;
-  Code code = Code::ok;             // ok · timed_out
+  Code code = Code::ok;  // ok · timed_out
   Position committed;
   bool operator==(const Waited&) const = default;
 };
@@ -180,29 +189,30 @@ struct TailIs {
   uint64_t log = 0;
   Position position;
   Term term;
-  bool linearizable = false;        // false: as this node knows it, possibly stale
+  bool linearizable = false;  // false: as this node knows it, possibly stale
   bool operator==(const TailIs&) const = default;
 };
 struct StatusIs {
-  std::string json;                 // one object
+  std::string json;  // one object
   bool operator==(const StatusIs&) const = default;
 };
 struct Failed {
   Code code = Code::internal;
   std::string message;
-  LeaderHint hint;                  // where code is not_leader
+  LeaderHint hint;  // where code is not_leader
   bool operator==(const Failed&) const = default;
 };
 
-using ReplyBody = std::variant<LogOpened, StreamOpened, AppendResult, Entries, Trimmed, Waited, TailIs,
-                               StatusIs, Failed>;
+using ReplyBody = std::variant<LogOpened, StreamOpened, AppendResult, Entries, Trimmed, Waited,
+                               TailIs, StatusIs, Failed>;
 struct Reply {
   uint64_t id = 0;
   ReplyBody body;
   bool operator==(const Reply&) const = default;
 };
 
-// ---- Bytes -----------------------------------------------------------------------------------------
+// ---- Bytes
+// -----------------------------------------------------------------------------------------
 
 std::string encode(const Request& request);
 std::string encode(const Reply& reply);

@@ -13,10 +13,12 @@ constexpr size_t kEntryPbBytesMax = 2 * 11 + 2 + 11 + 6 + 11 + (1 + 5) + (1 + 5)
 constexpr size_t kRunPbBytesMax = 10 + 5 + 5 + 10 + 10;
 static_assert(kEntryPbBytesMax <= kEntryOverheadBytes);
 static_assert(kBatchBytesMax + kEntryOverheadBytes + 1024 <= kFrameBytesMax, "Entries fit a frame");
-static_assert(kBatchEntriesMax * kRunPbBytesMax + 1024 <= kFrameBytesMax, "AppendResults fit a frame");
+static_assert(kBatchEntriesMax * kRunPbBytesMax + 1024 <= kFrameBytesMax,
+              "AppendResults fit a frame");
 static_assert(kStatusBytesMax + 1024 <= kFrameBytesMax, "a status fits a frame");
 
-// ---- Values to protobuf ----------------------------------------------------------------------------
+// ---- Values to protobuf
+// ----------------------------------------------------------------------------
 
 void put(const LeaderHint& hint, pb::LeaderHint& out) {
   out.set_leader(hint.leader.value);
@@ -124,7 +126,8 @@ void put(const Failed& body, pb::Reply& out) {
   put(body.hint, *to.mutable_hint());
 }
 
-// ---- Protobuf to values ----------------------------------------------------------------------------
+// ---- Protobuf to values
+// ----------------------------------------------------------------------------
 
 Result<LeaderHint> get(pb::LeaderHint& in) {
   const auto leader = replica_or_none(in.leader());

@@ -8,7 +8,6 @@
 #include <iterator>
 #include <sstream>
 
-
 namespace caisson::engine {
 namespace {
 
@@ -95,7 +94,8 @@ void write_poller(std::ostream& out, const EngineOptions& options) {
     }
     out << ']';
   }
-  out << "\nidle = " << toml_string(name(options.idle)) << "\nspin_us = " << options.spin_us << "\n";
+  out << "\nidle = " << toml_string(name(options.idle)) << "\nspin_us = " << options.spin_us
+      << "\n";
 }
 
 }  // namespace

@@ -2,8 +2,8 @@
 // A node's configuration: one TOML file, explained key by key in docs/configuration.md, that fills
 // EngineOptions.
 //
-// Every error names the file, the line, the key, what was found, what is allowed and the cure. Unknown
-// keys are refused: a misspelt setting is never silently the default (R42).
+// Every error names the file, the line, the key, what was found, what is allowed and the cure.
+// Unknown keys are refused: a misspelt setting is never silently the default (R42).
 #pragma once
 
 #include <array>
@@ -47,23 +47,25 @@ std::string_view name(FabricKind fabric);
 uint64_t salvage_bytes_of(const LogOptions& log);
 uint32_t entry_bytes_max_of(const LogOptions& log);
 
-// Parses a whole file's text. `source` names it in errors; relative paths in it are taken to start at
-// `base`. Code::invalid, unsupported or too_large.
+// Parses a whole file's text. `source` names it in errors; relative paths in it are taken to start
+// at `base`. Code::invalid, unsupported or too_large.
 Result<EngineOptions> parse_config(std::string_view text, std::string_view source,
                                    const std::filesystem::path& base = {});
 
-// Reads and parses; relative paths start at the file's own directory. Besides: not_found, denied, io.
+// Reads and parses; relative paths start at the file's own directory. Besides: not_found, denied,
+// io.
 Result<EngineOptions> load_config(const std::filesystem::path& path);
 
-// A rule that does not hold: the key it is about ("log[0].ring_bytes"), and a sentence that says what
-// was found, what is allowed, and the cure.
+// A rule that does not hold: the key it is about ("log[0].ring_bytes"), and a sentence that says
+// what was found, what is allowed, and the cure.
 struct Violation {
   std::string key;
   std::string sentence;
   Code code = Code::invalid;
 };
 
-// The rules of a parsed file, for options that a program filled in itself: the first that does not hold.
+// The rules of a parsed file, for options that a program filled in itself: the first that does not
+// hold.
 std::optional<Violation> find_violation(const EngineOptions& options);
 Result<void> check(const EngineOptions& options);
 

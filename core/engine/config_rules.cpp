@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "core/engine/config.hpp"
-
 #include <algorithm>
 #include <bit>
 #include <set>
 #include <utility>
 
+#include "core/engine/config.hpp"
 #include "core/log/entry_format.hpp"
 
 namespace caisson::engine {
@@ -44,8 +43,8 @@ Found check_replica_id(const std::string& key, ReplicaId id) {
 
 Found check_host(const std::string& key, const std::string& host) {
   if (printable_word(host)) return std::nullopt;
-  return violation(key, in_quotes(host) +
-                            " is no host: write a name or an address, for example \"127.0.0.1\"");
+  return violation(
+      key, in_quotes(host) + " is no host: write a name or an address, for example \"127.0.0.1\"");
 }
 
 Found check_port(const std::string& key, uint16_t port) {
@@ -78,10 +77,9 @@ Found check_peer(const EngineOptions& options, size_t index) {
                                          ": give each node its own");
     }
     if (!peer.directory.empty() && earlier.directory == peer.directory) {
-      return violation(key + "directory", in_quotes(peer.directory) +
-                                              " is also the directory of peer " +
-                                              std::to_string(earlier.id.value) +
-                                              ": give each node its own");
+      return violation(key + "directory",
+                       in_quotes(peer.directory) + " is also the directory of peer " +
+                           std::to_string(earlier.id.value) + ": give each node its own");
     }
   }
   return std::nullopt;
@@ -96,8 +94,9 @@ Found check_peers(const EngineOptions& options) {
   for (size_t i = 0; i < options.peers.size(); ++i) {
     if (auto found = check_peer(options, i)) return found;
   }
-  const auto self = std::find_if(options.peers.begin(), options.peers.end(),
-                                 [&](const PeerOptions& peer) { return peer.id == options.replica; });
+  const auto self =
+      std::find_if(options.peers.begin(), options.peers.end(),
+                   [&](const PeerOptions& peer) { return peer.id == options.replica; });
   if (self == options.peers.end()) {
     return violation("node.replica", std::to_string(options.replica.value) +
                                          " is not among the peers: add a [[peer]] with this id");
@@ -105,8 +104,7 @@ Found check_peers(const EngineOptions& options) {
   if (!self->directory.empty() && self->directory != options.directory) {
     return violation("peer[" + std::to_string(self - options.peers.begin()) + "].directory",
                      in_quotes(self->directory) + " differs from node.directory = " +
-                         in_quotes(options.directory) +
-                         ": this is the same node; make them equal");
+                         in_quotes(options.directory) + ": this is the same node; make them equal");
   }
   return std::nullopt;
 }
@@ -133,7 +131,9 @@ Found check_node(const EngineOptions& options) {
 Found check_tls(const TlsOptions& tls) {
   if (!tls.enabled) return std::nullopt;
   const std::pair<const char*, const std::string*> files[] = {
-      {"tls.ca", &tls.ca_file}, {"tls.certificate", &tls.certificate_file}, {"tls.key", &tls.key_file}};
+      {"tls.ca", &tls.ca_file},
+      {"tls.certificate", &tls.certificate_file},
+      {"tls.key", &tls.key_file}};
   for (const auto& [key, file] : files) {
     if (file->empty()) {
       return violation(key,
@@ -153,8 +153,8 @@ Found check_power_of_two(const std::string& key, uint64_t bytes, uint64_t least,
 }
 
 Found check_log_sizes(const LogOptions& log, const std::string& key) {
-  if (auto found = check_power_of_two(key + "ring_bytes", log.ring_bytes, kRingBytesMin,
-                                      kRingBytesMax)) {
+  if (auto found =
+          check_power_of_two(key + "ring_bytes", log.ring_bytes, kRingBytesMin, kRingBytesMax)) {
     return found;
   }
   if (auto found = check_power_of_two(key + "segment_bytes", log.segment_bytes, kSegmentBytesMin,
@@ -162,14 +162,16 @@ Found check_log_sizes(const LogOptions& log, const std::string& key) {
     return found;
   }
   const uint64_t entry_bytes_max = entry_bytes_max_of(log);
-  if (entry_bytes_max > kEntryBytesLimit || log::entry_bytes(entry_bytes_max) > log.ring_bytes / 4) {
+  if (entry_bytes_max > kEntryBytesLimit ||
+      log::entry_bytes(entry_bytes_max) > log.ring_bytes / 4) {
     const uint64_t most = std::min(kEntryBytesLimit, log.ring_bytes / 4 - log::kHeaderBytes);
-    return violation(key + "entry_bytes_max",
-                     bytes_text(entry_bytes_max) + " is too large: with this ring use at most " +
-                         bytes_text(most) + ", or a larger ring_bytes");
+    return violation(key + "entry_bytes_max", bytes_text(entry_bytes_max) +
+                                                  " is too large: with this ring use at most " +
+                                                  bytes_text(most) + ", or a larger ring_bytes");
   }
   const uint64_t salvage_bytes = salvage_bytes_of(log);
-  const uint64_t salvage_least = (log::entry_bytes(entry_bytes_max) + 2 * 4096 - 1) & ~uint64_t{4095};
+  const uint64_t salvage_least =
+      (log::entry_bytes(entry_bytes_max) + 2 * 4096 - 1) & ~uint64_t{4095};
   if (salvage_bytes % 4096 != 0 || salvage_bytes < salvage_least || salvage_bytes > kRingBytesMax) {
     return violation(key + "salvage_bytes",
                      bytes_text(salvage_bytes) + " is not allowed: use a multiple of 4 KiB from " +
@@ -207,13 +209,13 @@ Found check_logs(const EngineOptions& options) {
                                          " is also the name of an earlier log: names are unique");
     }
     if (log.id < 1 || log.id > UINT32_MAX) {
-      return violation(key + "id",
-                       std::to_string(log.id) + " is no log id: use 1 to 4294967295, the same on "
-                                                "every node");
+      return violation(key + "id", std::to_string(log.id) +
+                                       " is no log id: use 1 to 4294967295, the same on "
+                                       "every node");
     }
     if (!ids.insert(log.id).second) {
-      return violation(key + "id", std::to_string(log.id) +
-                                       " is also the id of an earlier log: ids are unique");
+      return violation(
+          key + "id", std::to_string(log.id) + " is also the id of an earlier log: ids are unique");
     }
     if (auto found = check_log_sizes(log, key)) return found;
   }

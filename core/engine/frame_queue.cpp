@@ -49,6 +49,11 @@ bool FrameQueue::written(size_t bytes) {
   return true;
 }
 
+bool FrameQueue::waits_for_drain() const {
+  const std::lock_guard lock(mutex_);
+  return refused_;
+}
+
 void FrameQueue::keep_newest(size_t frames) {
   const std::lock_guard lock(mutex_);
   while (frames_.size() > frames) {
@@ -60,6 +65,7 @@ void FrameQueue::keep_newest(size_t frames) {
 void FrameQueue::close() {
   const std::lock_guard lock(mutex_);
   closed_ = true;
+  for (const std::string& frame : frames_) bytes_ -= wire_bytes(frame);
   frames_.clear();
 }
 

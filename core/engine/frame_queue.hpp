@@ -28,8 +28,11 @@ class FrameQueue {
   // `enough_bytes` or nothing is left. From now on a push wants a wake again.
   void take(std::string& out, size_t enough_bytes);
 
-  // `bytes` of what was taken have left. True once if a push was refused and less than half is queued now.
+  // `bytes` of what was taken have left. True once if a push was refused and less than half is
+  // queued now.
   bool written(size_t bytes);
+
+  bool waits_for_drain() const;  // a push was refused, and written() has not reported the drain yet
 
   void keep_newest(size_t frames);
   void close();  // drops everything; push says closed

@@ -76,7 +76,8 @@ void FrameStream::take_over(std::shared_ptr<Owner> owner, size_t frame_bytes_max
   open(std::move(owner), queue_, frame_bytes_max);
 }
 
-// ---- Input -----------------------------------------------------------------------------------------
+// ---- Input
+// -----------------------------------------------------------------------------------------
 
 template <class Buffer, class Done>
 void FrameStream::read_some(const Buffer& buffer, Done done) {
@@ -144,7 +145,8 @@ void FrameStream::pause_reading(bool paused) {
   if (!paused_) deliver();
 }
 
-// ---- Output ----------------------------------------------------------------------------------------
+// ---- Output
+// ----------------------------------------------------------------------------------------
 
 void FrameStream::pump() {
   if (writing_ || closed_ || !queue_) return;
@@ -155,7 +157,8 @@ void FrameStream::pump() {
     return;
   }
   writing_ = true;
-  const auto done = [self = shared_from_this(), queue = queue_](const asio::error_code& error, size_t) {
+  const auto done = [self = shared_from_this(), queue = queue_](const asio::error_code& error,
+                                                                size_t) {
     self->writing_ = false;
     const bool drained = queue->written(std::exchange(self->in_flight_, {}).size());
     if (self->closed_) return;
@@ -176,7 +179,8 @@ void FrameStream::pump() {
   }
 }
 
-// ---- The end ---------------------------------------------------------------------------------------
+// ---- The end
+// ---------------------------------------------------------------------------------------
 
 void FrameStream::close() {
   if (closed_) return;

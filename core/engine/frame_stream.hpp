@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One connection that carries frames: 4 bytes of length, little endian, then the payload; inside TLS or
-// plain. Everything here runs on the thread of its io_context.
+// One connection that carries frames: 4 bytes of length, little endian, then the payload; inside
+// TLS or plain. Everything here runs on the thread of its io_context.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -44,12 +44,13 @@ class FrameStream : public std::enable_shared_from_this<FrameStream> {
   void handshake(Side side, std::function<void(Result<void>)> done);
   Result<Identity> proven() { return proven_identity(ssl_->native_handle()); }
 
-  // Kernel settings of an established connection. `lost_after_ms`: unacknowledged bytes end it; 0: never,
-  // so that a slow reader may be as slow as it likes.
+  // Kernel settings of an established connection. `lost_after_ms`: unacknowledged bytes end it; 0:
+  // never, so that a slow reader may be as slow as it likes.
   void configure(unsigned lost_after_ms);
 
   // Frames of up to frame_bytes_max arrive at `owner`; frames in `queue` leave, once pumped.
-  void open(std::shared_ptr<Owner> owner, std::shared_ptr<FrameQueue> queue, size_t frame_bytes_max);
+  void open(std::shared_ptr<Owner> owner, std::shared_ptr<FrameQueue> queue,
+            size_t frame_bytes_max);
   // Another owner and limit for an open stream; what is queued still leaves.
   void take_over(std::shared_ptr<Owner> owner, size_t frame_bytes_max);
   void pump();
@@ -57,8 +58,8 @@ class FrameStream : public std::enable_shared_from_this<FrameStream> {
 
   // Silent and at once. Bytes that are queued are lost.
   void close();
-  // Sends what is queued, then the end, and gives the other side a second to read it: closing with unread
-  // input would reset the connection and could destroy the last words.
+  // Sends what is queued, then the end, and gives the other side a second to read it: closing with
+  // unread input would reset the connection and could destroy the last words.
   void close_gently();
 
   bool closed() const { return closed_; }

@@ -15,8 +15,7 @@ constexpr uint32_t kMagic = 0x53494143;  // "CAIS"
 constexpr size_t kMessageTextBytesMax = 1000;
 
 tl::unexpected<Error> refuse(std::string_view what) {
-  return fail(Code::invalid,
-              "the other side does not greet as caisson does: " + std::string(what));
+  return fail(Code::invalid, "the other side does not greet as caisson does: " + std::string(what));
 }
 
 template <class T>
@@ -28,7 +27,8 @@ bool parse(std::span<const std::byte> bytes, T& out) {
 // What comes from elsewhere is shown to people: keep it to plain characters.
 std::string plain_text(const std::string& text) {
   std::string out = text.substr(0, kMessageTextBytesMax);
-  std::replace_if(out.begin(), out.end(), [](char c) { return c < 0x20 || c == 0x7f; }, '?');
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return c < 0x20 || c == 0x7f; }, '?');
   return out;
 }
 
@@ -89,16 +89,17 @@ Welcome judge(const Greeting& greeting, const std::optional<Identity>& certifica
   };
   const std::string who = describe(greeting.self);
   if (greeting.version_min > kLinkVersion || greeting.version_max < kLinkVersionMin) {
-    return refused(Code::wrong_version,
-                   describe(self) + " speaks protocol version " +
-                       versions(kLinkVersionMin, kLinkVersion) + ", " + who + " speaks " +
-                       versions(greeting.version_min, greeting.version_max) +
-                       ": upgrade the older one");
+    return refused(Code::wrong_version, describe(self) + " speaks protocol version " +
+                                            versions(kLinkVersionMin, kLinkVersion) + ", " + who +
+                                            " speaks " +
+                                            versions(greeting.version_min, greeting.version_max) +
+                                            ": upgrade the older one");
   }
   if (greeting.self.cluster != self.cluster) {
     return refused(Code::wrong_cluster, who + " is of cluster " + to_hex(greeting.self.cluster) +
                                             ", " + describe(self) + " is of cluster " +
-                                            to_hex(self.cluster) + ": check cluster.uuid and the "
+                                            to_hex(self.cluster) +
+                                            ": check cluster.uuid and the "
                                             "address");
   }
   if (certificate && *certificate != greeting.self) {
@@ -106,9 +107,9 @@ Welcome judge(const Greeting& greeting, const std::optional<Identity>& certifica
                                      ": give it its own, made by `caisson cert`");
   }
   if (greeting.expected_node.value != 0 && greeting.expected_node != self.node) {
-    return refused(Code::wrong_cluster,
-                   "this is " + describe(self) + ", not node " +
-                       std::to_string(greeting.expected_node.value) + ": check the address");
+    return refused(Code::wrong_cluster, "this is " + describe(self) + ", not node " +
+                                            std::to_string(greeting.expected_node.value) +
+                                            ": check the address");
   }
   if (greeting.self.role == PeerRole::node &&
       (greeting.self.node == self.node || !peers.has(greeting.self.node))) {

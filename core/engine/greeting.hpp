@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The first frame in each direction of a control link: who is calling, whom, in which version; and whether
-// that is accepted. TLS 1.3 lets the dialling side finish its handshake before its certificate has been
-// judged, so a link counts as up only once the Welcome has come.
+// The first frame in each direction of a control link: who is calling, whom, in which version; and
+// whether that is accepted. TLS 1.3 lets the dialling side finish its handshake before its
+// certificate has been judged, so a link counts as up only once the Welcome has come.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +30,8 @@ struct Greeting {
 struct Welcome {
   Code code = Code::ok;
   uint32_t version = kLinkVersion;
-  Identity self;            // of the accepting node
-  std::string message;      // where code is not ok
+  Identity self;        // of the accepting node
+  std::string message;  // where code is not ok
 };
 
 std::string encode(const Greeting& greeting);

@@ -29,7 +29,8 @@ bool client_name_allowed(std::string_view name) {
 
 std::string to_uri(const Identity& identity) {
   const std::string start = std::string(kScheme) + to_hex(identity.cluster);
-  if (identity.role == PeerRole::node) return start + "/node/" + std::to_string(identity.node.value);
+  if (identity.role == PeerRole::node)
+    return start + "/node/" + std::to_string(identity.node.value);
   return start + "/client/" + identity.client;
 }
 

@@ -34,8 +34,8 @@ std::shared_ptr<Dial> Dial::start(asio::io_context& io, DialOptions options, Don
   dial->timer_.async_wait([dial](const asio::error_code& error) {
     if (!error) dial->finish(tl::unexpected(explain(asio::error::timed_out, nullptr, dial->who_)));
   });
-  dial->stream_ = std::make_shared<FrameStream>(io, asio::ip::tcp::socket(io), dial->options_.tls,
-                                                dial->who_);
+  dial->stream_ =
+      std::make_shared<FrameStream>(io, asio::ip::tcp::socket(io), dial->options_.tls, dial->who_);
   dial->resolve();
   return dial;
 }
@@ -97,7 +97,8 @@ void Dial::greet() {
     return finish(tl::unexpected(std::move(checked.error())));
   }
   auto queue = std::make_shared<FrameQueue>(kGreetingBytesMax, FrameQueue::Overflow::refuse);
-  queue->push(encode(Greeting{kLinkVersionMin, kLinkVersion, options_.self, options_.expected_node}));
+  queue->push(
+      encode(Greeting{kLinkVersionMin, kLinkVersion, options_.self, options_.expected_node}));
   stream_->open(shared_from_this(), std::move(queue), kGreetingBytesMax);
   stream_->pump();
 }
@@ -111,9 +112,8 @@ void Dial::on_stream_frame(std::string frame) {
   const Identity& node = welcome->self;
   if (node.cluster != options_.self.cluster ||
       (options_.expected_node.value != 0 && node.node != options_.expected_node)) {
-    return finish(fail(Code::wrong_cluster,
-                       who_ + " is " + describe(node) + " of cluster " + to_hex(node.cluster) +
-                           ": check the address"));
+    return finish(fail(Code::wrong_cluster, who_ + " is " + describe(node) + " of cluster " +
+                                                to_hex(node.cluster) + ": check the address"));
   }
   finish(Dialled{stream_, node.node});
 }

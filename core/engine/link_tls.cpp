@@ -62,15 +62,17 @@ Error explain_verification(long result, const std::string& who) {
     case X509_V_ERR_CERT_NOT_YET_VALID:
       return denied(theirs + " is not valid yet: check both clocks");
     case X509_V_ERR_INVALID_PURPOSE:
-      return denied(theirs + " is not made for that end of a link: a node needs a node's certificate");
+      return denied(theirs +
+                    " is not made for that end of a link: a node needs a node's certificate");
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-      return Error{Code::wrong_cluster,
-                   theirs + " is not signed by this cluster's authority: check tls.ca and the address"};
+      return Error{
+          Code::wrong_cluster,
+          theirs + " is not signed by this cluster's authority: check tls.ca and the address"};
     default:
       return denied(theirs + " is not accepted (" + X509_verify_cert_error_string(result) +
                     "): " + kIssueCure);
@@ -86,8 +88,10 @@ std::optional<Error> explain_alert(int reason, const std::string& who) {
     case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
       return denied(who + " says that our certificate has expired: " + kIssueCure);
     case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
-      return Error{Code::wrong_cluster, who + " does not know the authority of our certificate: check "
-                                              "tls.ca, tls.certificate and the address"};
+      return Error{Code::wrong_cluster,
+                   who +
+                       " does not know the authority of our certificate: check "
+                       "tls.ca, tls.certificate and the address"};
     case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
@@ -99,8 +103,9 @@ std::optional<Error> explain_alert(int reason, const std::string& who) {
     case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
     case SSL_R_PACKET_LENGTH_TOO_LONG:
     case SSL_R_UNEXPECTED_MESSAGE:
-      return Error{Code::invalid, who + " does not speak TLS 1.3 here: check the port, and that "
-                                        "tls.enabled is the same at both ends"};
+      return Error{Code::invalid, who +
+                                      " does not speak TLS 1.3 here: check the port, and that "
+                                      "tls.enabled is the same at both ends"};
     default: return std::nullopt;
   }
 }
@@ -135,7 +140,8 @@ Result<TlsContext> make_tls_context(const TlsOptions& options) {
   if (!authority) {
     return fail(Code::damaged, options.ca_file + ": holds no PEM certificate of an authority");
   }
-  if (!certificate) return fail(Code::damaged, options.certificate_file + ": holds no PEM certificate");
+  if (!certificate)
+    return fail(Code::damaged, options.certificate_file + ": holds no PEM certificate");
   if (!key) {
     return fail(Code::damaged,
                 options.key_file + ": is not the PEM key of " + options.certificate_file);
@@ -159,7 +165,8 @@ Result<Identity> proven_identity(SSL* ssl) {
                             ? identity_of(certificate)
                             : std::nullopt;
   if (!identity) {
-    return fail(Code::denied, "its certificate names no caisson identity: make one with `caisson cert`");
+    return fail(Code::denied,
+                "its certificate names no caisson identity: make one with `caisson cert`");
   }
   return *identity;
 }
@@ -176,8 +183,10 @@ Error explain(const asio::error_code& error, SSL* ssl, const std::string& who) {
     return Error{Code::invalid, who + ": TLS failed: " + error.message()};
   }
   if (error == asio::error::connection_refused) {
-    return Error{Code::closed, who + " refuses connections: no node runs there, start it or check the "
-                                     "address"};
+    return Error{Code::closed,
+                 who +
+                     " refuses connections: no node runs there, start it or check the "
+                     "address"};
   }
   if (error == asio::error::timed_out) {
     return Error{Code::timed_out, who + " does not answer: check the address and the network"};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// TLS of control links: version 1.3 only, both sides show a certificate of the cluster's own authority,
-// and no other authority of the machine counts.
+// TLS of control links: version 1.3 only, both sides show a certificate of the cluster's own
+// authority, and no other authority of the machine counts.
 #pragma once
 
 #include <asio/ssl/context.hpp>

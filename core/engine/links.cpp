@@ -16,21 +16,23 @@
 namespace caisson::engine {
 namespace {
 
-// Connections that have not said who they are: beyond this the oldest goes, so that strangers who hold
-// connections open cannot keep peers out.
+// Connections that have not said who they are: beyond this the oldest goes, so that strangers who
+// hold connections open cannot keep peers out.
 constexpr size_t kIncomingMax = 64;
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
 tl::unexpected<Error> listen_failed(const std::string& address, const asio::error_code& error) {
   if (error == asio::error::address_in_use) {
-    return fail(Code::busy, address + " is in use by another process: stop it, or choose another "
-                                      "node.listen_port");
+    return fail(Code::busy, address +
+                                " is in use by another process: stop it, or choose another "
+                                "node.listen_port");
   }
   if (error == asio::error::access_denied) {
     return fail(Code::denied, address + ": no right to listen there: choose a port above 1023");
   }
   if (error.value() == EADDRNOTAVAIL) {
-    return fail(Code::invalid, address + " is no address of this machine: correct node.listen_host");
+    return fail(Code::invalid,
+                address + " is no address of this machine: correct node.listen_host");
   }
   return fail(Code::io, address + ": cannot listen: " + error.message());
 }
@@ -53,7 +55,8 @@ class SignalsBlocked {
 
 }  // namespace
 
-// ---- Start and stop --------------------------------------------------------------------------------
+// ---- Start and stop
+// --------------------------------------------------------------------------------
 
 Result<void> Links::Impl::check_own_certificate(const TlsContext& context) const {
   if (!context) return {};
@@ -91,8 +94,9 @@ Result<void> Links::Impl::listen() {
     const auto found = resolver.resolve(options.listen_host, std::to_string(options.listen_port),
                                         asio::ip::tcp::resolver::passive, error);
     if (error || found.empty()) {
-      return fail(Code::invalid, options.listen_host +
-                                     " is no host that can be listened on: correct node.listen_host");
+      return fail(
+          Code::invalid,
+          options.listen_host + " is no host that can be listened on: correct node.listen_host");
     }
     endpoint = found.begin()->endpoint();
   }
@@ -112,24 +116,9 @@ Result<void> Links::Impl::open() {
   accept();
   for (const LinkPeer& peer : options.peers) set_peer(peer);
   const SignalsBlocked blocked;
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::thread([this] { io.run(); });
   pthread_setname_np(thread_.native_handle(), "caisson-links");
   return {};
-}
-
-void Links::Impl::run() {
-  if (options.spin_us == 0) {
-    io.run();
-    return;
-  }
-  // After something happened, more is likely: looking costs processor time, sleeping costs a wake-up.
-  const auto spin = std::chrono::microseconds(options.spin_us);
-  while (io.run_one() != 0) {
-    auto until = std::chrono::steady_clock::now() + spin;
-    while (!io.stopped() && std::chrono::steady_clock::now() < until) {
-      if (io.poll() != 0) until = std::chrono::steady_clock::now() + spin;
-    }
-  }
 }
 
 void Links::Impl::stop() {
@@ -165,7 +154,8 @@ void Links::Impl::close_all() {
   io.stop();
 }
 
-// ---- Peers -----------------------------------------------------------------------------------------
+// ---- Peers
+// -----------------------------------------------------------------------------------------
 
 TlsContext Links::Impl::tls() const {
   const std::lock_guard lock(mutex_);
@@ -201,7 +191,8 @@ void Links::Impl::set_peer(const LinkPeer& peer) {
 }
 
 void Links::Impl::on_peer_connected(ReplicaId peer, std::shared_ptr<FrameStream> stream) {
-  // The newest connection is the living one: the peer may have restarted before the old one's end was seen.
+  // The newest connection is the living one: the peer may have restarted before the old one's end
+  // was seen.
   auto& input = inputs_[peer.value];
   if (input) input->stop();
   input = std::make_shared<PeerInput>(*this, peer, stream);
@@ -213,7 +204,8 @@ void Links::Impl::on_peer_lost(const PeerInput* input, ReplicaId peer) {
   if (inputs_[peer.value].get() == input) inputs_[peer.value].reset();
 }
 
-// ---- The port --------------------------------------------------------------------------------------
+// ---- The port
+// --------------------------------------------------------------------------------------
 
 void Links::Impl::accept() {
   acceptor_.async_accept([this](const asio::error_code& error, asio::ip::tcp::socket socket) {
@@ -251,7 +243,8 @@ void Links::Impl::forget(const std::shared_ptr<Incoming>& incoming) {
   if (found != incoming_.end()) incoming_.erase(found);
 }
 
-// ---- Links -----------------------------------------------------------------------------------------
+// ---- Links
+// -----------------------------------------------------------------------------------------
 
 LinksOptions links_options(const EngineOptions& options) {
   LinksOptions out;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Control links of a node: one thread, one listening port, mutual TLS 1.3.
 //
-// Between nodes: each node dials every peer and sends only on the connection it dialled; it receives on
-// those it accepted. One connection per ordered pair needs no rule for who dials and none for two crossing
-// dials, each side finds out by itself that its sending half is gone, and a restarted peer that dials us
-// makes us dial back at once instead of after the back-off.
+// Between nodes: each node dials every peer and sends only on the connection it dialled; it
+// receives on those it accepted. One connection per ordered pair needs no rule for who dials and
+// none for two crossing dials, each side finds out by itself that its sending half is gone, and a
+// restarted peer that dials us makes us dial back at once instead of after the back-off.
 //
-// Clients come to the same port. Who someone is stands in the certificate, and nowhere else (R41): reaching
-// the port proves nothing. Without TLS, which must be configured in so many words, the greeting is believed.
+// Clients come to the same port. Who someone is stands in the certificate, and nowhere else (R41):
+// reaching the port proves nothing. Without TLS, which must be configured in so many words, the
+// greeting is believed.
 #pragma once
 
 #include <cstdint>
@@ -33,16 +34,16 @@ struct LinksOptions {
   ClusterUuid cluster{};
   ReplicaId self;
   std::string listen_host = "127.0.0.1";
-  uint16_t listen_port = 0;            // 0: any free one, see Links::port()
-  std::vector<LinkPeer> peers;         // without self
+  uint16_t listen_port = 0;     // 0: any free one, see Links::port()
+  std::vector<LinkPeer> peers;  // without self
   TlsOptions tls;
-  size_t peer_queue_bytes_max = size_t{8} << 20;    // then the oldest frames are dropped
-  size_t client_queue_bytes_max = size_t{8} << 20;  // then send() answers `again`, and reading pauses
-  size_t clients_max = 256;            // connections, those still greeting included
+  size_t peer_queue_bytes_max = size_t{8} << 20;  // then the oldest frames are dropped
+  size_t client_queue_bytes_max = size_t{8}
+                                  << 20;  // then send() answers `again`, and reading pauses
+  size_t clients_max = 256;               // connections, those still greeting included
   uint32_t backoff_min_ms = 5;
   uint32_t backoff_max_ms = 500;
   uint32_t greeting_timeout_ms = 5'000;  // from accept, or connect, to an authorised link
-  uint32_t spin_us = 0;                // after activity, look for more this long before sleeping
 };
 
 LinksOptions links_options(const EngineOptions& options);
@@ -55,8 +56,8 @@ class ClientChannel {
   // closed · too_large.
   [[nodiscard]] virtual Code send(std::string frame) = 0;
   virtual size_t queued_bytes() const = 0;
-  // While paused no further frame is read, and the client's sends meet TCP's back-pressure. A frame or two
-  // that had already been read may still arrive.
+  // While paused no further frame is read, and the client's sends meet TCP's back-pressure. A frame
+  // or two that had already been read may still arrive.
   virtual void pause_reading(bool paused) = 0;
   // Flushes nothing. on_closed() follows, once.
   virtual void close() = 0;
@@ -67,8 +68,8 @@ class ClientHandler {
  public:
   virtual ~ClientHandler() = default;
   virtual void on_frame(std::string frame) = 0;
-  virtual void on_drained() {}                    // the queue fell below half after an `again`
-  virtual void on_closed(const Error& why) = 0;   // the last call
+  virtual void on_drained() {}                   // the queue fell below half after an `again`
+  virtual void on_closed(const Error& why) = 0;  // the last call
 };
 
 // What the links tell their node. Called on the links thread; must not block.
@@ -81,8 +82,8 @@ class LinksHandler {
   // Null refuses the client. The channel may be kept as long as wanted.
   virtual std::shared_ptr<ClientHandler> on_client(const std::string& name,
                                                    std::shared_ptr<ClientChannel> channel) = 0;
-  // Something a person may want to know: a refused connection, a peer that cannot be reached (once per
-  // reason, not per attempt).
+  // Something a person may want to know: a refused connection, a peer that cannot be reached (once
+  // per reason, not per attempt).
   virtual void on_problem(const Error&) {}
 };
 
@@ -98,8 +99,8 @@ class Links {
   Links(const Links&) = delete;
   Links& operator=(const Links&) = delete;
 
-  // Any thread; never blocks. Frames to one peer arrive in order or not at all. A frame to self or to an
-  // unknown peer, or one that is too large, is dropped.
+  // Any thread; never blocks. Frames to one peer arrive in order or not at all. A frame to self or
+  // to an unknown peer, or one that is too large, is dropped.
   void send(ReplicaId to, std::string frame);
   bool up(ReplicaId peer) const;  // any thread
 

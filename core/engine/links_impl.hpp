@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Inside of links.hpp: the thread, the port, and a session for each connection. Everything without a word
-// about threads runs on the links thread.
+// Inside of links.hpp: the thread, the port, and a session for each connection. Everything without
+// a word about threads runs on the links thread.
 #pragma once
 
 #include <array>
@@ -27,7 +27,7 @@ class PeerLink : public FrameStream::Owner, public std::enable_shared_from_this<
  public:
   PeerLink(Links::Impl& links, LinkPeer peer);
 
-  void send(std::string frame);  // any thread
+  void send(std::string frame);                                    // any thread
   bool up() const { return up_.load(std::memory_order_acquire); }  // any thread
 
   void dial();
@@ -119,7 +119,8 @@ class ClientChannelImpl : public ClientChannel {
   std::weak_ptr<ClientSession> session_;
 };
 
-class ClientSession : public FrameStream::Owner, public std::enable_shared_from_this<ClientSession> {
+class ClientSession : public FrameStream::Owner,
+                      public std::enable_shared_from_this<ClientSession> {
  public:
   ClientSession(Links::Impl& links, std::string name, std::shared_ptr<FrameStream> stream,
                 std::shared_ptr<ClientChannelImpl> channel);
@@ -148,14 +149,13 @@ class Links::Impl {
   Impl(const LinksOptions& given, LinksHandler& told) : options(given), handler(told) {}
 
   Result<void> open();
-  void run();
   void stop();
   void set_peer(const LinkPeer& peer);
   Result<void> reload_certificates();
 
   TlsContext tls() const;  // any thread
   Identity self() const { return Identity::of_node(options.cluster, options.self); }
-  transport::ReplicaSet peers() const;  // any thread
+  transport::ReplicaSet peers() const;                   // any thread
   std::shared_ptr<PeerLink> link(ReplicaId peer) const;  // any thread
   bool on_links_thread() const { return io.get_executor().running_in_this_thread(); }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What stands at each end of a connection: see links_impl.hpp.
+#include <algorithm>
 #include <asio/post.hpp>
 #include <span>
 #include <utility>
@@ -21,7 +22,8 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 
 }  // namespace
 
-// ---- PeerLink --------------------------------------------------------------------------------------
+// ---- PeerLink
+// --------------------------------------------------------------------------------------
 
 PeerLink::PeerLink(Links::Impl& links, LinkPeer peer)
     : links_(links),
@@ -121,7 +123,8 @@ void PeerLink::stop() {
   if (stream_) std::exchange(stream_, nullptr)->close();
 }
 
-// ---- Incoming --------------------------------------------------------------------------------------
+// ---- Incoming
+// --------------------------------------------------------------------------------------
 
 Incoming::Incoming(Links::Impl& links, std::shared_ptr<FrameStream> stream)
     : links_(links),
@@ -134,7 +137,8 @@ void Incoming::start() {
   timer_.expires_after(std::chrono::milliseconds(links_.options.greeting_timeout_ms));
   timer_.async_wait([self](const asio::error_code& error) {
     if (error) return;
-    self->refuse(Error{Code::timed_out, self->stream_->who() + " connected and did not greet in time"});
+    self->refuse(
+        Error{Code::timed_out, self->stream_->who() + " connected and did not greet in time"});
   });
   stream_->handshake(FrameStream::Side::accepted,
                      [self](Result<void> shaken) { self->on_shaken(std::move(shaken)); });
@@ -184,8 +188,8 @@ void Incoming::on_stream_frame(std::string frame) {
   timer_.cancel();
   links_.forget(self);
   if (client) {
-    const auto session = std::make_shared<ClientSession>(links_, greeting->self.client,
-                                                         std::move(stream_), channel);
+    const auto session =
+        std::make_shared<ClientSession>(links_, greeting->self.client, std::move(stream_), channel);
     session->start(std::move(handler));
     return;
   }
@@ -210,7 +214,8 @@ void Incoming::stop() {
   if (stream_) std::exchange(stream_, nullptr)->close();
 }
 
-// ---- PeerInput -------------------------------------------------------------------------------------
+// ---- PeerInput
+// -------------------------------------------------------------------------------------
 
 void PeerInput::on_stream_frame(std::string frame) {
   links_.handler.on_frame(peer_, std::move(frame));
@@ -218,7 +223,8 @@ void PeerInput::on_stream_frame(std::string frame) {
 
 void PeerInput::on_stream_closed(const Error&) { links_.on_peer_lost(this, peer_); }
 
-// ---- Clients ---------------------------------------------------------------------------------------
+// ---- Clients
+// ---------------------------------------------------------------------------------------
 
 template <class Work>
 void ClientChannelImpl::post(Work work) {
@@ -284,6 +290,7 @@ void ClientSession::pause(bool by_owner) {
 }
 
 void ClientSession::pause_until_drained() {
+  if (!channel_->queue()->waits_for_drain()) return;  // it drained while this was on its way
   paused_by_queue_ = true;
   stream_->pause_reading(true);
 }

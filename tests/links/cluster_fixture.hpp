@@ -172,7 +172,8 @@ class LinksTest : public ::testing::Test {
   const ReplicaId three_{3};
   ScratchDirectory directory_;
 
-  engine::KeyPairFiles authority(const engine::ClusterUuid& cluster, const std::string& name = "ca") {
+  engine::KeyPairFiles authority(const engine::ClusterUuid& cluster,
+                                 const std::string& name = "ca") {
     const std::string base = name + engine::to_hex(cluster).substr(0, 2);
     engine::KeyPairFiles files{directory_ / (base + ".pem"), directory_ / (base + ".key")};
     if (!std::filesystem::exists(files.certificate)) {
@@ -209,7 +210,8 @@ class LinksTest : public ::testing::Test {
     return options;
   }
 
-  std::unique_ptr<engine::Links> start(const engine::LinksOptions& options, NodeRecorder& recorder) {
+  std::unique_ptr<engine::Links> start(const engine::LinksOptions& options,
+                                       NodeRecorder& recorder) {
     auto links = engine::Links::start(options, recorder);
     EXPECT_TRUE(links.has_value()) << links.error().message;
     return links ? std::move(*links) : nullptr;
