@@ -126,6 +126,8 @@ Code PeerMapping::refresh() {
 
 Code PeerMapping::warm() {
   if (const Code code = refresh(); code != Code::ok) return code;
+  if (!file_.refresh_size()) return Code::io;
+  if (warmed_generation_ == generation_ && warmed_bytes_ == file_.bytes()) return Code::ok;
   uint64_t generation = 0;
   const auto manifest = read_manifest(generation);
   if (!manifest || generation != generation_) return Code::again;
@@ -136,6 +138,8 @@ Code PeerMapping::warm() {
     if (prepared_->holds(slot)) continue;
     if (const Code code = prepared_->prepare(slot); code != Code::ok) return code;
   }
+  warmed_generation_ = generation_;
+  warmed_bytes_ = file_.bytes();
   return Code::ok;
 }
 

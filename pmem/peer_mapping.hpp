@@ -58,6 +58,8 @@ class PeerMapping {
   std::vector<uint32_t> mapped_slots_;
   std::vector<std::byte> manifest_copy_;
   uint64_t generation_ = 0;
+  uint64_t warmed_generation_ = 0;  // what warm() has prepared for
+  uint64_t warmed_bytes_ = 0;
 };
 
 }  // namespace caisson::pmem
