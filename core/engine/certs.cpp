@@ -114,7 +114,7 @@ Result<Certificate> read_certificate(const std::filesystem::path& path) {
   if (!certificate) {
     return fail(Code::damaged, path.string() +
                                    ": holds no PEM certificate; name the file that "
-                                   "`caisson cert` wrote");
+                                   "`caisson cert make` wrote");
   }
   return certificate;
 }
@@ -129,7 +129,7 @@ Result<Key> read_key(const std::filesystem::path& path) {
   if (!key) {
     return fail(Code::damaged, path.string() +
                                    ": holds no unencrypted PEM private key; name the "
-                                   "file that `caisson cert` wrote");
+                                   "file that `caisson cert make` wrote");
   }
   return key;
 }
@@ -264,7 +264,7 @@ Result<Pair> read_authority(const KeyPairFiles& files, const ClusterUuid& cluste
     ERR_clear_error();
     return fail(Code::damaged, files.certificate.string() + " and " + files.key.string() +
                                    " are not the certificate and key of one authority; name the "
-                                   "files that `caisson cert` made together");
+                                   "files that `caisson cert make` made together");
   }
   const auto uris = uris_of(certificate->get());
   if (uris.size() != 1 || uris.front() != authority_uri(cluster)) {

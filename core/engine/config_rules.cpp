@@ -137,7 +137,7 @@ Found check_tls(const TlsOptions& tls) {
   for (const auto& [key, file] : files) {
     if (file->empty()) {
       return violation(key,
-                       "is missing: name the PEM file made by `caisson cert`, or write tls.enabled "
+                       "is missing: name the PEM file made by `caisson cert make`, or write tls.enabled "
                        "= false where every process of the network may be trusted");
     }
   }

@@ -104,7 +104,7 @@ Welcome judge(const Greeting& greeting, const std::optional<Identity>& certifica
   }
   if (certificate && *certificate != greeting.self) {
     return refused(Code::denied, who + " shows the certificate of " + describe(*certificate) +
-                                     ": give it its own, made by `caisson cert`");
+                                     ": give it its own, made by `caisson cert make`");
   }
   if (greeting.expected_node.value != 0 && greeting.expected_node != self.node) {
     return refused(Code::wrong_cluster, "this is " + describe(self) + ", not node " +

@@ -17,7 +17,7 @@
 namespace caisson::engine {
 namespace {
 
-constexpr const char* kIssueCure = "issue a new one with `caisson cert`";
+constexpr const char* kIssueCure = "issue a new one with `caisson cert make`";
 
 Result<void> expect_readable(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -27,7 +27,7 @@ Result<void> expect_readable(const std::string& path) {
   }
   const int error = errno;
   const std::string what = path + ": " + std::strerror(error);
-  if (error == ENOENT) return fail(Code::not_found, what + "; make it with `caisson cert`");
+  if (error == ENOENT) return fail(Code::not_found, what + "; make it with `caisson cert make`");
   return fail(error == EACCES ? Code::denied : Code::io,
               what + "; make it readable for the user who runs this");
 }
@@ -82,7 +82,7 @@ Error explain_verification(long result, const std::string& who) {
 std::optional<Error> explain_alert(int reason, const std::string& who) {
   switch (reason) {
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
-      return denied(who + " shows no certificate: give it one with `caisson cert`");
+      return denied(who + " shows no certificate: give it one with `caisson cert make`");
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
       return denied(who + " wants a certificate: name one in [tls]");
     case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
@@ -154,7 +154,7 @@ Result<Identity> own_identity(const TlsOptions& options, asio::ssl::context& con
   const auto identity = certificate != nullptr ? identity_of(certificate) : std::nullopt;
   if (!identity) {
     return fail(Code::invalid, options.certificate_file +
-                                   ": names no caisson identity; make one with `caisson cert`");
+                                   ": names no caisson identity; make one with `caisson cert make`");
   }
   return *identity;
 }
@@ -166,7 +166,7 @@ Result<Identity> proven_identity(SSL* ssl) {
                             : std::nullopt;
   if (!identity) {
     return fail(Code::denied,
-                "its certificate names no caisson identity: make one with `caisson cert`");
+                "its certificate names no caisson identity: make one with `caisson cert make`");
   }
   return *identity;
 }

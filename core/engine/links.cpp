@@ -70,7 +70,7 @@ Result<void> Links::Impl::check_own_certificate(const TlsContext& context) const
   if (*identity != self()) {
     return fail(Code::denied, options.tls.certificate_file + ": made for " + describe(*identity) +
                                   ", this is " + describe(self()) +
-                                  "; make one for it with `caisson cert`");
+                                  "; make one for it with `caisson cert make`");
   }
   return {};
 }
