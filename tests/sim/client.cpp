@@ -7,6 +7,8 @@ namespace caisson::simtest {
 
 namespace {
 
+constexpr uint64_t kProbes = 1'000'000;  // clients from here on only ask whether anybody serves
+
 uint64_t batch_numbers(uint64_t client, uint64_t sequence, uint64_t incarnation) {
   return (client << 40) + (incarnation << 32) + sequence;
 }
@@ -26,12 +28,24 @@ Client::Client(World& world, const ClientOptions& options)
 }
 
 void Client::finish() {
-  if (options_.client < 1'000'000) stopped_ = true;
+  if (options_.client < kProbes) stopped_ = true;
   // A voter that is gone for good will never persist anything.
   for (Op& op : unanswered_) {
     if (op.level == Durability::all) op.level = Durability::persisted;
   }
   reconnect(0);
+}
+
+std::string Client::describe() const {
+  std::string text = "client " + std::to_string(options_.client) + ": " +
+                     std::to_string(unanswered_.size()) + " unanswered, " + std::to_string(sent_) +
+                     " sent to replica " + std::to_string(connected_) +
+                     (opening_ ? ", opening a session" : "") + ", last refusal " +
+                     std::string(name(last_refusal_));
+  if (unanswered_.empty()) return text;
+  const Op& oldest = unanswered_.front();
+  return text + ", oldest (" + std::to_string(oldest.id.incarnation) + "," +
+         std::to_string(oldest.id.sequence) + ") group " + std::to_string(oldest.group);
 }
 
 void Client::turn() {
@@ -52,6 +66,9 @@ void Client::turn() {
 }
 
 void Client::make() {
+  // Trimming waits for the slowest client (see World::ask_trim), so the others wait for it, too.
+  if (options_.client < kProbes && world_.client_spread() > world_.options().ring_bytes / 1024)
+    return;
   while (unanswered_.size() < options_.window && made_ < options_.appends) {
     if (!random_.permille(options_.batch_permille)) {
       unanswered_.push_back(make_one(0, 1, 0));
@@ -114,6 +131,7 @@ void Client::send() {
       continue;
     }
     const Code code = op.group != 0 ? send_batch(sent_) : send_one(op);
+    if (code != Code::ok) last_refusal_ = code;
     switch (code) {
       case Code::ok: sent_ += op.group != 0 ? op.count : 1; break;
       case Code::aged_out:
@@ -126,7 +144,7 @@ void Client::send() {
         // A session of ours took effect, and nobody told us: begin the next one.
         return open_session();
       case Code::identity_reused:
-        world_.breach("R30", "an honest retry is taken for a reused identity");
+        world_.breach("R30", "an honest retry is taken for a reused identity: " + describe());
         return;
       default: return reconnect(0);
     }

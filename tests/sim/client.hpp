@@ -49,6 +49,7 @@ class Client {
   bool ended() const { return stopped_ || made_ >= options_.appends; }
   // Asks for nothing new.
   void finish();
+  std::string describe() const;
   uint64_t answered() const { return answered_; }
   uint64_t refused() const { return refused_; }
 
@@ -95,6 +96,7 @@ class Client {
   uint64_t refused_ = 0;
   std::deque<Op> unanswered_;  // in order; answered ones leave from the front
   size_t sent_ = 0;            // how many of them were sent on this connection
+  Code last_refusal_ = Code::ok;
   uint8_t connected_ = 0;
   uint64_t connected_life_ = 0;
   bool opening_ = false;  // a session is on its way

@@ -56,6 +56,7 @@ void add(Outcome& sum, const Outcome& one) {
   sum.lines_refused += one.lines_refused;
   sum.lines_from_dead += one.lines_from_dead;
   sum.refused += one.refused;
+  sum.constructed += one.constructed;
   sum.violations.insert(sum.violations.end(), one.violations.begin(), one.violations.end());
 }
 
@@ -93,7 +94,7 @@ Outcome swarm_run(uint64_t seed) {
   for (uint64_t id = 1; id <= clients; ++id) {
     ClientOptions o;
     o.client = id;
-    o.window = static_cast<uint32_t>(world.random().between(1, 64));
+    o.window = static_cast<uint32_t>(world.random().between(1, world.options().ring_bytes / 4096));
     o.pace_ns = world.random().between(5, 200) * kUs;
     world.add_client(std::make_unique<Client>(world, o));
   }

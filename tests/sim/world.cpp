@@ -294,7 +294,7 @@ void World::resume(uint8_t id) {
 // ----------------------------------------------------------------------------------------
 
 void World::cut(uint8_t from, uint8_t to, bool data, bool control) {
-  if (data) fabric_->set_link(ReplicaId{from}, ReplicaId{to}, SimFabric::LinkState::cut);
+  if (data) fabric_->set_cut(ReplicaId{from}, ReplicaId{to}, true);
   if (!control) return;
   control_cut_[from][to] = true;
   if (!options_.link_notices) return;
@@ -309,7 +309,8 @@ void World::cut(uint8_t from, uint8_t to, bool data, bool control) {
 }
 
 void World::mend(uint8_t from, uint8_t to) {
-  fabric_->set_link(ReplicaId{from}, ReplicaId{to}, SimFabric::LinkState::open);
+  fabric_->set_cut(ReplicaId{from}, ReplicaId{to}, false);
+  fabric_->release(ReplicaId{from}, ReplicaId{to});
   control_cut_[from][to] = false;
   if (control_cut_[to][from]) return;
   for (const auto& [a, b] : {std::pair{from, to}, std::pair{to, from}}) {

@@ -162,6 +162,8 @@ class World {
   uint64_t trace() const { return trace_ ^ fabric_->trace(); }
   Random& random() { return random_; }
   const WorldOptions& options() const { return options_; }
+  std::string describe() const;    // who stands where; for a run that got stuck
+  uint64_t client_spread() const;  // from the slowest client's latest position to the tail
   uint64_t committed_max() const;  // highest position any replica ever exposed
 
   void observe(Machine& m);

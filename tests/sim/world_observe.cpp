@@ -54,6 +54,12 @@ void World::breach(const std::string& invariant, const std::string& what) {
   breaches_.push_back({invariant, what});
 }
 
+uint64_t World::client_spread() const {
+  uint64_t slowest = shown_max_;
+  for (const auto& [client, last] : last_of_) slowest = std::min(slowest, last);
+  return shown_max_ - slowest;
+}
+
 uint64_t World::committed_max() const { return shown_max_; }
 
 void World::restart_reader(Machine& m) {
@@ -195,6 +201,28 @@ void World::read_again() {
   }
 }
 
+std::string World::describe() const {
+  std::string text = "at " + std::to_string(now_ns_ / kUs) + " us:";
+  for (const auto& m : machines_) {
+    text += "\n  replica " + std::to_string(m->id.value) + ": ";
+    if (!m->up()) {
+      text += "down";
+      continue;
+    }
+    const replication::ReplicaStatus s = m->replica->status();
+    text += std::string(replication::name(s.role)) + ", promised " +
+            std::to_string(s.promised.value) + ", leader " + std::to_string(s.leader.value) +
+            ", committed " + std::to_string(s.marks.committed.value) + ", submitted " +
+            std::to_string(s.marks.submitted.value) + ", trimmed " +
+            std::to_string(s.marks.trimmed.value) + ", applied " +
+            std::to_string(s.marks.applied.value) + ", elections " + std::to_string(s.elections) +
+            ", faults " + std::to_string(s.faults) + ", own clock " +
+            std::to_string(local_now(*m) / kUs) + " us";
+  }
+  for (const auto& client : clients_) text += "\n  " + client->describe();
+  return text;
+}
+
 std::vector<Violation> World::finish(uint64_t bound_ns) {
   heal();
   for (const auto& client : clients_) client->finish();
@@ -207,7 +235,10 @@ std::vector<Violation> World::finish(uint64_t bound_ns) {
       },
       bound_ns);
   const bool agree = served && run_until([&] { return agreed(); }, bound_ns);
-  if (!agree) record({.what = What::stall, .position = probe.drained()});
+  if (!agree) {
+    record({.what = What::stall});
+    breach("LIVE", describe());
+  }
   record({.what = What::end});
   read_again();
   std::vector<Violation> found = judge(history_);

@@ -73,16 +73,16 @@ void SimFabric::power_lost(ReplicaId id) {
   dark.beats = 0;
 }
 
-void SimFabric::set_link(ReplicaId from, ReplicaId to, LinkState state) {
-  const bool opens = link(from, to) != LinkState::open && state == LinkState::open;
-  link(from, to) = state;
-  if (opens) refresh_cells(from, to);
+void SimFabric::set_cut(ReplicaId from, ReplicaId to, bool cut) {
+  const bool mended = link(from, to).cut && !cut;
+  link(from, to).cut = cut;
+  if (mended) refresh_cells(from, to);
 }
 
 void SimFabric::land_now(ReplicaId from, ReplicaId to, const std::function<bool(Offset at)>& pick) {
   for (auto& [id, attachment] : attachments_) {
     if (attachment.from != from || attachment.to != to) continue;
-    if (attachment.generation != node(to).open_generation) continue;
+    if (!lets_in(node(to), attachment.generation)) continue;
     for (const uint32_t index : attachment.lines) {
       if (!lines_[index].landed && pick(lines_[index].at)) store_line(attachment, lines_[index]);
     }

@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <queue>
+#include <set>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -77,10 +78,11 @@ class SimFabric {
   // Lines on their way land, or are lost; then grants, cells and everything queued are gone. The
   // caller cuts the power of the region next.
   void power_lost(ReplicaId id);
-  // held: what is posted waits, everything else passes. cut: nothing passes, and posted writes fail
-  // after a while, and with them the attachment.
-  enum class LinkState : uint8_t { open, held, cut };
-  void set_link(ReplicaId from, ReplicaId to, LinkState state);
+  // Nothing passes; posted writes fail after a while, and with them the attachment.
+  void set_cut(ReplicaId from, ReplicaId to, bool cut);
+  // What is posted at or behind `at` waits on its way; everything else passes.
+  void hold(ReplicaId from, ReplicaId to, Offset at = Offset{0}) { link(from, to).hold = at; }
+  void release(ReplicaId from, ReplicaId to) { link(from, to).hold = kNothingHeld; }
   // Lands what is on its way from `from` to `to` and satisfies `pick`, held or not.
   void land_now(ReplicaId from, ReplicaId to, const std::function<bool(Offset at)>& pick);
   // Everything this node's memory takes part in becomes this many times slower.
@@ -148,12 +150,12 @@ class SimFabric {
     pmem::ShadowRegion* region = nullptr;
     bool powered = true;
     bool alive = false;
-    uint64_t process = 0;
+    uint64_t process = 0;  // which one, counted from the first
     uint64_t slowness = 1;
     bool fail_revocation = false;
     // As target.
     uint64_t generations = 0;
-    uint64_t open_generation = 0;
+    std::set<uint64_t> open_generations;
     TargetCell cell;
     Term promise;
     std::array<CommitCell, kReplicaIdMax + 1> commit_cells{};
@@ -170,8 +172,16 @@ class SimFabric {
   };
 
   Node& node(ReplicaId id) { return nodes_[id.value]; }
-  LinkState& link(ReplicaId from, ReplicaId to) { return links_[from.value][to.value]; }
-  bool passes(ReplicaId from, ReplicaId to) { return link(from, to) != LinkState::cut; }
+  static constexpr Offset kNothingHeld{UINT64_MAX};
+  struct Link {
+    bool cut = false;
+    Offset hold = kNothingHeld;
+  };
+  Link& link(ReplicaId from, ReplicaId to) { return links_[from.value][to.value]; }
+  bool passes(ReplicaId from, ReplicaId to) { return !link(from, to).cut; }
+  bool lets_in(const Node& target, uint64_t generation) const {
+    return target.open_generations.contains(generation);
+  }
   void hook(ReplicaId id, std::string_view call) {
     if (hook_) hook_(id, call);
   }
@@ -209,7 +219,7 @@ class SimFabric {
   uint64_t trace_ = 0xcbf29ce484222325u;
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   std::array<Node, kReplicaIdMax + 1> nodes_{};
-  std::array<std::array<LinkState, kReplicaIdMax + 1>, kReplicaIdMax + 1> links_{};
+  std::array<std::array<Link, kReplicaIdMax + 1>, kReplicaIdMax + 1> links_{};
   std::map<uint64_t, Attachment> attachments_;
   uint64_t attachment_ids_ = 0;
   std::vector<Line> lines_;

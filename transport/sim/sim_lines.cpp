@@ -73,16 +73,16 @@ void SimFabric::line_due(uint32_t index, uint32_t stamp) {
   Line& line = lines_[index];
   if (line.attachment == 0 || line.stamp != stamp) return;
   Attachment& attachment = attachments_.at(line.attachment);
-  const LinkState state = link(attachment.from, attachment.to);
-  if (state != LinkState::open) {
-    if (state == LinkState::cut && ++line.tries >= kTriesMax) {
+  const Link& way = link(attachment.from, attachment.to);
+  if (way.cut || line.at >= way.hold) {
+    if (way.cut && ++line.tries >= kTriesMax) {
       refuse(line.attachment);
       return;
     }
     schedule(kRetryNs, [this, index, stamp] { line_due(index, stamp); });
     return;
   }
-  if (attachment.generation != node(attachment.to).open_generation) {
+  if (!lets_in(node(attachment.to), attachment.generation)) {
     ++counters_.lines_refused;
     refuse(line.attachment);
     return;
@@ -131,11 +131,14 @@ void SimFabric::land_below(Attachment& attachment, Offset end) {
   });
 }
 
+// Lands any subset of what is on its way and loses the rest. What is held stays where it is: far
+// away.
 void SimFabric::drop_lines(Attachment& attachment, uint32_t land_permille) {
-  const bool reachable = attachment.generation == node(attachment.to).open_generation &&
-                         link(attachment.from, attachment.to) == LinkState::open;
-  for (const uint32_t index : attachment.lines) {
+  const Link& way = link(attachment.from, attachment.to);
+  const bool reachable = lets_in(node(attachment.to), attachment.generation) && !way.cut;
+  std::erase_if(attachment.lines, [&](uint32_t index) {
     Line& line = lines_[index];
+    if (!line.landed && line.at >= way.hold) return false;
     if (!line.landed) {
       if (reachable && random_.permille(land_permille)) {
         store_line(attachment, line);
@@ -144,8 +147,8 @@ void SimFabric::drop_lines(Attachment& attachment, uint32_t land_permille) {
       }
     }
     free_line(index);
-  }
-  attachment.lines.clear();
+    return true;
+  });
 }
 
 // The owner no longer listens. What its adapter has read by now still travels; what it would have
@@ -196,8 +199,9 @@ void SimFabric::complete(uint64_t id, Offset end) {
     const auto found = attachments_.find(id);
     if (found == attachments_.end()) return;
     Attachment& attachment = found->second;
-    if (link(attachment.from, attachment.to) != LinkState::open ||
-        attachment.generation != node(attachment.to).open_generation || end <= attachment.pipe) {
+    const Link& way = link(attachment.from, attachment.to);
+    if (way.cut || end > way.hold || end <= attachment.pipe ||
+        !lets_in(node(attachment.to), attachment.generation)) {
       return;
     }
     if (!early) land_below(attachment, end);
@@ -211,14 +215,14 @@ void SimFabric::persist_due(uint64_t id, Offset end, uint32_t tries) {
   const auto found = attachments_.find(id);
   if (found == attachments_.end()) return;
   Attachment& attachment = found->second;
-  const LinkState state = link(attachment.from, attachment.to);
-  if (state != LinkState::open) {
-    if (state == LinkState::cut && tries >= kTriesMax) return refuse(id);
+  const Link& way = link(attachment.from, attachment.to);
+  if (way.cut || end > way.hold) {
+    if (way.cut && tries >= kTriesMax) return refuse(id);
     schedule(kRetryNs, [this, id, end, tries] { persist_due(id, end, tries + 1); });
     return;
   }
   Node& target = node(attachment.to);
-  if (attachment.generation != target.open_generation) return refuse(id);
+  if (!lets_in(target, attachment.generation)) return refuse(id);
   if (end <= attachment.persisted) return;
   land_below(attachment, end);
   target.region->persist_ring(attachment.persisted, end - attachment.persisted);
@@ -252,11 +256,11 @@ void SimFabric::end_grants(Node& target, bool power) {
                                      ? 1000
                                      : static_cast<uint32_t>(random_.below(1000));
   for (auto& [id, attachment] : attachments_) {
-    if (attachment.to != target.id || attachment.generation != target.open_generation) continue;
+    if (attachment.to != target.id || !lets_in(target, attachment.generation)) continue;
     if (!power) land_below(attachment, attachment.pipe);
     drop_lines(attachment, land_permille);
   }
-  target.open_generation = 0;
+  target.open_generations.clear();
 }
 
 }  // namespace caisson::transport::sim
