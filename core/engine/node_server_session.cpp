@@ -202,8 +202,7 @@ void ServerSession::handle(uint64_t id, const client::Read& request) {
   reading.request = id;
   reading.log = log;
   reading.asked = request;
-  // From 0: from the oldest entry there is.
-  reading.next = request.from.value != 0 ? request.from : log->state().trimmed() + 1;
+  reading.next = request.from;
   reading.deadline_ns = deadline_after_us(request.timeout_us);
   readings_.push_back(std::move(reading));
 }

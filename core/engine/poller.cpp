@@ -104,6 +104,7 @@ void Poller::on_link(ReplicaId peer, bool up) {
 }
 
 uint32_t Poller::turn() {
+  if (closed_) [[unlikely]] return 0;
   const uint64_t now_ns = look_at_clock();
   uint32_t work = 0;
   if (mailbox_.pending()) work += mailbox_.run(now_ns);

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Leaders that stop, in one thread: an engine that is not turned is a process that is stopped (SIGSTOP).
+#include <array>
+#include <map>
+
+#include "tests/engine/engine_cluster.hpp"
+
+namespace caisson::engine_test {
+namespace {
+
+Shape inline_shape() {
+  Shape shape;
+  shape.runs_inline = true;
+  shape.suspect_after_us = 50'000;
+  return shape;
+}
+
+// Every completion so far, by tag, in order of arrival.
+using Told = std::map<uint64_t, std::vector<Completion>>;
+
+void take_all(Appender& appender, Told& told) {
+  std::array<Completion, 64> batch;
+  const size_t n = appender.completions(batch);
+  for (size_t i = 0; i < n; ++i) told[batch[i].tag].push_back(batch[i]);
+}
+
+bool settled(const Told& told, size_t tags) {
+  return told.size() == tags && std::all_of(told.begin(), told.end(), [](const auto& one) {
+           return one.second.back().code != Code::indefinite;
+         });
+}
+
+TEST(Failover, AnotherLeaderServesWhenTheFirstStops) {
+  Cluster cluster(inline_shape());
+  cluster.start();
+  ASSERT_FALSE(HasFatalFailure());
+  const int first = cluster.leader();
+  ASSERT_NE(first, 0);
+  auto appender = cluster.appender(first, {.client = 42});
+  ASSERT_NE(appender, nullptr);
+  const Completion before = appender->append(bytes_of("before"));
+  ASSERT_EQ(before.code, Code::ok);
+  cluster.sleep(first);
+  const int second = cluster.leader({}, {first});
+  ASSERT_NE(second, 0);
+  auto next = cluster.appender(second, {.client = 42, .resume = true});
+  ASSERT_NE(next, nullptr);
+  EXPECT_EQ(next->last_identity().sequence, 1u);
+  const Completion after = next->append(bytes_of("after"));
+  ASSERT_EQ(after.code, Code::ok);
+  EXPECT_GT(after.token(), before.token());
+  cluster.wake(first);
+  ASSERT_TRUE(cluster.until([&] { return cluster.log(first).tail() >= after.position; }));
+  EXPECT_FALSE(cluster.log(first).leadership().is_self);
+  for (int id = 1; id <= 3; ++id) {
+    ASSERT_TRUE(cluster.until([&] { return cluster.log(id).tail() >= after.position; }));
+    EXPECT_EQ(cluster.contents(id), (std::vector<std::string>{"before", "after"})) << id;
+  }
+}
+
+TEST(Failover, AppendsOfADeposedLeaderAreIndefiniteThenDecided) {
+  Cluster cluster(inline_shape());
+  cluster.start();
+  ASSERT_FALSE(HasFatalFailure());
+  const int first = cluster.leader();
+  ASSERT_NE(first, 0);
+  auto appender = cluster.appender(first, {.client = 7, .outstanding_max = 64});
+  ASSERT_NE(appender, nullptr);
+  ASSERT_EQ(appender->append(bytes_of("settled")).code, Code::ok);
+  Told told;
+  std::map<uint64_t, std::string> sent;
+  for (uint64_t tag = 1; tag <= 50; ++tag) {
+    sent[tag] = "outstanding " + std::to_string(tag);
+    ASSERT_EQ(appender->append_async(bytes_of(sent[tag]), tag), Code::ok);
+  }
+  // Taken, and never turned again until the others have gone on without it.
+  cluster.sleep(first);
+  const int second = cluster.leader({}, {first});
+  ASSERT_NE(second, 0);
+  auto next = cluster.appender(second, {.client = 8});
+  ASSERT_NE(next, nullptr);
+  ASSERT_EQ(next->append(bytes_of("elsewhere")).code, Code::ok);
+  cluster.wake(first);
+  ASSERT_TRUE(cluster.until([&] {
+    take_all(*appender, told);
+    return settled(told, sent.size());
+  })) << told.size();
+  // Each resolves once for good, and what it says is true: the decided ones are a prefix (R4).
+  const auto contents = cluster.contents(second);
+  bool lost = false;
+  for (const auto& [tag, completions] : told) {
+    ASSERT_LE(completions.size(), 2u);
+    if (completions.size() == 2) {
+      EXPECT_EQ(completions[0].code, Code::indefinite);
+    }
+    const Completion& last = completions.back();
+    const auto count = std::count(contents.begin(), contents.end(), sent[tag]);
+    if (last.code == Code::ok) {
+      EXPECT_FALSE(lost) << "a later append of the stream is in, an earlier one is not";
+      EXPECT_EQ(count, 1) << tag;
+      std::vector<std::byte> payload;
+      ASSERT_EQ(cluster.log(second).read(last.position, payload), Code::ok);
+      EXPECT_EQ(text_of(payload), sent[tag]);
+    } else {
+      EXPECT_EQ(last.code, Code::not_appended) << name(last.code);
+      EXPECT_EQ(count, 0) << tag;
+      lost = true;
+    }
+  }
+  EXPECT_EQ(appender->append_async(bytes_of("x"), 99), Code::not_leader);
+}
+
+TEST(Failover, AStreamGoesOnWhereTheLogEndsWhenItsReplicaLeadsAgain) {
+  Cluster cluster(inline_shape());
+  cluster.start();
+  ASSERT_FALSE(HasFatalFailure());
+  const int first = cluster.leader();
+  ASSERT_NE(first, 0);
+  auto appender = cluster.appender(first, {.client = 7, .outstanding_max = 64});
+  ASSERT_NE(appender, nullptr);
+  Told told;
+  for (uint64_t tag = 1; tag <= 20; ++tag) {
+    ASSERT_EQ(appender->append_async(bytes_of("a" + std::to_string(tag)), tag), Code::ok);
+  }
+  cluster.sleep(first);
+  ASSERT_NE(cluster.leader({}, {first}), 0);
+  cluster.wake(first);
+  ASSERT_TRUE(cluster.until([&] {
+    take_all(*appender, told);
+    return settled(told, 20);
+  }));
+  // The others stop in turn until the first one leads again.
+  Completion done;
+  ASSERT_TRUE(cluster.until([&] {
+    if (!cluster.log(first).leadership().is_self) {
+      const int now = cluster.leader({}, {first});
+      cluster.sleep(now);
+      (void)cluster.leader({}, {now});
+      cluster.wake(now);
+    }
+    done = appender->append(bytes_of("b"), {.timeout_ns = kSecondNs});
+    return done.code == Code::ok;
+  })) << name(done.code);
+  uint64_t in_log = 0;
+  for (const auto& [tag, completions] : told) in_log += completions.back().code == Code::ok;
+  const auto contents = cluster.contents(first);
+  EXPECT_EQ(contents.back(), "b");
+  EXPECT_GT(contents.size(), in_log);
+  // Numbers without a gap, whatever was lost in between.
+  EXPECT_EQ(appender->last_identity().sequence, contents.size());
+}
+
+TEST(Failover, AMinoritySaysThatItDoesNotLead) {
+  Cluster cluster(inline_shape());
+  cluster.start();
+  ASSERT_FALSE(HasFatalFailure());
+  const int first = cluster.leader();
+  ASSERT_NE(first, 0);
+  cluster.sleep(first);
+  const int second = cluster.leader({}, {first});
+  ASSERT_NE(second, 0);
+  cluster.sleep(second);
+  const int third = 6 - first - second;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(500);
+  (void)cluster.until([&] { return std::chrono::steady_clock::now() > end; });
+  EXPECT_FALSE(cluster.log(third).leadership().is_self);
+  const auto refused = cluster.log(third).appender({.timeout_ns = kSecondNs});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::not_leader);
+}
+
+// ---- With poller threads ------------------------------------------------------------------------------------
+
+TEST(Failover, ClosingTheLeaderHandsOverAndNothingAcknowledgedIsLost) {
+  Cluster cluster({.suspect_after_us = 200'000});
+  cluster.start();
+  ASSERT_FALSE(HasFatalFailure());
+  std::vector<std::string> acknowledged;
+  constexpr uint64_t kClient = 99;
+  for (int round = 0; round < 3; ++round) {
+    int leader = 0;
+    auto appender = cluster.appender_at_leader(leader, {.client = kClient, .resume = true});
+    ASSERT_NE(appender, nullptr);
+    EXPECT_EQ(appender->last_identity().sequence, acknowledged.size());
+    for (int i = 0; i < 200; ++i) {
+      const std::string text = std::to_string(round) + "/" + std::to_string(i);
+      const Completion done = appender->append(bytes_of(text));
+      ASSERT_EQ(done.code, Code::ok) << name(done.code);
+      acknowledged.push_back(text);
+    }
+    appender.reset();
+    cluster.close(leader);
+    ASSERT_NE(cluster.leader(), 0);
+    cluster.open(leader);
+    ASSERT_FALSE(HasFatalFailure());
+  }
+  for (int id = 1; id <= 3; ++id) {
+    std::vector<std::string> found;
+    (void)cluster.until([&] {
+      found = cluster.contents(id);
+      return found.size() >= acknowledged.size();
+    });
+    EXPECT_EQ(found, acknowledged) << "replica " << id;
+  }
+}
+
+TEST(Failover, TheWholeClusterRestartsWithItsLog) {
+  Cluster cluster;
+  cluster.start();
+  ASSERT_FALSE(HasFatalFailure());
+  std::vector<std::string> written;
+  for (int round = 0; round < 3; ++round) {
+    int leader = 0;
+    auto appender = cluster.appender_at_leader(leader);
+    ASSERT_NE(appender, nullptr);
+    for (int i = 0; i < 100; ++i) {
+      written.push_back(std::to_string(round) + "." + std::to_string(i));
+      ASSERT_EQ(appender->append(bytes_of(written.back())).code, Code::ok);
+    }
+    appender.reset();
+    for (int id = 1; id <= 3; ++id) cluster.close(id);
+    for (int id = 1; id <= 3; ++id) cluster.open(id);
+    ASSERT_FALSE(HasFatalFailure());
+  }
+  ASSERT_NE(cluster.leader(), 0);
+  for (int id = 1; id <= 3; ++id) {
+    std::vector<std::string> found;
+    (void)cluster.until([&] {
+      found = cluster.contents(id);
+      return found.size() >= written.size();
+    });
+    EXPECT_EQ(found, written) << "replica " << id;
+  }
+}
+
+}  // namespace
+}  // namespace caisson::engine_test
