@@ -33,6 +33,13 @@ class Run {
       : progress_(progress), samples_(kSamplesMax) {
     result_.options = options;
   }
+  ~Run() {
+    stage_.reset();
+    std::error_code error;
+    if (!directory_.empty()) std::filesystem::remove_all(directory_, error);
+  }
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
 
   Result<AppendRunResult> operator()() {
     Result<void> done = open();
@@ -51,17 +58,11 @@ class Run {
   const AppendRunOptions& options() const { return result_.options; }
 
   Result<void> open() {
-    progress_("starting " + std::to_string(options().replicas) + " replicas");
-    StageOptions stage_options;
-    stage_options.directory = options().directory / ("caisson-bench-" + std::to_string(getpid()));
-    stage_options.replicas = options().replicas;
-    stage_options.ring_bytes = options().ring_bytes;
-    auto stage = Stage::open(stage_options);
-    if (!stage) return tl::unexpected(stage.error());
-    stage_ = std::move(*stage);
-
+    // The floor and its samples first: making them takes longer than a term's patience.
+    directory_ = options().directory / ("caisson-bench-" + std::to_string(getpid()));
+    if (const auto made = tools::make_directories(directory_); !made) return made;
     FloorOptions floor_options;
-    floor_options.directory = stage_->cluster().directory;
+    floor_options.directory = directory_;
     floor_options.regions = options().replicas;
     floor_options.ring_bytes = options().ring_bytes;
     floor_options.payload_bytes = options().payload_bytes;
@@ -70,6 +71,15 @@ class Run {
     auto floor = Floor::create(floor_options);
     if (!floor) return tl::unexpected(floor.error());
     floor_ = std::move(*floor);
+
+    progress_("starting " + std::to_string(options().replicas) + " replicas");
+    StageOptions stage_options;
+    stage_options.directory = directory_ / "cluster";
+    stage_options.replicas = options().replicas;
+    stage_options.ring_bytes = options().ring_bytes;
+    auto stage = Stage::open(stage_options);
+    if (!stage) return tl::unexpected(stage.error());
+    stage_ = std::move(*stage);
 
     auto appender = stage_->log().appender();
     if (!appender) return tl::unexpected(appender.error());
@@ -201,6 +211,7 @@ class Run {
   const std::function<void(const std::string&)>& progress_;
   AppendRunResult result_;
   Samples samples_;
+  std::filesystem::path directory_;
   std::unique_ptr<Stage> stage_;
   std::unique_ptr<Floor> floor_;
   std::unique_ptr<Load> load_;

@@ -90,7 +90,6 @@ Json report_object(const std::string& file, const LogReport& report) {
               {"log", superblock.identity.log},
               {"replica", superblock.replica.value},
               {"incarnation", superblock.incarnation.value},
-              {"persistence", caisson::name(report.persistence)},
               {"ring_bytes", report.ring_bytes},
               {"superblock", slots_object(report)},
               {"promised_term", superblock.promised.value},
@@ -119,10 +118,9 @@ void print_report(const std::string& file, const LogReport& report) {
         "  superblock %c       %s\n", i == 0 ? 'A' : 'B',
         slot.valid ? ("generation " + std::to_string(slot.generation)).c_str() : slot.what.c_str());
   }
-  std::printf("  replica            %u of log %" PRIu64 ", cluster %s, %s persistence\n",
+  std::printf("  replica            %u of log %" PRIu64 ", cluster %s\n",
               unsigned{report.superblock.replica.value}, report.superblock.identity.log,
-              engine::to_hex(report.superblock.identity.cluster).c_str(),
-              std::string(caisson::name(report.persistence)).c_str());
+              engine::to_hex(report.superblock.identity.cluster).c_str());
   std::printf("  entries            %" PRIu64 " behind the trim point %" PRIu64 ", %" PRIu64
               " of them data (%s)\n",
               report.entries, report.superblock.trim.position.value, report.data_entries,

@@ -6,7 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,10 +128,11 @@ char process_state(const ProcessId& process) {
 
 Result<void> send_signal(const ProcessId& process, int signal) {
   const std::string who = "process " + std::to_string(process.pid);
-  const int fd = pidfd_open(process.pid, 0);
+  const int fd = static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0));
   // The check comes after the open: from here on the descriptor names one process only.
   const bool same = fd >= 0 && stat_of(process).has_value();
-  const int sent = same ? pidfd_send_signal(fd, signal, nullptr, 0) : -1;
+  const int sent =
+      same ? static_cast<int>(syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0)) : -1;
   const int error_number = errno;
   if (fd >= 0) close(fd);
   if (!same) return fail(Code::not_found, who + " is no more");

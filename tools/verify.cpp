@@ -102,7 +102,6 @@ Result<LogReport> examine_log(const pmem::Region& region, const Visit& visit) {
   if (!superblock) return tl::unexpected(superblock.error());
   LogReport report;
   report.superblock = *superblock;
-  report.persistence = region.persistence();
   report.ring_bytes = region.geometry().ring_bytes;
   const log::Ring ring(region.ring_data(), report.ring_bytes);
   Walk walk(ring, report);

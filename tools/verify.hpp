@@ -44,7 +44,6 @@ struct LogReport {
   uint64_t entries = 0;  // trim + 1 … tail
   uint64_t data_entries = 0;
   uint64_t payload_bytes = 0;
-  Persistence persistence = Persistence::none;
   uint64_t ring_bytes = 0;
 };
 
