@@ -18,8 +18,7 @@ constexpr size_t kClusterBytes = std::tuple_size_v<decltype(LogIdentity::cluster
 static_assert(kEpochsMax * 2 * 10 + 4096 < kMessageBytesMax);
 static_assert(kGrantBlobBytesMax + 4096 < kMessageBytesMax);
 
-// ---- Values to protobuf
-// ----------------------------------------------------------------------------
+// ---- Values to protobuf ------------------------------------------------------------------------
 
 void put(const log::Cursor& cursor, pb::Cursor& out) {
   out.set_position(cursor.position.value);
@@ -97,8 +96,7 @@ void put(const Fenced& message, pb::Envelope& envelope) {
   envelope.mutable_fenced()->set_promised(message.promised.value);
 }
 
-// ---- Protobuf to values
-// ----------------------------------------------------------------------------
+// ---- Protobuf to values ------------------------------------------------------------------------
 
 tl::unexpected<Error> refuse(std::string_view what) {
   return fail(Code::invalid, "control message refused: " + std::string(what));

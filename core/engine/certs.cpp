@@ -72,8 +72,7 @@ tl::unexpected<Error> file_failed(const std::filesystem::path& path, int error) 
   return fail(code_of_errno(error), std::move(message));
 }
 
-// ---- Files
-// -----------------------------------------------------------------------------------------
+// ---- Files -------------------------------------------------------------------------------------
 
 Result<void> write_new_file(const std::filesystem::path& path, const std::string& text,
                             mode_t mode) {
@@ -168,8 +167,7 @@ Result<void> expect_absent(const KeyPairFiles& files) {
   return {};
 }
 
-// ---- Certificates
-// ----------------------------------------------------------------------------------
+// ---- Certificates ------------------------------------------------------------------------------
 
 bool set_random_serial(X509* certificate) {
   unsigned char bytes[16];

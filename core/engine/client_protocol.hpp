@@ -56,8 +56,7 @@ struct LeaderHint {
   bool operator==(const LeaderHint&) const = default;
 };
 
-// ---- Requests
-// --------------------------------------------------------------------------------------
+// ---- Requests ----------------------------------------------------------------------------------
 
 struct OpenLog {
   std::string name;
@@ -121,8 +120,7 @@ struct Request {
   bool operator==(const Request&) const = default;
 };
 
-// ---- Replies
-// ---------------------------------------------------------------------------------------
+// ---- Replies -----------------------------------------------------------------------------------
 
 struct LogOpened {
   uint64_t log = 0;  // names the log in what follows
@@ -211,8 +209,7 @@ struct Reply {
   bool operator==(const Reply&) const = default;
 };
 
-// ---- Bytes
-// -----------------------------------------------------------------------------------------
+// ---- Bytes -------------------------------------------------------------------------------------
 
 std::string encode(const Request& request);
 std::string encode(const Reply& reply);

@@ -17,8 +17,7 @@ static_assert(kBatchEntriesMax * kRunPbBytesMax + 1024 <= kFrameBytesMax,
               "AppendResults fit a frame");
 static_assert(kStatusBytesMax + 1024 <= kFrameBytesMax, "a status fits a frame");
 
-// ---- Values to protobuf
-// ----------------------------------------------------------------------------
+// ---- Values to protobuf ------------------------------------------------------------------------
 
 void put(const LeaderHint& hint, pb::LeaderHint& out) {
   out.set_leader(hint.leader.value);
@@ -126,8 +125,7 @@ void put(const Failed& body, pb::Reply& out) {
   put(body.hint, *to.mutable_hint());
 }
 
-// ---- Protobuf to values
-// ----------------------------------------------------------------------------
+// ---- Protobuf to values ------------------------------------------------------------------------
 
 Result<LeaderHint> get(pb::LeaderHint& in) {
   const auto leader = replica_or_none(in.leader());

@@ -11,8 +11,7 @@ namespace {
 static_assert(kBatchBytesMax + kBatchEntriesMax * 4 + 1024 <= kFrameBytesMax,
               "a full Append fits into a frame: a payload costs a tag and a length besides itself");
 
-// ---- Values to protobuf
-// ----------------------------------------------------------------------------
+// ---- Values to protobuf ------------------------------------------------------------------------
 
 void put(const OpenLog& body, pb::Request& out) { out.mutable_open_log()->set_name(body.name); }
 
@@ -63,8 +62,7 @@ void put(const Tail& body, pb::Request& out) { out.mutable_tail()->set_log(body.
 void put(const Status&, pb::Request& out) { out.mutable_status(); }
 void put(const Cancel&, pb::Request& out) { out.mutable_cancel(); }
 
-// ---- Protobuf to values
-// ----------------------------------------------------------------------------
+// ---- Protobuf to values ------------------------------------------------------------------------
 
 Result<RequestBody> get(pb::OpenLog& in) {
   if (in.name().empty() || in.name().size() > kLogNameBytesMax) {

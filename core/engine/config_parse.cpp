@@ -41,7 +41,7 @@ class Findings {
   const std::filesystem::path& base() const { return base_; }
 
   void place(const std::string& key, const toml::source_region& region) {
-    lines_[key] = region.begin.line;
+    if (region.begin.line != 0) lines_[key] = region.begin.line;  // 0: not in the file
   }
 
   void refuse(const std::string& key, const std::string& sentence, Code code = Code::invalid) {
@@ -68,18 +68,20 @@ class Findings {
 };
 
 std::string found_text(const toml::node& node) {
-  std::ostringstream out;
-  if (node.is_table()) {
-    out << "a table";
-  } else if (node.is_array()) {
-    out << "an array";
+  if (node.is_table()) return "a table";
+  if (node.is_array()) return "an array";
+  std::string text;
+  if (const auto* string = node.as_string()) {
+    text = '"' + string->get() + '"';
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return (c >= 0 && c < 0x20) || c == 0x7f; }, '?');
   } else {
+    std::ostringstream out;
     node.visit([&out](const auto& value) { out << toml::default_formatter{toml::array{value}}; });
-    std::string text = out.str();  // "[ value ]"
+    text = out.str();  // "[ value ]"
     if (text.size() >= 4) text = text.substr(2, text.size() - 4);
-    return text.size() <= 100 ? text : text.substr(0, 97) + "…";
   }
-  return out.str();
+  return text.size() <= 100 ? text : text.substr(0, 97) + "…";
 }
 
 // "256 MiB", "4096 B".

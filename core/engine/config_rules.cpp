@@ -124,6 +124,10 @@ Found check_node(const EngineOptions& options) {
                      "persistent memory, or \"emulated\" (entries then survive the death of every "
                      "process, but not a loss of power)");
   }
+  return std::nullopt;
+}
+
+Found check_listen(const EngineOptions& options) {
   if (auto found = check_host("node.listen_host", options.listen_host)) return found;
   return check_port("node.listen_port", options.listen_port);
 }
@@ -270,6 +274,7 @@ Found check_logging(const EngineOptions& options) {
 std::optional<Violation> find_violation(const EngineOptions& options) {
   if (auto found = check_node(options)) return found;
   if (auto found = check_peers(options)) return found;
+  if (auto found = check_listen(options)) return found;
   if (auto found = check_tls(options.tls)) return found;
   if (auto found = check_logs(options)) return found;
   if (auto found = check_poller(options)) return found;

@@ -76,8 +76,7 @@ void FrameStream::take_over(std::shared_ptr<Owner> owner, size_t frame_bytes_max
   open(std::move(owner), queue_, frame_bytes_max);
 }
 
-// ---- Input
-// -----------------------------------------------------------------------------------------
+// ---- Input -------------------------------------------------------------------------------------
 
 template <class Buffer, class Done>
 void FrameStream::read_some(const Buffer& buffer, Done done) {
@@ -100,6 +99,7 @@ void FrameStream::read() {
 void FrameStream::on_read(const asio::error_code& error, size_t n) {
   reading_ = false;
   if (closed_) return;
+  if (lingering_) return drain_input();
   if (error) return fail_with(explain(error, ssl_ ? ssl_->native_handle() : nullptr, who_));
   end_ += n;
   deliver();
@@ -145,8 +145,7 @@ void FrameStream::pause_reading(bool paused) {
   if (!paused_) deliver();
 }
 
-// ---- Output
-// ----------------------------------------------------------------------------------------
+// ---- Output ------------------------------------------------------------------------------------
 
 void FrameStream::pump() {
   if (writing_ || closed_ || !queue_) return;
@@ -179,8 +178,7 @@ void FrameStream::pump() {
   }
 }
 
-// ---- The end
-// ---------------------------------------------------------------------------------------
+// ---- The end -----------------------------------------------------------------------------------
 
 void FrameStream::close() {
   if (closed_) return;
@@ -209,12 +207,13 @@ void FrameStream::close_gently() {
 
 void FrameStream::linger() {
   last_words_ = false;
+  lingering_ = true;
   asio::error_code error;
   socket_.shutdown(Socket::shutdown_send, error);
   if (error) return close();
   const auto timer = std::make_shared<asio::steady_timer>(io_, kLinger);
   timer->async_wait([self = shared_from_this(), timer](const asio::error_code&) { self->close(); });
-  drain_input();
+  if (!reading_) drain_input();
 }
 
 void FrameStream::drain_input() {

@@ -95,6 +95,7 @@ class FrameStream : public std::enable_shared_from_this<FrameStream> {
   std::string in_flight_;
   bool writing_ = false;
   bool last_words_ = false;  // close_gently(): linger once the queue is empty
+  bool lingering_ = false;
   bool closed_ = false;
 };
 

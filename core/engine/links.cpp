@@ -55,8 +55,7 @@ class SignalsBlocked {
 
 }  // namespace
 
-// ---- Start and stop
-// --------------------------------------------------------------------------------
+// ---- Start and stop ----------------------------------------------------------------------------
 
 Result<void> Links::Impl::check_own_certificate(const TlsContext& context) const {
   if (!context) return {};
@@ -154,8 +153,7 @@ void Links::Impl::close_all() {
   io.stop();
 }
 
-// ---- Peers
-// -----------------------------------------------------------------------------------------
+// ---- Peers -------------------------------------------------------------------------------------
 
 TlsContext Links::Impl::tls() const {
   const std::lock_guard lock(mutex_);
@@ -204,8 +202,7 @@ void Links::Impl::on_peer_lost(const PeerInput* input, ReplicaId peer) {
   if (inputs_[peer.value].get() == input) inputs_[peer.value].reset();
 }
 
-// ---- The port
-// --------------------------------------------------------------------------------------
+// ---- The port ----------------------------------------------------------------------------------
 
 void Links::Impl::accept() {
   acceptor_.async_accept([this](const asio::error_code& error, asio::ip::tcp::socket socket) {
@@ -243,8 +240,7 @@ void Links::Impl::forget(const std::shared_ptr<Incoming>& incoming) {
   if (found != incoming_.end()) incoming_.erase(found);
 }
 
-// ---- Links
-// -----------------------------------------------------------------------------------------
+// ---- Links -------------------------------------------------------------------------------------
 
 LinksOptions links_options(const EngineOptions& options) {
   LinksOptions out;

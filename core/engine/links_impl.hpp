@@ -62,6 +62,7 @@ class Incoming : public FrameStream::Owner, public std::enable_shared_from_this<
 
  private:
   void on_shaken(Result<void> shaken);
+  bool take_client(const std::string& name, const Welcome& welcome);
   void on_stream_frame(std::string frame) override;
   void on_stream_closed(const Error& why) override;
   void refuse(const Error& why);

@@ -22,8 +22,7 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 
 }  // namespace
 
-// ---- PeerLink
-// --------------------------------------------------------------------------------------
+// ---- PeerLink ----------------------------------------------------------------------------------
 
 PeerLink::PeerLink(Links::Impl& links, LinkPeer peer)
     : links_(links),
@@ -47,6 +46,7 @@ void PeerLink::send(std::string frame) {
 
 void PeerLink::dial() {
   waiting_ = false;
+  if (dial_ || stream_) return;
   DialOptions options;
   options.host = peer_.host;
   options.port = peer_.port;
@@ -123,8 +123,7 @@ void PeerLink::stop() {
   if (stream_) std::exchange(stream_, nullptr)->close();
 }
 
-// ---- Incoming
-// --------------------------------------------------------------------------------------
+// ---- Incoming ----------------------------------------------------------------------------------
 
 Incoming::Incoming(Links::Impl& links, std::shared_ptr<FrameStream> stream)
     : links_(links),
@@ -137,6 +136,7 @@ void Incoming::start() {
   timer_.expires_after(std::chrono::milliseconds(links_.options.greeting_timeout_ms));
   timer_.async_wait([self](const asio::error_code& error) {
     if (error) return;
+    self->stream_->close();  // nothing was agreed that last words could be said in
     self->refuse(
         Error{Code::timed_out, self->stream_->who() + " connected and did not greet in time"});
   });
@@ -145,6 +145,7 @@ void Incoming::start() {
 }
 
 void Incoming::on_shaken(Result<void> shaken) {
+  if (!stream_) return;  // refused meanwhile, for being late
   if (!shaken) return refuse(shaken.error());
   if (stream_->tls()) {
     auto identity = stream_->proven();
@@ -167,17 +168,9 @@ void Incoming::on_stream_frame(std::string frame) {
     welcome.code = Code::again;
     welcome.message = "as many clients are connected as may be: try another node, or later";
   }
-  std::shared_ptr<ClientChannelImpl> channel;
-  std::shared_ptr<ClientHandler> handler;
-  if (client && welcome.code == Code::ok) {
-    channel = std::make_shared<ClientChannelImpl>(links_.io, links_.options.client_queue_bytes_max);
-    channel->queue()->push(encode(welcome));
-    handler = links_.handler.on_client(greeting->self.client, channel);
-    if (!handler) {
-      welcome.code = Code::denied;
-      welcome.message = "this node takes no clients: try another node";
-      channel->detach();
-    }
+  if (client && welcome.code == Code::ok && !take_client(greeting->self.client, welcome)) {
+    welcome.code = Code::denied;
+    welcome.message = "this node takes no clients: try another node";
   }
   if (welcome.code != Code::ok) {
     queue_->push(encode(welcome));
@@ -187,16 +180,28 @@ void Incoming::on_stream_frame(std::string frame) {
   const auto self = shared_from_this();
   timer_.cancel();
   links_.forget(self);
-  if (client) {
-    const auto session =
-        std::make_shared<ClientSession>(links_, greeting->self.client, std::move(stream_), channel);
-    session->start(std::move(handler));
-    return;
-  }
+  if (client) return;
   stream_->configure(kPeerLostAfterMs);
   queue_->push(encode(welcome));
   stream_->pump();
   links_.on_peer_connected(greeting->self.node, std::move(stream_));
+}
+
+// True: a session has taken over the stream.
+bool Incoming::take_client(const std::string& name, const Welcome& welcome) {
+  const auto channel =
+      std::make_shared<ClientChannelImpl>(links_.io, links_.options.client_queue_bytes_max);
+  const auto session = std::make_shared<ClientSession>(links_, name, stream_, channel);
+  channel->attach(session);
+  channel->queue()->push(encode(welcome));
+  auto handler = links_.handler.on_client(name, channel);
+  if (!handler) {
+    channel->detach();
+    return false;
+  }
+  session->start(std::move(handler));
+  stream_.reset();
+  return true;
 }
 
 void Incoming::on_stream_closed(const Error& why) { refuse(why); }
@@ -214,8 +219,7 @@ void Incoming::stop() {
   if (stream_) std::exchange(stream_, nullptr)->close();
 }
 
-// ---- PeerInput
-// -------------------------------------------------------------------------------------
+// ---- PeerInput ---------------------------------------------------------------------------------
 
 void PeerInput::on_stream_frame(std::string frame) {
   links_.handler.on_frame(peer_, std::move(frame));
@@ -223,8 +227,7 @@ void PeerInput::on_stream_frame(std::string frame) {
 
 void PeerInput::on_stream_closed(const Error&) { links_.on_peer_lost(this, peer_); }
 
-// ---- Clients
-// ---------------------------------------------------------------------------------------
+// ---- Clients -----------------------------------------------------------------------------------
 
 template <class Work>
 void ClientChannelImpl::post(Work work) {
@@ -279,7 +282,6 @@ ClientSession::ClientSession(Links::Impl& links, std::string name,
 void ClientSession::start(std::shared_ptr<ClientHandler> handler) {
   handler_ = std::move(handler);
   links_.sessions.insert(shared_from_this());
-  channel_->attach(weak_from_this());
   stream_->open(shared_from_this(), channel_->queue(), kFrameBytesMax);
   stream_->pump();
 }

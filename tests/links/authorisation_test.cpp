@@ -252,6 +252,28 @@ TEST_F(AuthorisationTest, WhoeverStaysSilentIsDropped) {
   EXPECT_TRUE(told.wait_problem("did not greet in time", Code::timed_out)) << told.problems_text();
 }
 
+TEST_F(AuthorisationTest, AHandshakeAfterTheRefusalChangesNothing) {
+  NodeRecorder told;
+  auto options = node_options(three_);
+  options.greeting_timeout_ms = 20;
+  auto node = start(options, told);
+  const TlsOptions files = tls(Identity::of_node(cluster_, one_));
+  asio::io_context io;
+  asio::ssl::context context(asio::ssl::context::tls_client);
+  context.use_certificate_chain_file(files.certificate_file);
+  context.use_private_key_file(files.key_file, asio::ssl::context::pem);
+  asio::ssl::stream<asio::ip::tcp::socket> stream(io, context);
+  stream.next_layer().connect({asio::ip::make_address("127.0.0.1"), node->port()});
+  ASSERT_TRUE(told.wait_problem("did not greet in time", Code::timed_out)) << told.problems_text();
+  asio::error_code error;
+  stream.handshake(asio::ssl::stream_base::client, error);
+  std::string answer;
+  if (!error) asio::read(stream, asio::dynamic_buffer(answer), error);
+  EXPECT_TRUE(error);
+  EXPECT_TRUE(answer.empty());
+  EXPECT_EQ(told.problems.size(), 1u) << told.problems_text();
+}
+
 TEST_F(AuthorisationTest, ManySilentStrangersDoNotKeepAPeerOut) {
   std::vector<std::unique_ptr<RawConnection>> strangers;
   for (int i = 0; i < 200; ++i) {

@@ -18,8 +18,7 @@ namespace {
 
 using tests::as_bytes;
 
-// ---- Any message
-// -----------------------------------------------------------------------------------
+// ---- Any message -------------------------------------------------------------------------------
 
 uint64_t any() { return *rc::gen::arbitrary<uint64_t>(); }
 uint64_t wide() { return any() >> *rc::gen::inRange(0, 64); }
@@ -161,8 +160,7 @@ RC_GTEST_PROP(ClientProtocol, MutatedRepliesAreRefusedOrAreOtherValidOnes, ()) {
   }
 }
 
-// ---- Each rule
-// -------------------------------------------------------------------------------------
+// ---- Each rule ---------------------------------------------------------------------------------
 
 Append plain_append() {
   Append append;

@@ -70,8 +70,7 @@ bool same_envelope(const Envelope& a, const Envelope& b) {
       a.message);
 }
 
-// ---- Any message
-// -----------------------------------------------------------------------------------
+// ---- Any message -------------------------------------------------------------------------------
 
 uint64_t any() { return *rc::gen::arbitrary<uint64_t>(); }
 uint64_t wide() { return any() >> *rc::gen::inRange(0, 64); }
@@ -150,8 +149,7 @@ Envelope any_envelope() {
   return envelope;
 }
 
-// ---- A fixed one to break
-// --------------------------------------------------------------------------
+// ---- A fixed one to break ----------------------------------------------------------------------
 
 Envelope envelope_with(Message message) {
   Envelope envelope;
