@@ -123,8 +123,11 @@ void Leader::seal(log::EntryHeader header, std::span<const std::byte> payload) {
   log::seal_header(header, tail.chain, crc);
   std::memcpy(at, &header, sizeof header);
   staged_ += bytes;
-  // The stream table reads a session's payload from the ring.
-  if (header.kind == static_cast<uint8_t>(log::Kind::session)) fan_staging();
+  // The stream table reads a session's payload from the ring. And an append that nothing waits for
+  // goes out at once: the books are kept while its stores drain.
+  if (header.kind == static_cast<uint8_t>(log::Kind::session) || queue_.waiting() == 0) {
+    fan_staging();
+  }
   join(header, crc);
 }
 
@@ -326,7 +329,7 @@ bool Leader::expire_claim(uint64_t now_ns) {
 
 Offset Leader::reached_by(uint32_t count, Offset Peer::*mark, Offset own) const {
   // The count-th highest mark of all voters, by insertion: there are few.
-  std::array<Offset, kReplicaIdMax + 1> highest{};
+  Offset highest[kReplicaIdMax + 1];
   uint32_t kept = 1;
   highest[0] = own;
   for_each(followers_, [&](ReplicaId id) {
