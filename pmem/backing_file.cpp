@@ -229,12 +229,10 @@ Result<Persistence> established_persistence(const BackingFile& file) {
                 file.path() + " does not keep stores through power loss (" + reason + ")" + cure);
   }
   // libpmem2 can be told by its environment to believe anything; the kernel cannot.
-  void* probe =
-      ::mmap(nullptr, kPageBytes, PROT_READ, map_flags_for(Persistence::adr), file.fd(), 0);
-  if (probe == MAP_FAILED && !file.device()) {
+  HeaderMapping probe;
+  if (!probe.map(file, kPageBytes, PROT_READ, Persistence::adr)) {
     return fail(Code::unsupported, file.path() + " cannot be mapped with MAP_SYNC" + cure);
   }
-  if (probe != MAP_FAILED) ::munmap(probe, kPageBytes);
   return eadr ? Persistence::eadr : Persistence::adr;
 }
 
@@ -245,13 +243,10 @@ int map_flags_for(Persistence persistence) {
 
 ProcessIdentity recorded_owner(const BackingFile& file) {
   OwnerRecord record{};
-  void* got = ::mmap(nullptr, kOwnerBytes, PROT_READ, MAP_SHARED, file.fd(), kOwnerAt);
-  if (got == MAP_FAILED || file.bytes() < kOwnerAt + kOwnerBytes) {
-    if (got != MAP_FAILED) ::munmap(got, kOwnerBytes);
-    return {};
-  }
-  std::memcpy(&record, got, sizeof record);
-  ::munmap(got, kOwnerBytes);
+  HeaderMapping header;
+  const uint64_t n = kOwnerAt + kOwnerBytes;
+  if (file.bytes() < n || !header.map(file, n, PROT_READ, Persistence::none)) return {};
+  std::memcpy(&record, header.data() + kOwnerAt, sizeof record);
   const bool sound = checksum(kChecksumSeed, &record.process, sizeof record.process) == record.crc;
   return sound ? record.process : ProcessIdentity{};
 }
@@ -262,6 +257,7 @@ HeaderMapping::~HeaderMapping() {
 
 Result<void> HeaderMapping::map(const BackingFile& file, uint64_t n, int protection,
                                 Persistence persistence) {
+  if (file.device()) n = round_up(n, kDeviceAlignBytes);
   void* got = ::mmap(nullptr, n, protection, map_flags_for(persistence), file.fd(), 0);
   if (got == MAP_FAILED) return tl::unexpected(os_error("cannot map", file.path(), errno));
   ::madvise(got, n, MADV_DONTFORK);

@@ -4,6 +4,8 @@
 // (P17).
 #pragma once
 
+#include <sys/file.h>
+
 #include <array>
 #include <memory>
 #include <optional>
@@ -71,6 +73,10 @@ class FileRegion final : public Region {
   std::span<const std::byte> salvage() const override;
   void store_salvage(uint64_t at, const void* source, size_t n) override;
   void persist_salvage(uint64_t at, uint64_t n) override;
+
+  // The owner is done: gives its lock back while the mapping stays, for those who still read it. From
+  // here on nothing may be stored through this object.
+  void release_lock() { (void)::flock(file_.fd(), LOCK_UN); }
 
   const std::string& path() const { return file_.path(); }
   const std::array<uint8_t, 16>& uuid() const { return uuid_; }

@@ -113,6 +113,10 @@ Result<std::unique_ptr<FileRegion>> FileRegion::create(const std::string& path,
   const uint64_t slots = layout.segments + options.spare_slots;
   auto file = BackingFile::create(path, layout.slots_at + slots * options.geometry.segment_bytes);
   if (!file) return tl::unexpected(file.error());
+  if (file->device() && options.geometry.segment_bytes < kDeviceAlignBytes) {
+    return fail(Code::invalid, "region " + path + ": on a device segment_bytes must be at least " +
+                                   std::to_string(kDeviceAlignBytes));
+  }
   const auto persistence = persistence_of(*file, options.persistence);
   if (!persistence) return tl::unexpected(persistence.error());
   const auto created =
@@ -220,8 +224,12 @@ void FileRegion::take_ownership() {
   OwnerRecord record{};
   record.process = this_process();
   record.crc = checksum(kChecksumSeed, &record.process, sizeof record.process);
-  // What an earlier boot left in the shared cells may be torn, and nobody who wrote it lives.
-  if (before.boot != record.process.boot) std::memset(control().data(), 0, control().size());
+  // What an earlier boot left in the shared cells may be torn, and nobody who wrote it lives. A
+  // record that does not verify says nothing of the kind: its writer was killed, and grants may be
+  // open (H9).
+  if (before.known() && record.process.known() && before.boot != record.process.boot) {
+    std::memset(control().data(), 0, control().size());
+  }
   std::memcpy(header_.data() + kOwnerAt, &record, sizeof record);
   header_.persist(kOwnerAt, sizeof record);
 }

@@ -39,6 +39,10 @@ static_assert(kManifestAt == 36864);
 
 inline constexpr uint64_t kSegmentBytesMin = 64 * 1024;
 inline constexpr uint64_t kSegmentBytesDefault = 256 * 1024;
+// devdax devices are mapped in these units; their segments are no smaller.
+inline constexpr uint64_t kDeviceAlignBytes = 2 * 1024 * 1024;
+static_assert(kDeviceAlignBytes % kSegmentBytesMin == 0);
+
 inline constexpr uint64_t kRingBytesMax = uint64_t{1} << 40;
 
 // Vacated slots that wait for the proof that their last writer stores no more.

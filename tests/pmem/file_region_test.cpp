@@ -11,6 +11,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <string_view>
 
 #include "pmem/checksum.hpp"
 #include "pmem/peer_mapping.hpp"
@@ -27,7 +28,7 @@ using testing::spawn;
 
 constexpr auto kEmulated = PersistenceChoice::emulated;
 
-std::span<const std::byte> bytes_of(const std::string& text) {
+std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
@@ -312,6 +313,12 @@ TEST(FileRegion, ControlCellsSurviveTheOwnerButNotTheBoot) {
     EXPECT_EQ((*region)->control()[100], std::byte{42});
   }
   OwnerRecord record{};
+  overwrite(path, kOwnerAt, &record, sizeof record);
+  {
+    auto region = FileRegion::open(path, kEmulated);
+    ASSERT_TRUE(region);
+    EXPECT_EQ((*region)->control()[100], std::byte{42}) << "a torn record proves nothing";
+  }
   record.process = this_process();
   record.process.boot[0] ^= 1;
   record.crc = checksum(kChecksumSeed, &record.process, sizeof record.process);

@@ -39,10 +39,11 @@ TEST(Persist, CopiesExactlyTheBytesAsked) {
   for (const Persistence persistence : {Persistence::emulated, Persistence::adr}) {
     for (const InstructionSet set : available_sets()) {
       const Kernels kernels = choose_kernels(persistence, set);
-      for (const size_t count : {1, 2, 3, 4, 5, 6, 7}) {
-        for (const size_t at : {0, 1, 8, 63, 64}) {
-          for (const size_t n : {0, 1, 7, 63, 64, 65, 127, 128, 192, 640, 700}) {
-            for (const size_t skew : {0, 3}) {
+      for (const size_t count : {1ul, 2ul, 3ul, 4ul, 5ul, 6ul, 7ul}) {
+        for (const size_t at : {0ul, 1ul, 8ul, 63ul, 64ul}) {
+          for (const size_t n :
+               {0ul, 1ul, 7ul, 63ul, 64ul, 65ul, 127ul, 128ul, 192ul, 640ul, 700ul}) {
+            for (const size_t skew : {0ul, 3ul}) {
               for (size_t i = 0; i < n; ++i) source[skew + i] = pattern(i);
               std::vector<Buffer> out(count);
               std::byte* to[7] = {};

@@ -7,13 +7,14 @@
 #include <cstring>
 #include <set>
 #include <string>
+#include <string_view>
 
 namespace caisson::pmem {
 namespace {
 
 constexpr Geometry kGeometry{65536, 4096, 8192};
 
-std::span<const std::byte> bytes_of(const std::string& text) {
+std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
@@ -82,7 +83,7 @@ TEST(ShadowRegion, AnEarlierContentOfALineMayBeWhatSurvives) {
   std::set<uint64_t> seen;
   for (uint64_t seed = 0; seed < 200; ++seed) {
     ShadowRegion region(kGeometry);
-    for (const uint64_t word : {1, 2, 3}) store_word(region, 0, word);
+    for (const uint64_t word : {1ul, 2ul, 3ul}) store_word(region, 0, word);
     region.power_cut(seed);
     seen.insert(word_at(region, 0));
   }

@@ -27,7 +27,7 @@ HeartbeatOptions node(const ScratchDirectory& directory, int self) {
   return options;
 }
 
-// A node that beats until it is killed.
+// A node that beats until it is killed; with ballast, as a busy poller does.
 pid_t beating_node(const ScratchDirectory& directory, size_t ballast_bytes = 0) {
   return spawn([&] {
     if (ballast_bytes > 0) {
@@ -40,7 +40,7 @@ pid_t beating_node(const ScratchDirectory& directory, size_t ballast_bytes = 0) 
     if (!heartbeats) return 1;
     while (true) {
       (*heartbeats)->beat();
-      ::usleep(10);
+      if (ballast_bytes == 0) ::usleep(10);
     }
   });
 }
