@@ -71,7 +71,7 @@ class ReplicaImpl final : public Replica {
     return {stream.incarnation, stream.last_sequence};
   }
   Result<Claim> claim(uint32_t bytes, uint64_t now_ns) override {
-    return leader_.claim(bytes, now_ns);
+    return leader_.claim(bytes, steady(now_ns));
   }
   Code submit_claim(const Claim& claim, const Submission& s) override {
     return leader_.submit_claim(claim, s);
@@ -100,8 +100,12 @@ class ReplicaImpl final : public Replica {
   void handle(ReplicaId from, const control::Fenced& m, uint64_t now_ns);
 
   Term promised() const { return c_.durable.superblock().promised; }
-  // A clock that jumps back stands still here: every interval below is a difference of two readings.
-  uint64_t steady(uint64_t now_ns) { return now_ns_ = std::max(now_ns_, now_ns); }
+  // Time as the sum of its steps: a clock that jumps back makes one step of nothing, and goes on.
+  uint64_t steady(uint64_t reading_ns) {
+    if (reading_ns > reading_ns_) now_ns_ += reading_ns - reading_ns_;
+    reading_ns_ = reading_ns;
+    return now_ns_;
+  }
   void step_down(uint64_t now_ns);
   void met_higher(Term higher, uint64_t now_ns);
   void watch(uint64_t now_ns);
@@ -115,6 +119,7 @@ class ReplicaImpl final : public Replica {
   Election election_;
   bool closed_ = false;
   uint64_t now_ns_ = 0;
+  uint64_t reading_ns_ = 0;
   bool started_term_ = false;    // the term start of our term is written
   uint64_t quiet_until_ns_ = 0;  // no candidacy before this
   uint64_t hello_ns_ = 0;
@@ -126,6 +131,7 @@ class ReplicaImpl final : public Replica {
 };
 
 Code ReplicaImpl::recover(uint64_t now_ns) {
+  now_ns = steady(now_ns);
   if (const Code code = c_.durable.begin_incarnation(); code != Code::ok) return code;
   c_.endpoint.publish_promise(promised());
   if (const Code code = follower_.seal_ring(Follower::Extent::whole); code != Code::ok) return code;
@@ -383,7 +389,7 @@ ReplicaStatus ReplicaImpl::status() const {
 
 void ReplicaImpl::close(uint64_t now_ns) {
   if (closed_) return;
-  step_down(now_ns);
+  step_down(steady(now_ns));
   leader_.queue().close();
   // The cursor only spares the next start some scanning.
   (void)follower_.save_progress();
