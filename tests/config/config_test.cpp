@@ -147,8 +147,7 @@ TEST(Config, TheExampleIsValid) {
   EXPECT_EQ(options->spin_us, defaults.spin_us);
 }
 
-// ---- Refusals
-// --------------------------------------------------------------------------------------
+// ---- Refusals ----------------------------------------------------------------------------------
 
 TEST(Config, NamesTheLineOfTomlThatIsNone) {
   expect_refused({{"replica = 2", "replica = = 2"}}, 4, "not valid TOML");
@@ -327,8 +326,7 @@ TEST(Config, MissingFilesAndDirectoriesAreNamed) {
   EXPECT_FALSE(load_config(std::filesystem::temp_directory_path()).has_value());
 }
 
-// ---- Properties
-// ------------------------------------------------------------------------------------
+// ---- Properties --------------------------------------------------------------------------------
 
 EngineOptions any_options() {
   EngineOptions options = *parse_config(file_with(), "test.toml");
@@ -343,8 +341,8 @@ EngineOptions any_options() {
     }
     return out;
   };
-  options.replica = options.peers[0].id = ReplicaId{static_cast<uint8_t>(*rc::gen::inRange(3, 64))};
-  options.directory = options.peers[0].directory = "/" + valid_utf8(word());
+  options.replica = options.peers[1].id = ReplicaId{static_cast<uint8_t>(*rc::gen::inRange(3, 64))};
+  options.directory = options.peers[1].directory = "/" + valid_utf8(word());
   options.listen_port = *rc::gen::inRange<uint16_t>(1, 65535);
   options.persistence = *rc::gen::element(PersistenceMode::emulated, PersistenceMode::real);
   options.tls = {*rc::gen::arbitrary<bool>(), "/ca" + valid_utf8(word()), "/c", "/k"};
@@ -355,7 +353,8 @@ EngineOptions any_options() {
   log.salvage_bytes = *rc::gen::element<uint64_t>(0, 8 * kMiB, 300 * 4096);
   log.outstanding_max = 1u << *rc::gen::inRange(4, 21);
   log.auto_apply = *rc::gen::arbitrary<bool>();
-  options.poller_cores = *rc::gen::element<std::vector<int>>({}, {0}, {3, 1, -1, -1});
+  options.poller_cores =
+      *rc::gen::elementOf(std::vector<std::vector<int>>{{}, {0}, {3, 1, -1, -1}});
   options.inline_poller = *rc::gen::arbitrary<bool>();
   options.idle = *rc::gen::element(Idle::busy, Idle::yield, Idle::adaptive);
   options.suspect_after_us = *rc::gen::inRange<uint64_t>(100, 1000);
