@@ -15,6 +15,7 @@ constexpr uint64_t kStallNs = 5'000'000'000;  // back-pressure that lasts so lon
 constexpr uint64_t kTrimsPerLap = 32;
 // What stays behind the tail: followers publish what they have applied every sixteenth of a ring.
 constexpr uint64_t kKeptEighths = 3;
+constexpr uint64_t kFullEighths = 6;
 
 }  // namespace
 
@@ -42,29 +43,38 @@ Error Load::failure(Code code) const {
                          std::string(name(code)) + "'"};
 }
 
-void Load::trim_if_due() {
-  if (acknowledged_ < trim_at_) return;
-  trim_at_ = acknowledged_ + trim_every_;
-  const uint64_t kept = options_.ring_bytes * kKeptEighths / 8 / entry_bytes_;
-  if (last_.value <= kept) return;
-  (void)log_.trim(Position{last_.value - kept});  // held: the next one will do
+bool Load::trim_behind(uint64_t kept_bytes) {
+  const uint64_t kept = kept_bytes / entry_bytes_;
+  if (last_.value <= kept || Position{last_.value - kept} <= trimmed_) return false;
+  if (log_.trim(Position{last_.value - kept}) != Code::ok)
+    return false;  // held: the next one will do
+  trimmed_ = Position{last_.value - kept};
+  return true;
 }
 
-// The ring is full until followers have applied more: trims what may be trimmed.
-Code Load::await_room() {
+// Never lets the ring fill up: a synchronous append would wait in it for the trim that only we can
+// do.
+Result<void> Load::trim_if_due() {
+  if (acknowledged_ < trim_at_) return {};
+  trim_at_ = acknowledged_ + trim_every_;
+  if (trim_behind(options_.ring_bytes * kKeptEighths / 8)) return {};
+  if ((last_ - trimmed_) * entry_bytes_ < options_.ring_bytes * kFullEighths / 8) return {};
   ++stalls_;
   const uint64_t until = monotonic_ns() + kStallNs;
-  const uint64_t step = std::max<uint64_t>(1, options_.ring_bytes / 16 / entry_bytes_);
-  uint64_t kept = options_.ring_bytes * kKeptEighths / 8 / entry_bytes_;
-  ReplicaId holder;
-  if (last_.value > kept && log_.trim(Position{last_.value - kept}, &holder) == Code::held) {
-    while (last_.value > kept && log_.trim(Position{last_.value - kept}, &holder) == Code::held &&
-           kept < options_.ring_bytes / entry_bytes_) {
-      kept += step;
+  while (!trim_behind(options_.ring_bytes * kKeptEighths / 8)) {
+    engine_.poll();
+    if (monotonic_ns() >= until) {
+      return fail(Code::held, "the followers have not applied for 5 s what the ring must give up");
     }
   }
-  if (engine_.poll() == 0 && monotonic_ns() >= until) return Code::timed_out;
-  return Code::ok;
+  return {};
+}
+
+// Back-pressure: the followers have to catch up first.
+void Load::await_room() {
+  ++stalls_;
+  engine_.poll();
+  (void)trim_behind(options_.ring_bytes * kKeptEighths / 8);
 }
 
 template <class More>
@@ -78,7 +88,7 @@ Result<void> Load::run_synchronous(More more, Samples* samples) {
       if (stalled_since == 0) stalled_since = monotonic_ns();
       if (monotonic_ns() - stalled_since > kStallNs)
         return tl::unexpected(failure(Code::timed_out));
-      (void)await_room();
+      await_room();
       continue;  // the wait is part of this append's latency
     }
     if (completion.code != Code::ok) [[unlikely]]
@@ -88,7 +98,7 @@ Result<void> Load::run_synchronous(More more, Samples* samples) {
     ++acknowledged_;
     last_ = completion.position;
     term_ = completion.term;
-    trim_if_due();
+    if (const auto trimmed = trim_if_due(); !trimmed) return trimmed;
     const uint64_t after = ticks();
     if (samples != nullptr) samples->add(after - before);
     before = after;
@@ -132,14 +142,14 @@ Result<void> Load::run_pipelined(More more, Samples* samples) {
     const Code code = take_completions(samples);
     if (code == Code::ok) {
       stalled_since = 0;
-      trim_if_due();
+      if (const auto trimmed = trim_if_due(); !trimmed) return trimmed;
     } else if (code != Code::again) {
       return tl::unexpected(failure(code));
     } else {
       if (stalled_since == 0) stalled_since = monotonic_ns();
       if (monotonic_ns() - stalled_since > kStallNs)
         return tl::unexpected(failure(Code::timed_out));
-      if (submitted_ == acknowledged_) (void)await_room();
+      if (submitted_ == acknowledged_) await_room();
     }
     now = __rdtsc();
   } while (more(now));

@@ -49,8 +49,9 @@ class Load {
   Result<void> run_pipelined(More more, Samples* samples);
   Result<void> drain(Samples* samples);
   Code take_completions(Samples* samples);
-  Code await_room();
-  void trim_if_due();
+  void await_room();
+  bool trim_behind(uint64_t kept_bytes);
+  Result<void> trim_if_due();
   std::span<const std::byte> next_payload();
   Error failure(Code code) const;
 
@@ -67,6 +68,7 @@ class Load {
   uint64_t submitted_ = 0;
   uint64_t acknowledged_ = 0;
   uint64_t trim_at_ = 0;
+  Position trimmed_;
   uint64_t ticks_spent_ = 0;
   uint64_t stalls_ = 0;
   Position last_;

@@ -127,8 +127,11 @@ int run_load_node(const std::string& configuration, const std::string& cells_pat
   tools::print_json({{"ready", true}, {"replica", options->replica.value}, {"pid", getpid()}});
   std::atomic<bool> stop{false};
   std::thread application([&] { Application(**log, ***cells).run(stop); });
-  int signal = 0;
-  sigwait(&signals, &signal);
+  // Until it is told to end, or whoever watches is gone.
+  const pid_t parent = getppid();
+  const timespec pause{1, 0};
+  while (sigtimedwait(&signals, nullptr, &pause) < 0 && getppid() == parent) {
+  }
   stop.store(true);
   application.join();
   server->reset();

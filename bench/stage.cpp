@@ -102,7 +102,10 @@ Result<void> Stage::turn_while(const std::function<Result<void>()>& work) {
 
 Result<void> Stage::start_follower(ReplicaId id) {
   return turn_while([&]() -> Result<void> {
-    const auto process = tools::start_replica(cluster_, id, {follower_cores_, {}});
+    const auto process = tools::start_replica(
+        cluster_, id,
+        {follower_cores_,
+         {"node", "--config", cluster_.configuration(id).string(), "--json", "--with-parent"}});
     if (!process) return tl::unexpected(process.error());
     return {};
   });

@@ -2,6 +2,7 @@
 // `caisson node`: one replica, in the foreground, until SIGTERM or SIGINT.
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -18,6 +19,7 @@ namespace {
 struct NodeOptions {
   std::string configuration;
   bool create = false;
+  bool with_parent = false;
 };
 
 // Held back before the engine starts its threads, so that only this thread ever takes them.
@@ -29,6 +31,18 @@ sigset_t hold_back_signals() {
   sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return signals;
+}
+
+// Until SIGTERM or SIGINT; with_parent: or until whoever started this process has ended.
+void await_end(const sigset_t& signals, bool with_parent) {
+  const pid_t parent = getppid();
+  const timespec pause{1, 0};
+  for (;;) {
+    const int signal = sigtimedwait(&signals, nullptr, &pause);
+    if (signal == SIGTERM || signal == SIGINT) return;
+    // SIGHUP: a terminal that goes away is no reason to stop.
+    if (with_parent && getppid() != parent) return;
+  }
 }
 
 void say_ready(const EngineOptions& options, bool json) {
@@ -70,10 +84,7 @@ Exit run_node(const NodeOptions& options, bool json) {
   auto server = engine::NodeServer::start(**engine);
   if (!server) return report(server.error(), json);
   say_ready(*engine_options, json);
-  int signal = 0;
-  do {
-    sigwait(&signals, &signal);
-  } while (signal == SIGHUP);  // a terminal that goes away is no reason to stop
+  await_end(signals, options.with_parent);
   server->reset();
   (*engine)->close();
   return Exit::ok;
@@ -94,6 +105,8 @@ void add_node(Commands& commands) {
       ->required();
   command->add_flag("--create", options->create,
                     "create the replica's regions; refused if they are there already");
+  command->add_flag("--with-parent", options->with_parent,
+                    "close, too, when the process that started this one has ended");
 }
 
 }  // namespace caisson::tools

@@ -121,6 +121,18 @@ class BorrowedAffinity {
 
 }  // namespace
 
+bool alive(const ProcessId& process) {
+  const char state = process_state(process);
+  if (state == '-' || state == 'X') return false;
+  if (state != 'Z') return true;
+  // The first thread of a dying process may be gone long before the others have let go of its
+  // memory.
+  std::error_code error;
+  const auto tasks =
+      std::filesystem::directory_iterator("/proc/" + std::to_string(process.pid) + "/task", error);
+  return !error && std::distance(begin(tasks), end(tasks)) > 1;
+}
+
 char process_state(const ProcessId& process) {
   const auto stat = stat_of(process);
   return stat ? stat->state : '-';
@@ -141,14 +153,17 @@ Result<void> send_signal(const ProcessId& process, int signal) {
 }
 
 bool wait_gone(const ProcessId& process, uint64_t timeout_ms) {
-  const auto until = Clock::now() + std::chrono::milliseconds(timeout_ms);
-  while (alive(process)) {
-    if (Clock::now() >= until) return false;
-    waitpid(process.pid, nullptr, WNOHANG);
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  const int fd = static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0));
+  const bool same = fd >= 0 && stat_of(process).has_value();
+  bool gone = !same;
+  if (same) {
+    // Readable once every thread has ended, and with them every lock and mapping.
+    pollfd waiting{fd, POLLIN, 0};
+    gone = ::poll(&waiting, 1, static_cast<int>(timeout_ms)) > 0;
   }
-  waitpid(process.pid, nullptr, WNOHANG);
-  return true;
+  if (fd >= 0) close(fd);
+  if (gone) waitpid(process.pid, nullptr, WNOHANG);
+  return gone;
 }
 
 double cpu_seconds(const ProcessId& process) {

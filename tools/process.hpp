@@ -23,10 +23,7 @@ struct ProcessId {
 
 // R running, S sleeping, T stopped by a signal, Z zombie …; '-' if this very process is no more.
 char process_state(const ProcessId& process);
-inline bool alive(const ProcessId& process) {
-  const char state = process_state(process);
-  return state != '-' && state != 'Z' && state != 'X';
-}
+bool alive(const ProcessId& process);
 inline bool stopped(const ProcessId& process) {
   const char state = process_state(process);
   return state == 'T' || state == 't';
