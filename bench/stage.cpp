@@ -20,6 +20,7 @@ namespace {
 constexpr uint64_t kElectionTimeoutNs = 10'000'000'000;
 constexpr uint64_t kStatusPeriodMs = 20;
 constexpr int kElectionsMax = 20;
+constexpr uint64_t kSettleNs = 500'000'000;
 
 }  // namespace
 
@@ -116,6 +117,18 @@ Result<void> Stage::depose(ReplicaId leader) {
   return stopped ? start_follower(leader) : stopped;
 }
 
+// A replica that was just started may still be taken into a new term: true once the term has
+// lasted.
+bool Stage::settles(Term term) {
+  const uint64_t until = monotonic_ns() + kSettleNs;
+  while (monotonic_ns() < until) {
+    engine_->poll();
+    const Leadership now = log_->leadership();
+    if (!now.is_self || now.term != term) return false;
+  }
+  return true;
+}
+
 // Whoever else is elected first is restarted until this process leads.
 Result<void> Stage::lead() {
   for (const tools::ClusterReplica& replica : cluster_.replicas) {
@@ -131,6 +144,7 @@ Result<void> Stage::lead() {
       if (leadership.leader.value != 0 && (leadership.leader.value != 1 || leadership.is_self))
         break;
     }
+    if (leadership.is_self && !settles(leadership.term)) continue;
     if (leadership.is_self) {
       followers_.clear();
       for (const tools::ClusterReplica& replica : cluster_.replicas) {

@@ -48,6 +48,7 @@ class Stage {
   Result<void> build();
   Result<void> start_follower(ReplicaId id);
   Result<void> lead();
+  bool settles(Term term);
   Result<void> depose(ReplicaId leader);
   Result<void> turn_while(const std::function<Result<void>()>& work);
 
