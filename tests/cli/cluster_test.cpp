@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/support/program.hpp"
 #include "tests/cli/region_bytes.hpp"
+#include "tests/support/program.hpp"
 #include "tools/exit_codes.hpp"
 
 namespace caisson::test {
@@ -191,7 +191,7 @@ TEST(Cluster, ABadConfigurationIsNamedWithItsKey) {
   const Outcome refused =
       run({"node", "--config", (scratch.path() / "node.toml").string(), "--json"});
   EXPECT_EQ(refused.exit, code(Exit::configuration));
-  EXPECT_THAT(refused.errors, HasSubstr("replicaa"));
+  EXPECT_THAT(refused.errors, HasSubstr("cluster.uuid"));
   EXPECT_EQ(run({"node", "--config", (scratch.path() / "absent.toml").string()}).exit,
             code(Exit::not_found));
 }
