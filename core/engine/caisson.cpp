@@ -28,6 +28,15 @@ auto guarded(Work&& work) -> decltype(work()) {
 }
 
 template <class Work>
+std::string guarded_json(Work&& work) {
+  try {
+    return work();
+  } catch (const std::exception&) {
+    return "{}";
+  }
+}
+
+template <class Work>
 Code guarded_code(Work&& work) {
   try {
     return work();
@@ -153,7 +162,9 @@ Code Log::trim(Position position, ReplicaId* holder) {
 }
 
 Code Log::mark_applied(Position position) { return impl_->mark_applied(position); }
-std::string Log::status_json() const { return impl_->status_json(); }
+std::string Log::status_json() const {
+  return guarded_json([&] { return impl_->status_json(); });
+}
 
 // ---- Engine -------------------------------------------------------------------------------------------------
 
@@ -186,7 +197,9 @@ Result<Log*> Engine::open_log(std::string_view name) {
 
 uint32_t Engine::poll() { return impl_->poll(); }
 Code Engine::wait_ready(uint64_t timeout_ns) { return impl_->wait_ready(timeout_ns); }
-std::string Engine::status_json() const { return impl_->status_json(); }
+std::string Engine::status_json() const {
+  return guarded_json([&] { return impl_->status_json(); });
+}
 void Engine::close() { impl_->close(); }
 
 std::string_view version() { return CAISSON_VERSION; }

@@ -238,6 +238,7 @@ void EngineImpl::close() {
   if (links_ != nullptr) links_->stop();
   housekeeper_.reset();
   heartbeats_.reset();  // peers see at once that this node is gone
+  for (const auto& log : logs_) log->release();
   lock_.release();
 }
 
@@ -352,7 +353,7 @@ std::string EngineImpl::status_json() const {
                                {"pollers", pollers},
                                {"links", links},
                                {"logs", logs}};
-  return json.dump();
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace caisson::engine

@@ -31,8 +31,9 @@ std::map<ReplicaId, std::string> peer_paths(const EngineOptions& options, const 
 // Keeps the mappings of peers and the spare segments ready, so that a failover maps nothing.
 class ShmUpkeep final : public Upkeep {
  public:
-  ShmUpkeep(transport::shm::ShmEndpoint& endpoint, transport::ReplicaSet peers)
-      : endpoint_(endpoint), cold_(peers) {}
+  ShmUpkeep(pmem::FileRegion& region, transport::shm::ShmEndpoint& endpoint,
+            transport::ReplicaSet peers)
+      : region_(region), endpoint_(endpoint), cold_(peers) {}
 
   bool run() override {
     for (uint64_t bits = cold_.bits; bits != 0; bits &= bits - 1) {
@@ -42,7 +43,10 @@ class ShmUpkeep final : public Upkeep {
     return endpoint_.maintain() == Code::ok && cold_ == transport::ReplicaSet{};
   }
 
+  void release() override { region_.release_lock(); }
+
  private:
+  pmem::FileRegion& region_;
   transport::shm::ShmEndpoint& endpoint_;
   transport::ReplicaSet cold_;  // never mapped so far: the peer is not created yet
 };
@@ -104,7 +108,7 @@ Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log) 
   transport::ReplicaSet peers = voters_of(options);
   peers.remove(options.replica);
   Ground ground;
-  ground.upkeep = std::make_unique<ShmUpkeep>(*endpoint, peers);
+  ground.upkeep = std::make_unique<ShmUpkeep>(**region, *endpoint, peers);
   ground.upkeep->run();  // peers that do not exist yet are mapped later
   ground.region = std::move(*region);
   ground.endpoint = std::move(endpoint);

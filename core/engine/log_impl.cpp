@@ -240,13 +240,14 @@ void LogImpl::resolve_opening(const replication::Resolution& resolution) {
 
 // ---- Holds, publication, end ------------------------------------------------------------------------------
 
-void LogImpl::push_holds() {
+Position LogImpl::push_holds() {
   uint64_t lowest = kNever;
   const uint32_t used = holds_used_.load(std::memory_order_acquire);
   for (uint32_t i = 0; i < used; ++i) {
     lowest = std::min(lowest, holds_[i].load(std::memory_order_acquire));
   }
   replica_->set_reader_hold(Position{lowest});
+  return Position{lowest};
 }
 
 Code LogImpl::push_holds_and_wait() {

@@ -34,6 +34,8 @@ class Upkeep {
  public:
   virtual ~Upkeep() = default;
   virtual bool run() = 0;  // false: not everything could be done, try again
+  // The log is closed for good: gives the region's lock back. What readers hold stays mapped.
+  virtual void release() = 0;
 };
 
 // Everything beneath a log, in the order in which it must be destroyed: last first.
@@ -115,6 +117,10 @@ class LogImpl {
     if (!closed()) replica_->on_message(from, message, now_ns);
   }
   void close(uint64_t now_ns);
+  // After close(), when no thread turns it any more: others may open the region.
+  void release() {
+    if (parts_.upkeep != nullptr) parts_.upkeep->release();
+  }
   replication::Replica& replica() { return *replica_; }
   static uint64_t tag_of(const Lane& lane, uint32_t ticket) { return uint64_t{lane.id} << 32 | ticket; }
 
@@ -136,7 +142,7 @@ class LogImpl {
   uint32_t resolve();
   void resolve_opening(const replication::Resolution& resolution);
   void advance_openings(uint64_t now_ns);
-  void push_holds();
+  Position push_holds();  // the lowest of them
   void look_after(uint64_t now_ns, uint32_t work);
   void publish(uint64_t now_ns, uint32_t work) {
     const bool leads_now = replica_->leading() != led_;

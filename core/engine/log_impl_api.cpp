@@ -65,7 +65,7 @@ std::string LogImpl::status_json() const {
       {"persistence", std::string(caisson::name(parts_.region->persistence()))},
       {"poller", poller_.options().index},
   };
-  return json.dump();
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 Code LogImpl::read(Position position, std::vector<std::byte>& out, Token* token) const {
@@ -97,8 +97,10 @@ Code LogImpl::trim(Position position, ReplicaId* holder) {
   ReplicaId held_by;
   const bool ran = poller_.call([&](uint64_t) {
     if (closed_.load(std::memory_order_relaxed)) return;
-    push_holds();
+    const Position reader = push_holds();
     code = replica_->trim(position, &held_by);
+    // Holds of readers are this replica's own to the others; here they have a name of their own: 0.
+    if (code == Code::held && held_by == self_ && reader < position) held_by = {};
   });
   if (!ran) return Code::closed;
   if (code == Code::held && holder != nullptr) *holder = held_by;

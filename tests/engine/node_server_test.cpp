@@ -224,6 +224,7 @@ TEST_F(Server, FollowsUntilCancelled) {
     EXPECT_FALSE(entries.last);
   }
   reader.send_as(id, client::Cancel{});
+  (void)reader.ask<client::TailIs>(client::Tail{1});  // requests are taken in order: it is cancelled now
   writer.send(append(stream.incarnation, 21, {"unseen"}));
   ASSERT_EQ(outcomes(writer, 1).at(21).code, Code::ok);
   EXPECT_FALSE(reader.receive(milliseconds(200)));

@@ -31,6 +31,28 @@ TEST(Open, ASecondOwnerIsRefused) {
   EXPECT_TRUE(Engine::open(cluster.options(1)));
 }
 
+TEST(Open, CloseGivesTheReplicaFreeAndKeepsWhatReadersHold) {
+  Cluster cluster;
+  cluster.start();
+  ASSERT_FALSE(HasFatalFailure());
+  int leader = 0;
+  auto appender = cluster.appender_at_leader(leader);
+  ASSERT_NE(appender, nullptr);
+  ASSERT_EQ(appender->append(bytes_of("kept")).code, Code::ok);
+  appender.reset();
+  auto subscription = cluster.log(leader).subscribe(Position{0});
+  ASSERT_TRUE(subscription);
+  Entry entry;
+  ASSERT_EQ((*subscription)->next(entry), Code::ok);
+  cluster.engine(leader).close();
+  const auto again = Engine::open(cluster.options(leader));
+  EXPECT_TRUE(again) << again.error().message;
+  EXPECT_EQ(text_of(entry.payload), "kept");
+  EXPECT_EQ((*subscription)->next(entry), Code::closed);
+  subscription->reset();
+  cluster.close(leader);
+}
+
 TEST(Open, AReplicaWhoseRegionVanishedIsRefusedAndCreatesNothing) {
   Cluster cluster;
   cluster.create_all();
