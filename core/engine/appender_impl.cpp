@@ -25,9 +25,10 @@ std::string cannot_open(const LogImpl& log, Code code) {
   switch (code) {
     case Code::not_leader: {
       const Leadership known = log.leadership();
-      return why + (known.leader.value == 0
-                        ? std::string("no leader is known; wait for one (Engine::wait_ready)")
-                        : "replica " + std::to_string(known.leader.value) + " leads; open it there");
+      return why +
+             (known.leader.value == 0
+                  ? std::string("no leader is known; wait for one (Engine::wait_ready)")
+                  : "replica " + std::to_string(known.leader.value) + " leads; open it there");
     }
     case Code::closed: return why + "the engine is closed";
     case Code::timed_out: return why + "no quorum confirmed it in time; see the replicas' status";
@@ -58,7 +59,8 @@ AppenderImpl::~AppenderImpl() {
   log_.detach(lane_);
 }
 
-Result<std::unique_ptr<AppenderImpl>> AppenderImpl::open(LogImpl& log, const AppenderOptions& options) {
+Result<std::unique_ptr<AppenderImpl>> AppenderImpl::open(LogImpl& log,
+                                                         const AppenderOptions& options) {
   if (options.outstanding_max == 0 || options.outstanding_max > kStreamWindow) {
     return fail(Code::invalid, "AppenderOptions::outstanding_max is " +
                                    std::to_string(options.outstanding_max) + "; allowed are 1 to " +
@@ -73,12 +75,12 @@ Result<std::unique_ptr<AppenderImpl>> AppenderImpl::open(LogImpl& log, const App
   auto outcome = std::make_shared<Outcome>();
   const uint64_t client = options.client != 0 ? options.client : random_client();
   const uint64_t deadline_ns = log.poller().clock().deadline_ns(options.timeout_ns);
-  log.open_stream({client, options.resume, deadline_ns,
-                   [outcome](Code code, replication::OpenedStream opened) {
-                     outcome->code = code;
-                     outcome->opened = opened;
-                     outcome->done.store(true, std::memory_order_release);
-                   }});
+  log.open_stream(
+      {client, options.resume, deadline_ns, [outcome](Code code, replication::OpenedStream opened) {
+         outcome->code = code;
+         outcome->opened = opened;
+         outcome->done.store(true, std::memory_order_release);
+       }});
   Code code = log.await([&] { return outcome->done.load(std::memory_order_acquire); }, deadline_ns);
   if (code == Code::ok) code = outcome->code;
   if (code != Code::ok) return fail(code, cannot_open(log, code));
@@ -90,7 +92,7 @@ Result<std::unique_ptr<AppenderImpl>> AppenderImpl::open(LogImpl& log, const App
   return impl;
 }
 
-// ---- Taking ---------------------------------------------------------------------------------------------
+// ---- Taking ----
 
 // What stands against any append at all, beside room.
 Code AppenderImpl::ready() {
@@ -98,10 +100,12 @@ Code AppenderImpl::ready() {
   return doubtful_ ? mend() : Code::ok;
 }
 
-// Appends of this stream were lost or refused. As its entries are a prefix of what was submitted (R4), all
-// later ones are lost, too. Once that is certain of each, the numbering goes on where the log ends.
+// Appends of this stream were lost or refused. As its entries are a prefix of what was submitted
+// (R4), all later ones are lost, too. Once that is certain of each, the numbering goes on where the
+// log ends.
 Code AppenderImpl::mend() {
-  const bool idle = lane_->idle();  // first: the poller settles a lane after it has said what is gone
+  const bool idle =
+      lane_->idle();  // first: the poller settles a lane after it has said what is gone
   const uint64_t gone_from = lane_->gone_from();
   if (gone_from == kNever) {
     doubtful_ = !idle;
@@ -117,7 +121,8 @@ Code AppenderImpl::mend() {
 
 Code AppenderImpl::take(std::span<const std::byte> payload, uint64_t tag, Durability level,
                         uint64_t deadline_ns) {
-  if (payload.size() > log_.entry_bytes_max()) [[unlikely]] return Code::too_large;
+  if (payload.size() > log_.entry_bytes_max()) [[unlikely]]
+    return Code::too_large;
   if (claim_.number != 0 || doubtful_) [[unlikely]] {
     if (const Code code = ready(); code != Code::ok) return closed_or(code);
   }
@@ -133,21 +138,24 @@ Code AppenderImpl::take(std::span<const std::byte> payload, uint64_t tag, Durabi
 
 Code AppenderImpl::take_inline(std::span<const std::byte> payload, uint64_t tag, Durability level,
                                uint64_t deadline_ns) {
-  if (log_.closed()) [[unlikely]] return Code::closed;
-  if (!lane_->fits(1, 0)) [[unlikely]] return Code::again;
+  if (log_.closed()) [[unlikely]]
+    return Code::closed;
+  if (!lane_->fits(1, 0)) [[unlikely]]
+    return Code::again;
   const Code code = log_.replica().submit({{client_, incarnation_, next_sequence_},
                                            payload,
                                            level,
                                            LogImpl::tag_of(*lane_, lane_->next_ticket()),
                                            true});
-  if (code != Code::ok) [[unlikely]] return code;
+  if (code != Code::ok) [[unlikely]]
+    return code;
   lane_->admit(tag, deadline_ns, next_sequence_, true);
   took(1);
   return Code::ok;
 }
 
-LaneRecord AppenderImpl::record(uint64_t tag, Durability level, uint64_t deadline_ns, uint64_t sequence,
-                                size_t payload_bytes) const {
+LaneRecord AppenderImpl::record(uint64_t tag, Durability level, uint64_t deadline_ns,
+                                uint64_t sequence, size_t payload_bytes) const {
   LaneRecord record;
   record.tag = tag;
   record.deadline_ns = deadline_ns;
@@ -158,8 +166,8 @@ LaneRecord AppenderImpl::record(uint64_t tag, Durability level, uint64_t deadlin
   return record;
 }
 
-Code AppenderImpl::append_batch_async(std::span<const std::span<const std::byte>> payloads, uint64_t tag,
-                                      const AppendOptions& options) {
+Code AppenderImpl::append_batch_async(std::span<const std::span<const std::byte>> payloads,
+                                      uint64_t tag, const AppendOptions& options) {
   if (payloads.empty()) return Code::invalid;
   uint64_t payload_bytes = 0;
   uint64_t lane_bytes = 0;
@@ -173,7 +181,8 @@ Code AppenderImpl::append_batch_async(std::span<const std::span<const std::byte>
   if (const Code code = ready(); code != Code::ok) return closed_or(code);
   if (full()) return closed_or(Code::again);
   const uint64_t deadline_ns = deadline_of(options);
-  if (inline_) return take_batch_inline(payloads, payload_bytes, tag, options.durability, deadline_ns);
+  if (inline_)
+    return take_batch_inline(payloads, payload_bytes, tag, options.durability, deadline_ns);
   if (lane_bytes > lane_->batch_ring_bytes_max()) return Code::too_large;
   if (log_.closed()) return Code::closed;
   if (log_.leading() == Term{}) return Code::not_leader;
@@ -216,11 +225,12 @@ Code AppenderImpl::take_batch_inline(std::span<const std::span<const std::byte>>
   return Code::ok;
 }
 
-// ---- Completions ------------------------------------------------------------------------------------------
+// ---- Completions ----
 
 bool AppenderImpl::pop(LaneCompletion& out) {
   if (!lane_->pop(out)) return false;
-  if (out.code != Code::ok) [[unlikely]] doubtful_ = true;
+  if (out.code != Code::ok) [[unlikely]]
+    doubtful_ = true;
   return true;
 }
 
@@ -244,8 +254,8 @@ Completion AppenderImpl::append(std::span<const std::byte> payload, const Append
   const uint32_t ticket = lane_->next_ticket();
   Code code = take(payload, 0, options.durability, deadline_ns);
   if (code == Code::again) [[unlikely]] {
-    // Back-pressure: wait for room. What makes room is progress of the log alone: kept completions have
-    // their own.
+    // Back-pressure: wait for room. What makes room is progress of the log alone: kept completions
+    // have their own.
     const Code waited = log_.await(
         [&] {
           code = take(payload, 0, options.durability, deadline_ns);
@@ -257,19 +267,23 @@ Completion AppenderImpl::append(std::span<const std::byte> payload, const Append
         deadline_ns);
     if (waited == Code::closed) code = Code::closed;
   }
-  if (code != Code::ok) [[unlikely]] return {0, code, {}, {}};
+  if (code != Code::ok) [[unlikely]]
+    return {0, code, {}, {}};
   return await(ticket);
 }
 
 Completion AppenderImpl::await(uint32_t ticket) {
   Completion result;
   if (inline_) {
-    // The usual case: the bytes are placed and persisted by the flush, and counted by the first poll.
-    if (appends_++ % kAppendsPerLook == 0) [[unlikely]] poller_.look_at_clock();
+    // The usual case: the bytes are placed and persisted by the flush, and counted by the first
+    // poll.
+    if (appends_++ % kAppendsPerLook == 0) [[unlikely]]
+      poller_.look_at_clock();
     log_.replica().flush();
     log_.turn_replica(poller_.now_ns());
     if (turn_for(ticket, result)) [[likely]] {
-      if (appends_ % kAppendsPerTurn == 0) [[unlikely]] poller_.turn();
+      if (appends_ % kAppendsPerTurn == 0) [[unlikely]]
+        poller_.turn();
       return result;
     }
   }
@@ -305,7 +319,7 @@ Code AppenderImpl::flush(uint64_t timeout_ns) {
       clock_.deadline_ns(timeout_ns));
 }
 
-// ---- Claims -----------------------------------------------------------------------------------------------
+// ---- Claims ----
 
 Result<replication::Claim> AppenderImpl::claim(uint32_t payload_bytes) {
   if (payload_bytes > log_.entry_bytes_max()) {
@@ -313,9 +327,11 @@ Result<replication::Claim> AppenderImpl::claim(uint32_t payload_bytes) {
                                      log_.name() + "' takes at most " +
                                      std::to_string(log_.entry_bytes_max()));
   }
-  if (claim_.number != 0) return fail(Code::again, "a claim of this appender is open: submit or abandon it");
+  if (claim_.number != 0)
+    return fail(Code::again, "a claim of this appender is open: submit or abandon it");
   if (doubtful_) {
-    if (const Code code = mend(); code != Code::ok) return fail(closed_or(code), "the stream is recovering");
+    if (const Code code = mend(); code != Code::ok)
+      return fail(closed_or(code), "the stream is recovering");
   }
   if (full() || !lane_->fits(1, 0)) {
     return fail(closed_or(Code::again), "too many appends are outstanding: take completions first");

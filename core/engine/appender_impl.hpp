@@ -14,7 +14,8 @@
 
 namespace caisson::engine {
 
-// The most appends of one stream that may be outstanding: the log remembers as many for retries (R30).
+// The most appends of one stream that may be outstanding: the log remembers as many for retries
+// (R30).
 inline constexpr uint32_t kStreamWindow = 1024;
 // The most entries of one atomic batch: see Replica::reserve.
 inline constexpr uint32_t kBatchEntriesMax = kStreamWindow / 4;
@@ -26,8 +27,10 @@ class AppenderImpl {
   AppenderImpl(const AppenderImpl&) = delete;
   AppenderImpl& operator=(const AppenderImpl&) = delete;
 
-  Code append_async(std::span<const std::byte> payload, uint64_t tag, const AppendOptions& options) {
-    if (full()) [[unlikely]] return closed_or(Code::again);
+  Code append_async(std::span<const std::byte> payload, uint64_t tag,
+                    const AppendOptions& options) {
+    if (full()) [[unlikely]]
+      return closed_or(Code::again);
     return take(payload, tag, options.durability, deadline_of(options));
   }
   Code append_batch_async(std::span<const std::span<const std::byte>> payloads, uint64_t tag,
@@ -45,21 +48,25 @@ class AppenderImpl {
   AppenderImpl(LogImpl& log, uint64_t client, const replication::OpenedStream& opened,
                uint32_t outstanding_max);
 
-  // With an inline poller, how many synchronous appends pass between two whole turns of the engine, and
-  // between two looks at the clock.
+  // With an inline poller, how many synchronous appends pass between two whole turns of the engine,
+  // and between two looks at the clock.
   static constexpr uint32_t kAppendsPerTurn = 64;
   static constexpr uint32_t kAppendsPerLook = 8;
 
   uint64_t deadline_of(const AppendOptions& options) const {
     return options.timeout_ns == kNoDeadline ? kNever : clock_.deadline_ns(options.timeout_ns);
   }
-  bool full() const { return lane_->unfinished() + (kept_written_ - kept_read_) >= outstanding_max_; }
+  bool full() const {
+    return lane_->unfinished() + (kept_written_ - kept_read_) >= outstanding_max_;
+  }
   Code closed_or(Code code) const { return log_.closed() ? Code::closed : code; }
-  Code take(std::span<const std::byte> payload, uint64_t tag, Durability level, uint64_t deadline_ns);
+  Code take(std::span<const std::byte> payload, uint64_t tag, Durability level,
+            uint64_t deadline_ns);
   Code take_inline(std::span<const std::byte> payload, uint64_t tag, Durability level,
                    uint64_t deadline_ns);
-  Code take_batch_inline(std::span<const std::span<const std::byte>> payloads, uint64_t payload_bytes,
-                         uint64_t tag, Durability level, uint64_t deadline_ns);
+  Code take_batch_inline(std::span<const std::span<const std::byte>> payloads,
+                         uint64_t payload_bytes, uint64_t tag, Durability level,
+                         uint64_t deadline_ns);
   Code ready();
   Code mend();
   void took(uint64_t entries) {
@@ -85,15 +92,15 @@ class AppenderImpl {
   const uint32_t outstanding_max_;
   const std::shared_ptr<Lane> lane_;
   uint64_t next_sequence_;
-  bool doubtful_ = false;       // a completion other than ok was seen: the numbering may have to go back
-  bool fresh_ = false;          // … and has gone back: the next entry says so to the poller
-  uint32_t appends_ = 0;        // synchronous ones, inline
+  bool doubtful_ = false;  // a completion other than ok was seen: the numbering may have to go back
+  bool fresh_ = false;     // … and has gone back: the next entry says so to the poller
+  uint32_t appends_ = 0;   // synchronous ones, inline
   // Completions that a synchronous append met while it waited for its own; a ring.
   std::unique_ptr<LaneCompletion[]> kept_;
   uint64_t kept_mask_ = 0;
   uint64_t kept_read_ = 0;
   uint64_t kept_written_ = 0;
-  replication::Claim claim_;    // number 0: none is open
+  replication::Claim claim_;  // number 0: none is open
 };
 
 }  // namespace caisson::engine

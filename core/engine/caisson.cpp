@@ -49,7 +49,7 @@ Code guarded_code(Work&& work) {
 
 }  // namespace
 
-// ---- Claim ------------------------------------------------------------------------------------------------
+// ---- Claim ----
 
 Claim::Claim(Claim&& other) noexcept
     : appender_(std::exchange(other.appender_, nullptr)),
@@ -71,7 +71,7 @@ Claim::~Claim() {
   });
 }
 
-// ---- Appender -----------------------------------------------------------------------------------------------
+// ---- Appender ----
 
 Appender::Appender(std::unique_ptr<engine::AppenderImpl> impl) : impl_(std::move(impl)) {}
 Appender::~Appender() = default;
@@ -81,8 +81,8 @@ Code Appender::append_async(std::span<const std::byte> payload, uint64_t tag,
   return impl_->append_async(payload, tag, options);
 }
 
-Code Appender::append_batch_async(std::span<const std::span<const std::byte>> payloads, uint64_t tag,
-                                  const AppendOptions& options) {
+Code Appender::append_batch_async(std::span<const std::span<const std::byte>> payloads,
+                                  uint64_t tag, const AppendOptions& options) {
   return impl_->append_batch_async(payloads, tag, options);
 }
 
@@ -102,9 +102,11 @@ Result<Claim> Appender::claim(uint32_t payload_bytes) {
   });
 }
 
-Code Appender::submit(Claim&& claim, uint32_t payload_bytes, uint64_t tag, const AppendOptions& options) {
+Code Appender::submit(Claim&& claim, uint32_t payload_bytes, uint64_t tag,
+                      const AppendOptions& options) {
   Claim used = std::move(claim);
-  if (used.appender_ != impl_.get()) return used.appender_ == nullptr ? Code::fenced : Code::invalid;
+  if (used.appender_ != impl_.get())
+    return used.appender_ == nullptr ? Code::fenced : Code::invalid;
   return guarded_code([&] {
     const Code code = impl_->submit(used.number_, payload_bytes, tag, options);
     // Too large a length leaves the claim open; it ends here with `used`.
@@ -117,14 +119,17 @@ size_t Appender::completions(std::span<Completion> out) { return impl_->completi
 Code Appender::flush(uint64_t timeout_ns) { return impl_->flush(timeout_ns); }
 EntryIdentity Appender::last_identity() const { return impl_->last_identity(); }
 
-// ---- Subscription -------------------------------------------------------------------------------------------
+// ---- Subscription ----
 
-Subscription::Subscription(std::unique_ptr<engine::SubscriptionImpl> impl) : impl_(std::move(impl)) {}
+Subscription::Subscription(std::unique_ptr<engine::SubscriptionImpl> impl)
+    : impl_(std::move(impl)) {}
 Subscription::~Subscription() = default;
 Code Subscription::next(Entry& out) { return impl_->next(out); }
-Code Subscription::next_wait(Entry& out, uint64_t timeout_ns) { return impl_->next_wait(out, timeout_ns); }
+Code Subscription::next_wait(Entry& out, uint64_t timeout_ns) {
+  return impl_->next_wait(out, timeout_ns);
+}
 
-// ---- Log ----------------------------------------------------------------------------------------------------
+// ---- Log ----
 
 const std::string& Log::name() const { return impl_->name(); }
 
@@ -166,7 +171,7 @@ std::string Log::status_json() const {
   return guarded_json([&] { return impl_->status_json(); });
 }
 
-// ---- Engine -------------------------------------------------------------------------------------------------
+// ---- Engine ----
 
 Engine::Engine(std::unique_ptr<engine::EngineImpl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Monotonic nanoseconds for pollers: the time stamp counter where it is invariant, else the kernel's
-// clock. Both are read without a system call. Clocks touch liveness only (R21), so a drift against
-// other clocks of some parts per million does not matter.
+// Monotonic nanoseconds for pollers: the time stamp counter where it is invariant, else the
+// kernel's clock. Both are read without a system call. Clocks touch liveness only (R21), so a drift
+// against other clocks of some parts per million does not matter.
 #pragma once
 
 #include <x86intrin.h>

@@ -18,8 +18,8 @@ struct Event {
   Kind kind = Kind::role;
   replication::Role role = replication::Role::follower;
   control::Evidence evidence = control::Evidence::none;
-  ReplicaId replica;        // leader, suspect, recovered: whom it is about
-  uint32_t log = 0;         // index in the engine
+  ReplicaId replica;  // leader, suspect, recovered: whom it is about
+  uint32_t log = 0;   // index in the engine
   Term term;
   Position committed;
 };

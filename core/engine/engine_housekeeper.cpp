@@ -28,9 +28,11 @@ Result<std::unique_ptr<Housekeeper>> Housekeeper::start(const EngineOptions& opt
     keeper->logger_ = std::make_shared<spdlog::logger>(
         "replica " + std::to_string(options.replica.value), std::move(sink));
   } catch (const spdlog::spdlog_ex& error) {
-    return fail(Code::denied, std::string(error.what()) + "; correct logging.file, or its directory's rights");
+    return fail(Code::denied,
+                std::string(error.what()) + "; correct logging.file, or its directory's rights");
   }
-  const auto level = spdlog::level::from_str(options.log_level == "error" ? "err" : options.log_level);
+  const auto level =
+      spdlog::level::from_str(options.log_level == "error" ? "err" : options.log_level);
   if (level == spdlog::level::off && options.log_level != "off") {
     return fail(Code::invalid, "logging.level \"" + options.log_level +
                                    "\" is unknown: use trace, debug, info, warn, error or off");
@@ -107,18 +109,19 @@ void Housekeeper::tell(const Event& event) {
       return logger_->info("log {}: replica {} leads in term {}", log, event.replica.value,
                            event.term.value);
     case Event::Kind::repair:
-      return logger_->warn("log {}: a divergent suffix was put aside into the salvage area (term {})",
-                           log, event.term.value);
+      return logger_->warn(
+          "log {}: a divergent suffix was put aside into the salvage area (term {})", log,
+          event.term.value);
     case Event::Kind::fault:
-      return logger_->error("log {}: bytes that were persisted are damaged behind position {}; repairing",
-                            log, event.committed.value);
+      return logger_->error(
+          "log {}: bytes that were persisted are damaged behind position {}; repairing", log,
+          event.committed.value);
     case Event::Kind::suspect:
       return logger_->warn("replica {} is suspected: {}", event.replica.value,
                            control::name(event.evidence));
     case Event::Kind::recovered:
       return logger_->info("replica {} is heard again", event.replica.value);
-    case Event::Kind::closed:
-      return logger_->info("log {}: closed", log);
+    case Event::Kind::closed: return logger_->info("log {}: closed", log);
   }
 }
 

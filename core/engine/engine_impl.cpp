@@ -13,8 +13,8 @@ namespace caisson::engine {
 
 namespace {
 
-// Control messages of one log that may wait for its poller; more are dropped, as a lossy link would:
-// every exchange is retried by time.
+// Control messages of one log that may wait for its poller; more are dropped, as a lossy link
+// would: every exchange is retried by time.
 constexpr uint32_t kFramesWaitingMax = 4096;
 
 // A ring lies on one node, or it was created without regard to nodes: its front speaks for it.
@@ -64,7 +64,7 @@ class EngineImpl::LinkOutbox final : public control::Outbox {
   const ReplicaId self_;
 };
 
-// ---- Creation -------------------------------------------------------------------------------------------
+// ---- Creation ----
 
 Result<void> EngineImpl::create(const EngineOptions& wanted) {
   if (const auto checked = check(wanted); !checked) return checked;
@@ -97,7 +97,7 @@ Result<void> EngineImpl::create(const EngineOptions& wanted) {
   return result;
 }
 
-// ---- Opening ----------------------------------------------------------------------------------------------
+// ---- Opening ----
 
 EngineImpl::EngineImpl(const EngineOptions& options) : options_(completed(options)) {}
 
@@ -112,9 +112,10 @@ Result<void> EngineImpl::start() {
   auto lock = NodeLock::take(options_.directory);
   if (!lock) {
     if (lock.error().code != Code::not_found) return tl::unexpected(lock.error());
-    return fail(Code::amnesia, "the data directory " + options_.directory +
-                                   " is missing: if it never existed, create the replica first; if it "
-                                   "is lost, this replica must be replaced by a view change (P17)");
+    return fail(Code::amnesia,
+                "the data directory " + options_.directory +
+                    " is missing: if it never existed, create the replica first; if it "
+                    "is lost, this replica must be replaced by a view change (P17)");
   }
   lock_ = std::move(*lock);
   auto housekeeper = Housekeeper::start(options_);
@@ -140,8 +141,9 @@ Result<void> EngineImpl::make_pollers() {
   // A poller without a log would only hold the node's heartbeat back.
   placement_.seats.resize(std::clamp<size_t>(options_.logs.size(), 1, placement_.seats.size()));
   if (placement_.seats.size() > kPollersMax) {
-    return fail(Code::invalid, std::to_string(placement_.seats.size()) + " pollers are named; at most " +
-                                   std::to_string(kPollersMax) + " are possible");
+    return fail(Code::invalid, std::to_string(placement_.seats.size()) +
+                                   " pollers are named; at most " + std::to_string(kPollersMax) +
+                                   " are possible");
   }
   auto heartbeats = open_heartbeats(options_);
   if (!heartbeats) return tl::unexpected(heartbeats.error());
@@ -180,11 +182,12 @@ Result<LogParts> EngineImpl::open_parts(const LogOptions& log, Poller& poller) {
   replica.auto_apply = log.auto_apply;
   replica.entry_bytes_max = log.entry_bytes_max;
   replica.outstanding_max = log.outstanding_max;
-  auto opened = replication::Replica::open(replica, *parts.region, *parts.endpoint, poller.detector(),
-                                           *parts.outbox, poller.look_at_clock());
+  auto opened =
+      replication::Replica::open(replica, *parts.region, *parts.endpoint, poller.detector(),
+                                 *parts.outbox, poller.look_at_clock());
   if (!opened) {
-    return fail(opened.error().code, "log '" + log.name + "' in " + options_.directory + ": " +
-                                         opened.error().message);
+    return fail(opened.error().code,
+                "log '" + log.name + "' in " + options_.directory + ": " + opened.error().message);
   }
   parts.replica = std::move(*opened);
   return parts;
@@ -222,7 +225,7 @@ Result<void> EngineImpl::start_links() {
   return {};
 }
 
-// ---- Closing ----------------------------------------------------------------------------------------------
+// ---- Closing ----
 
 EngineImpl::~EngineImpl() {
   close();
@@ -242,7 +245,7 @@ void EngineImpl::close() {
   lock_.release();
 }
 
-// ---- What links bring ---------------------------------------------------------------------------------------
+// ---- What links bring ----
 
 void EngineImpl::on_frame(ReplicaId from, std::string frame) {
   auto envelope = control::decode(std::as_bytes(std::span(frame)));
@@ -252,8 +255,9 @@ void EngineImpl::on_frame(ReplicaId from, std::string frame) {
   });
   if (envelope->from != from || envelope->to != options_.replica || found == logs_.end()) {
     return housekeeper_->problem(
-        {Code::wrong_cluster, "a control message of replica " + std::to_string(from.value) +
-                                  " names another sender, receiver or log; compare the configurations"});
+        {Code::wrong_cluster,
+         "a control message of replica " + std::to_string(from.value) +
+             " names another sender, receiver or log; compare the configurations"});
   }
   LogImpl& log = **found;
   if (log.messages_waiting.fetch_add(1, std::memory_order_relaxed) >= kFramesWaitingMax) {
@@ -282,7 +286,7 @@ void EngineImpl::set_client_acceptor(ClientAcceptor* acceptor) {
   acceptor_ = acceptor;
 }
 
-// ---- The rest -----------------------------------------------------------------------------------------------
+// ---- The rest ----
 
 LogImpl* EngineImpl::find_log(std::string_view name) const {
   const auto found = std::find_if(logs_.begin(), logs_.end(),
@@ -296,7 +300,8 @@ Result<Log*> EngineImpl::open_log(std::string_view name) {
   if (log != nullptr) return handles_[log->index()].get();
   std::string known;
   for (const auto& each : logs_) known += (known.empty() ? "" : ", ") + each->name();
-  return fail(Code::not_found, "there is no log '" + std::string(name) + "'; this engine has: " + known);
+  return fail(Code::not_found,
+              "there is no log '" + std::string(name) + "'; this engine has: " + known);
 }
 
 uint32_t EngineImpl::poll() {

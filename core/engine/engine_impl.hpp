@@ -47,7 +47,8 @@ class EngineImpl final : private LinksHandler {
   LogImpl* find_log(std::string_view name) const;
   const std::vector<std::unique_ptr<LogImpl>>& logs() const { return logs_; }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
-  // Clients are refused while there is none. Returns only when the old one is no longer being called.
+  // Clients are refused while there is none. Returns only when the old one is no longer being
+  // called.
   void set_client_acceptor(ClientAcceptor* acceptor);
   void report(const Error& error) {
     if (housekeeper_ != nullptr) housekeeper_->problem(error);
@@ -82,7 +83,7 @@ class EngineImpl final : private LinksHandler {
   std::atomic<Links*> sender_{nullptr};        // what outboxes send through
   std::unique_ptr<Links> links_;
   std::mutex acceptor_mutex_;
-  ClientAcceptor* acceptor_ = nullptr;         // guarded by acceptor_mutex_
+  ClientAcceptor* acceptor_ = nullptr;  // guarded by acceptor_mutex_
   std::mutex closing_;
   std::atomic<bool> closed_{false};
 };

@@ -67,7 +67,8 @@ transport::ReplicaSet voters_of(const EngineOptions& options) {
 Result<void> create_ground(const EngineOptions& options, const LogOptions& log) {
   const std::string path = region_path(options.directory, log.name);
   const std::string unfinished = path + ".new";
-  if (const auto made = make_directory(std::filesystem::path(path).parent_path()); !made) return made;
+  if (const auto made = make_directory(std::filesystem::path(path).parent_path()); !made)
+    return made;
   // Left by a creation that was cut short: it has never been anybody's replica.
   std::error_code ignored;
   std::filesystem::remove(unfinished, ignored);
@@ -78,8 +79,8 @@ Result<void> create_ground(const EngineOptions& options, const LogOptions& log) 
   if (!region) return tl::unexpected(region.error());
   std::vector<ReplicaId> voters;
   for (const PeerOptions& peer : options.peers) voters.push_back(peer.id);
-  const Code code = replication::create_replica(**region, {options.cluster, log.id}, options.replica,
-                                                voters);
+  const Code code =
+      replication::create_replica(**region, {options.cluster, log.id}, options.replica, voters);
   if (code != Code::ok) {
     std::filesystem::remove(unfinished, ignored);
     return fail(code, "cannot write the first entry and superblock of " + path + " (" +
@@ -90,16 +91,18 @@ Result<void> create_ground(const EngineOptions& options, const LogOptions& log) 
 }
 
 Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log) {
-  auto region = pmem::FileRegion::open(region_path(options.directory, log.name), choice_of(options));
+  auto region =
+      pmem::FileRegion::open(region_path(options.directory, log.name), choice_of(options));
   if (!region) return tl::unexpected(region.error());
   const pmem::Geometry& geometry = (*region)->geometry();
   if (geometry.ring_bytes != log.ring_bytes || geometry.segment_bytes != log.segment_bytes) {
-    return fail(Code::invalid, "log '" + log.name + "': the configuration says ring_bytes = " +
-                                   std::to_string(log.ring_bytes) + " and segment_bytes = " +
-                                   std::to_string(log.segment_bytes) + ", its region was created with " +
-                                   std::to_string(geometry.ring_bytes) + " and " +
-                                   std::to_string(geometry.segment_bytes) +
-                                   "; correct the configuration, they never change");
+    return fail(Code::invalid,
+                "log '" + log.name +
+                    "': the configuration says ring_bytes = " + std::to_string(log.ring_bytes) +
+                    " and segment_bytes = " + std::to_string(log.segment_bytes) +
+                    ", its region was created with " + std::to_string(geometry.ring_bytes) +
+                    " and " + std::to_string(geometry.segment_bytes) +
+                    "; correct the configuration, they never change");
   }
   transport::shm::ShmOptions shm;
   shm.self = options.replica;

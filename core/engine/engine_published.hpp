@@ -23,7 +23,8 @@ class Published {
     std::memcpy(words.data(), &value, sizeof value);
     const uint64_t turn = turn_.load(std::memory_order_relaxed);
     turn_.store(turn + 1, std::memory_order_relaxed);
-    // Readers that see a new word also see the odd turn: each word is stored with release, after it.
+    // Readers that see a new word also see the odd turn: each word is stored with release, after
+    // it.
     for (size_t i = 0; i < kWords; ++i) words_[i].store(words[i], std::memory_order_release);
     turn_.store(turn + 2, std::memory_order_release);
   }

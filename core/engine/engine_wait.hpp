@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How an application thread waits for a poller: it spins, then gives way, then naps. It never holds a
-// lock and is never woken, so pollers owe it nothing.
+// How an application thread waits for a poller: it spins, then gives way, then naps. It never holds
+// a lock and is never woken, so pollers owe it nothing.
 #pragma once
 
 #include <cstdint>

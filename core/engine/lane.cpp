@@ -29,12 +29,12 @@ Lane::Lane(uint32_t outstanding_max, uint64_t payload_bytes_max)
       slots_(std::make_unique<Slot[]>(slot_mask_ + 1)),
       completions_(std::make_unique<LaneCompletion[]>(completion_mask_ + 1)) {
   if (ring_bytes_ != 0) {
-    ring_.reset(static_cast<std::byte*>(
-        ::operator new[](ring_bytes_, std::align_val_t{kCacheLineBytes})));
+    ring_.reset(
+        static_cast<std::byte*>(::operator new[](ring_bytes_, std::align_val_t{kCacheLineBytes})));
   }
 }
 
-// ---- Producer -----------------------------------------------------------------------------------------
+// ---- Producer ----
 
 bool Lane::fits(uint32_t count, uint64_t ring_bytes) {
   if (unfinished_ >= outstanding_max_) return false;
@@ -75,14 +75,15 @@ bool Lane::refill() {
   return popped_ != completed_seen_;
 }
 
-// ---- Poller -------------------------------------------------------------------------------------------
+// ---- Poller ----
 
 bool Lane::register_next() {
   if (registered_at_ == submitted_seen_) {
     submitted_seen_ = submitted_.load(std::memory_order_acquire);
     if (registered_at_ == submitted_seen_) return false;
   }
-  if (record_at(registered_at_)->flags == LaneRecord::kPad) registered_at_ = next_lap(registered_at_);
+  if (record_at(registered_at_)->flags == LaneRecord::kPad)
+    registered_at_ = next_lap(registered_at_);
   const LaneRecord& record = *record_at(registered_at_);
   occupy(registered_ticket_, record.tag, record.deadline_ns, record.identity.sequence,
          (record.flags & LaneRecord::kReports) != 0);
@@ -109,7 +110,8 @@ void Lane::register_all() {
 
 void Lane::report(const Slot& slot, Code code, Position position, Term term, bool final) {
   if (orphaned_ || !slot.reports) return;
-  completions_[completion_at_++ & completion_mask_] = {slot.tag, position, term, slot.ticket, code, final};
+  completions_[completion_at_++ & completion_mask_] = {slot.tag,    position, term,
+                                                       slot.ticket, code,     final};
   completed_.store(completion_at_, std::memory_order_release);
 }
 

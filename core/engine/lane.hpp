@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The way of one stream's appends to its log's poller and back: a byte ring of submissions, a table of
-// what is outstanding, a ring of completions. One producer (the application's thread), one consumer (the
-// poller); inline both are the same thread, and the submission ring stays unused. Nothing is allocated
-// after construction, nothing locks, nothing enters the kernel.
+// The way of one stream's appends to its log's poller and back: a byte ring of submissions, a table
+// of what is outstanding, a ring of completions. One producer (the application's thread), one
+// consumer (the poller); inline both are the same thread, and the submission ring stays unused.
+// Nothing is allocated after construction, nothing locks, nothing enters the kernel.
 //
-// Tickets count the lane's entries. An entry holds the slot `ticket & mask` from its submission to its
-// last resolution, so a lane has at most `slots` of them outstanding.
+// Tickets count the lane's entries. An entry holds the slot `ticket & mask` from its submission to
+// its last resolution, so a lane has at most `slots` of them outstanding.
 #pragma once
 
 #include <atomic>
@@ -24,18 +24,20 @@ inline constexpr uint64_t kNever = UINT64_MAX;
 
 // What a submission is, apart from its bytes. Lies in the submission ring in front of them.
 struct LaneRecord {
-  static constexpr uint8_t kPad = 1;        // nothing: the ring wraps here
-  static constexpr uint8_t kBatchEnd = 2;   // commits with all before it since the last batch end (P10)
-  static constexpr uint8_t kReports = 4;    // its resolution is told to the producer
-  static constexpr uint8_t kFresh = 8;      // first of a stream that goes on after losing appends
-  static constexpr uint8_t kForeign = 16;   // identity chosen elsewhere: judged alone, refused as it is
+  static constexpr uint8_t kPad = 1;  // nothing: the ring wraps here
+  static constexpr uint8_t kBatchEnd =
+      2;  // commits with all before it since the last batch end (P10)
+  static constexpr uint8_t kReports = 4;  // its resolution is told to the producer
+  static constexpr uint8_t kFresh = 8;    // first of a stream that goes on after losing appends
+  static constexpr uint8_t kForeign =
+      16;  // identity chosen elsewhere: judged alone, refused as it is
 
-  uint64_t tag = 0;                 // of its completion
+  uint64_t tag = 0;  // of its completion
   uint64_t deadline_ns = kNever;
   EntryIdentity identity;
   uint64_t batch_payload_bytes = 0;  // of the whole batch, where batch_count > 0
   uint32_t payload_bytes = 0;
-  uint16_t batch_count = 0;         // first of a batch: how many entries it has
+  uint16_t batch_count = 0;  // first of a batch: how many entries it has
   Durability level = Durability::persisted;
   uint8_t flags = kBatchEnd | kReports;
   uint64_t reserved = 0;
@@ -54,10 +56,11 @@ struct LaneCompletion {
 
 class Lane {
  public:
-  // outstanding_max: entries, 1 … 65536. payload_bytes_max: of one entry; 0: no submission ring (inline).
+  // outstanding_max: entries, 1 … 65536. payload_bytes_max: of one entry; 0: no submission ring
+  // (inline).
   Lane(uint32_t outstanding_max, uint64_t payload_bytes_max);
 
-  // ---- Producer -----------------------------------------------------------------------------------
+  // ---- Producer ----
   // Room for `count` more entries with `ring_bytes` (see ring_bytes_of) in all?
   bool fits(uint32_t count, uint64_t ring_bytes);
   static uint64_t ring_bytes_of(uint64_t payload_bytes) {
@@ -85,7 +88,7 @@ class Lane {
   void forget_gone() { gone_from_.store(kNever, std::memory_order_relaxed); }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
 
-  // ---- Inline: producer and consumer in one, without the submission ring ------------------------------
+  // ---- Inline: producer and consumer in one, without the submission ring ----
   // The ticket that the next admit() will return.
   uint32_t next_ticket() const { return static_cast<uint32_t>(next_ticket_); }
   void admit(uint64_t tag, uint64_t deadline_ns, uint64_t sequence, bool reports) {
@@ -94,16 +97,17 @@ class Lane {
     if (reports) ++unfinished_;
   }
 
-  // ---- Poller -----------------------------------------------------------------------------------------
+  // ---- Poller ----
   // The record to submit next, registered as outstanding; nullptr if there is none.
   const LaneRecord* front();
   static std::span<const std::byte> payload(const LaneRecord& record) {
     return {reinterpret_cast<const std::byte*>(&record + 1), record.payload_bytes};
   }
   uint32_t front_ticket() const { return static_cast<uint32_t>(front_ticket_); }
-  void drop_front();   // it was submitted, or refused
+  void drop_front();  // it was submitted, or refused
   void release() { consumed_.store(read_at_, std::memory_order_release); }  // gives the bytes back
-  // Registers everything behind the front too, so that its deadlines run while the log takes nothing.
+  // Registers everything behind the front too, so that its deadlines run while the log takes
+  // nothing.
   void register_all();
 
   void resolve(uint32_t ticket, Code code, Position position, Term term);
@@ -131,15 +135,18 @@ class Lane {
     bool reports = false;
   };
   struct AlignedDelete {
-    void operator()(std::byte* p) const { ::operator delete[](p, std::align_val_t{kCacheLineBytes}); }
+    void operator()(std::byte* p) const {
+      ::operator delete[](p, std::align_val_t{kCacheLineBytes});
+    }
   };
 
   LaneRecord* record_at(uint64_t at) const {
     return reinterpret_cast<LaneRecord*>(ring_.get() + (at & (ring_bytes_ - 1)));
   }
-  void occupy(uint64_t ticket, uint64_t tag, uint64_t deadline_ns, uint64_t sequence, bool reports) {
-    slots_[ticket & slot_mask_] = {tag,           deadline_ns, sequence, static_cast<uint32_t>(ticket),
-                                   State::waiting, reports};
+  void occupy(uint64_t ticket, uint64_t tag, uint64_t deadline_ns, uint64_t sequence,
+              bool reports) {
+    slots_[ticket & slot_mask_] = {
+        tag, deadline_ns, sequence, static_cast<uint32_t>(ticket), State::waiting, reports};
     if (deadline_ns < deadline_min_ns_) deadline_min_ns_ = deadline_ns;
   }
   uint64_t next_lap(uint64_t at) const { return (at | (ring_bytes_ - 1)) + 1; }
@@ -177,9 +184,9 @@ class Lane {
   std::atomic<bool> closed_{false};
 
   // Poller's own.
-  alignas(kCacheLineBytes) uint64_t read_at_ = 0;      // the front
+  alignas(kCacheLineBytes) uint64_t read_at_ = 0;  // the front
   uint64_t front_ticket_ = 0;
-  uint64_t registered_at_ = 0;                          // everything below has a slot
+  uint64_t registered_at_ = 0;  // everything below has a slot
   uint64_t registered_ticket_ = 0;
   uint64_t submitted_seen_ = 0;
   uint64_t settled_ticket_ = 0;

@@ -48,7 +48,8 @@ uint32_t LogImpl::turn(uint64_t now_ns) {
   work += replica_->poll(now_ns);
   work += resolve();
   publish(now_ns, work);
-  if (now_ns >= upkeep_due_ns_) [[unlikely]] look_after(now_ns, work);
+  if (now_ns >= upkeep_due_ns_) [[unlikely]]
+    look_after(now_ns, work);
   return work;
 }
 
@@ -100,7 +101,8 @@ bool LogImpl::submit_front(Lane& lane, const LaneRecord& record) {
     lane.broken = Code::ok;
   }
   Code code = Code::ok;
-  if (record.batch_count != 0) code = replica_->reserve(record.batch_count, record.batch_payload_bytes);
+  if (record.batch_count != 0)
+    code = replica_->reserve(record.batch_count, record.batch_payload_bytes);
   const bool batch_end = (record.flags & LaneRecord::kBatchEnd) != 0;
   if (code == Code::ok) {
     code = replica_->submit({record.identity, Lane::payload(record), record.level,
@@ -119,7 +121,8 @@ bool LogImpl::submit_front(Lane& lane, const LaneRecord& record) {
 void LogImpl::refuse_front(Lane& lane, const LaneRecord& record, Code code) {
   open_batch_ = nullptr;
   if ((record.flags & LaneRecord::kForeign) == 0) {
-    // To its own stream the refusal is final: the entry is in no log. What follows would leave a gap.
+    // To its own stream the refusal is final: the entry is in no log. What follows would leave a
+    // gap.
     if (code == Code::not_leader) code = Code::not_appended;
     lane.broken = code;
   }
@@ -149,7 +152,7 @@ uint32_t LogImpl::resolve() {
   }
 }
 
-// ---- Lanes ----------------------------------------------------------------------------------------------
+// ---- Lanes ----
 
 Code LogImpl::attach(std::shared_ptr<Lane> lane) {
   bool taken = false;
@@ -183,7 +186,7 @@ void LogImpl::retire(Lane& lane) {
   lanes_[lane.id] = nullptr;
 }
 
-// ---- Streams --------------------------------------------------------------------------------------------
+// ---- Streams ----
 
 void LogImpl::open_stream(Opening opening) {
   if (poller_.runs_inline()) {
@@ -238,7 +241,7 @@ void LogImpl::resolve_opening(const replication::Resolution& resolution) {
   }
 }
 
-// ---- Holds, publication, end ------------------------------------------------------------------------------
+// ---- Holds, publication, end ----
 
 Position LogImpl::push_holds() {
   uint64_t lowest = kNever;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One log of this engine: its replica, the lanes that feed it, and what other threads may know of it.
-// The poller that owns the log is the only thread that touches the replica.
+// One log of this engine: its replica, the lanes that feed it, and what other threads may know of
+// it. The poller that owns the log is the only thread that touches the replica.
 #pragma once
 
 #include <array>
@@ -28,8 +28,9 @@ class Poller;
 // Readers that hold the trim point, at most, at a time (R45).
 inline constexpr uint32_t kReadersMax = 1024;
 
-// What a fabric does when there is nothing better to do: map what peers have moved, prepare what the
-// next revocation will need. It may take system calls, so it runs only when something asks for it.
+// What a fabric does when there is nothing better to do: map what peers have moved, prepare what
+// the next revocation will need. It may take system calls, so it runs only when something asks for
+// it.
 class Upkeep {
  public:
   virtual ~Upkeep() = default;
@@ -49,12 +50,13 @@ struct LogParts {
 
 class LogImpl {
  public:
-  LogImpl(const LogOptions& options, uint32_t index, ReplicaId self, Poller& poller, LogParts parts);
+  LogImpl(const LogOptions& options, uint32_t index, ReplicaId self, Poller& poller,
+          LogParts parts);
   ~LogImpl();
   LogImpl(const LogImpl&) = delete;
   LogImpl& operator=(const LogImpl&) = delete;
 
-  // ---- [any thread] -----------------------------------------------------------------------------------
+  // ---- [any thread] ----
   const std::string& name() const { return options_.name; }
   const LogOptions& options() const { return options_; }
   uint32_t index() const { return index_; }
@@ -105,7 +107,7 @@ class LogImpl {
   // Control messages posted to the poller and not yet handed to the replica.
   std::atomic<uint32_t> messages_waiting{0};
 
-  // ---- Poller -------------------------------------------------------------------------------------------
+  // ---- Poller ----
   uint32_t turn(uint64_t now_ns);
   // What an inline append needs of a turn: its own log's progress.
   uint32_t turn_replica(uint64_t now_ns) {
@@ -122,18 +124,21 @@ class LogImpl {
     if (parts_.upkeep != nullptr) parts_.upkeep->release();
   }
   replication::Replica& replica() { return *replica_; }
-  static uint64_t tag_of(const Lane& lane, uint32_t ticket) { return uint64_t{lane.id} << 32 | ticket; }
+  static uint64_t tag_of(const Lane& lane, uint32_t ticket) {
+    return uint64_t{lane.id} << 32 | ticket;
+  }
 
  private:
   static constexpr uint32_t kControlLane = UINT32_MAX;
   static constexpr size_t kResolutionsPerTurn = 256;
-  static constexpr uint32_t kDrainedPerTurn = 256;     // of one lane, so that lanes take turns
+  static constexpr uint32_t kDrainedPerTurn = 256;  // of one lane, so that lanes take turns
   static constexpr uint32_t kTurnsPerPublication = 32;
   static constexpr uint64_t kPublicationNs = 10'000'000;
   static constexpr uint64_t kHoldsNs = 1'000'000;
   // Long enough behind a revocation that the election it belongs to is over.
   static constexpr uint64_t kUpkeepDelayNs = 50'000'000;
-  static constexpr uint64_t kUpkeepPatienceNs = 500'000'000;  // then it does not wait for an idle turn
+  static constexpr uint64_t kUpkeepPatienceNs =
+      500'000'000;  // then it does not wait for an idle turn
 
   uint32_t serve_lanes(uint64_t now_ns);
   uint32_t drain(Lane& lane);
@@ -153,7 +158,8 @@ class LogImpl {
     }
   }
   void publish_now(uint64_t now_ns);
-  void report_changes(const replication::ReplicaStatus& before, const replication::ReplicaStatus& now);
+  void report_changes(const replication::ReplicaStatus& before,
+                      const replication::ReplicaStatus& now);
   void retire(Lane& lane);
 
   // Constant after construction.
@@ -166,9 +172,9 @@ class LogImpl {
   const log::LogState& state_;
 
   // Poller's own.
-  std::vector<std::shared_ptr<Lane>> lanes_;        // by id; null: free
+  std::vector<std::shared_ptr<Lane>> lanes_;  // by id; null: free
   std::vector<Lane*> active_;
-  Lane* open_batch_ = nullptr;                      // its batch has begun: nobody else may come between
+  Lane* open_batch_ = nullptr;  // its batch has begun: nobody else may come between
   std::vector<Opening> openings_;
   std::array<replication::Resolution, kResolutionsPerTurn> resolutions_{};
   uint32_t opening_serial_ = 0;
@@ -176,7 +182,7 @@ class LogImpl {
   Term led_;
   uint64_t published_ns_ = 0;
   uint64_t holds_ns_ = 0;
-  uint64_t upkeep_due_ns_ = 0;                      // kNever: nothing to do
+  uint64_t upkeep_due_ns_ = 0;  // kNever: nothing to do
   uint64_t applied_seen_ = 0;
   replication::ReplicaStatus last_status_;
 
@@ -187,8 +193,8 @@ class LogImpl {
 
   // Written by others, read by the poller.
   alignas(kCacheLineBytes) std::atomic<uint64_t> applied_wish_{0};
-  std::atomic<uint32_t> holds_used_{0};            // seats beyond were never taken
-  std::array<Hold, kReadersMax> holds_;             // kNever: free
+  std::atomic<uint32_t> holds_used_{0};  // seats beyond were never taken
+  std::array<Hold, kReadersMax> holds_;  // kNever: free
 };
 
 }  // namespace caisson::engine

@@ -75,7 +75,8 @@ Code LogImpl::read(Position position, std::vector<std::byte>& out, Token* token)
   if (const Code code = state_.read(position, view); code != Code::ok) return code;
   if (view.header.kind != static_cast<uint8_t>(log::Kind::data)) return Code::not_found;
   out.assign(view.payload.begin(), view.payload.end());
-  // Orders the copy before the second look at the trim point: bytes are reused only after it has moved.
+  // Orders the copy before the second look at the trim point: bytes are reused only after it has
+  // moved.
   std::atomic_thread_fence(std::memory_order_acquire);
   if (state_.trimmed() >= position) return Code::trimmed;
   if (token != nullptr) *token = {Term{view.header.term}, position};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a node runs beside its engine: clients come over the links, their appends travel to the pollers
-// through lanes like any application's, and the answers go back as they become ready. One thread of its
-// own; pollers are never waited for by a lock, and never wake anybody.
+// What a node runs beside its engine: clients come over the links, their appends travel to the
+// pollers through lanes like any application's, and the answers go back as they become ready. One
+// thread of its own; pollers are never waited for by a lock, and never wake anybody.
 #pragma once
 
 #include <atomic>
@@ -23,8 +23,8 @@ class ServerSession;
 
 class NodeServer final : public ClientAcceptor {
  public:
-  // Serves until its end, which must come before the engine closes. unsupported: an inline engine is
-  // driven by its application's thread, and serves nobody else.
+  // Serves until its end, which must come before the engine closes. unsupported: an inline engine
+  // is driven by its application's thread, and serves nobody else.
   static Result<std::unique_ptr<NodeServer>> start(Engine& engine);
   ~NodeServer() override;
   NodeServer(const NodeServer&) = delete;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A client's appends: into the log's lane with the identities that the client chose (R30), and their
-// outcomes back.
+// A client's appends: into the log's lane with the identities that the client chose (R30), and
+// their outcomes back.
 #include <algorithm>
 
 #include "core/engine/appender_impl.hpp"
@@ -25,16 +25,17 @@ bool ServerSession::admissible(uint64_t id, const client::Append& request, const
   for (const std::string& payload : request.payloads) {
     lane_bytes += Lane::ring_bytes_of(payload.size());
     if (payload.size() <= log.entry_bytes_max()) continue;
-    fail_request(id, Code::too_large, "an entry of " + std::to_string(payload.size()) + " bytes: log '" +
-                                          log.name() + "' takes at most " +
-                                          std::to_string(log.entry_bytes_max()));
+    fail_request(id, Code::too_large,
+                 "an entry of " + std::to_string(payload.size()) + " bytes: log '" + log.name() +
+                     "' takes at most " + std::to_string(log.entry_bytes_max()));
     return false;
   }
-  if (request.atomic && (request.payloads.size() > kBatchEntriesMax || lane_bytes > log.ring_bytes() / 4)) {
+  if (request.atomic &&
+      (request.payloads.size() > kBatchEntriesMax || lane_bytes > log.ring_bytes() / 4)) {
     fail_request(id, Code::too_large,
-                 "an atomic append of " + std::to_string(request.payloads.size()) + " entries and " +
-                     std::to_string(lane_bytes) + " bytes: at most " + std::to_string(kBatchEntriesMax) +
-                     " entries, and a quarter of the ring");
+                 "an atomic append of " + std::to_string(request.payloads.size()) +
+                     " entries and " + std::to_string(lane_bytes) + " bytes: at most " +
+                     std::to_string(kBatchEntriesMax) + " entries, and a quarter of the ring");
     return false;
   }
   return true;
@@ -144,7 +145,8 @@ void ServerSession::settle(const LaneCompletion& completion, LogImpl&) {
     // An atomic append has one completion, of its last entry; the others lie right below it.
     const uint32_t first = pending.atomic ? 0 : index;
     for (uint32_t i = first; i <= index; ++i) {
-      client::AppendOutcome outcome{pending.first.sequence + i, completion.code, {}, completion.term};
+      client::AppendOutcome outcome{
+          pending.first.sequence + i, completion.code, {}, completion.term};
       if (completion.code == Code::ok) {
         outcome.position = Position{completion.position.value - (index - i)};
       }
@@ -158,11 +160,8 @@ void ServerSession::settle(const LaneCompletion& completion, LogImpl&) {
 void ServerSession::answer_appends(const LogImpl& log) {
   for (const uint64_t serial : touched_) {
     PendingAppend& pending = appends_.at(serial);
-    client::AppendResult result{pending.log,
-                                pending.first.client,
-                                pending.first.incarnation,
-                                std::move(pending.ready),
-                                {}};
+    client::AppendResult result{
+        pending.log, pending.first.client, pending.first.incarnation, std::move(pending.ready), {}};
     pending.ready.clear();
     const bool lost = std::any_of(result.outcomes.begin(), result.outcomes.end(),
                                   [](const auto& outcome) { return outcome.code != Code::ok; });

@@ -33,7 +33,8 @@ Code ServerSession::gather(Reading& reading, client::Entries& entries) {
     if (data) {
       const size_t with_it = payload_bytes + view.payload.size();
       const size_t count = entries.entries.size() + 1;
-      if (count > 1 && (with_it > reading.asked.bytes_max || encoded_bytes(with_it, count) > kFrameBytesMax)) {
+      if (count > 1 &&
+          (with_it > reading.asked.bytes_max || encoded_bytes(with_it, count) > kFrameBytesMax)) {
         return Code::ok;
       }
       client::ReadEntry entry;
@@ -41,7 +42,8 @@ Code ServerSession::gather(Reading& reading, client::Entries& entries) {
       entry.term = Term{view.header.term};
       entry.identity = {view.header.client, view.header.incarnation, view.header.sequence};
       entry.payload.assign(reinterpret_cast<const char*>(view.payload.data()), view.payload.size());
-      // Orders the copy before the look at the trim point: bytes are reused only after it has moved.
+      // Orders the copy before the look at the trim point: bytes are reused only after it has
+      // moved.
       std::atomic_thread_fence(std::memory_order_acquire);
       if (state.trimmed() >= view.cursor.position) return Code::trimmed;
       payload_bytes = with_it;
@@ -63,9 +65,11 @@ bool ServerSession::advance(Reading& reading) {
   entries.committed = reading.log->state().committed();
   if (code != Code::ok && code != Code::not_yet && entries.entries.empty()) {
     std::string message = "log '" + reading.log->name() + "', position " +
-                          std::to_string(reading.next.value) + ": " + std::string(caisson::name(code));
+                          std::to_string(reading.next.value) + ": " +
+                          std::string(caisson::name(code));
     if (code == Code::trimmed) {
-      message += "; the oldest entry held is " + std::to_string(reading.log->state().trimmed().value + 1);
+      message +=
+          "; the oldest entry held is " + std::to_string(reading.log->state().trimmed().value + 1);
     }
     fail_request(reading.request, code, std::move(message));
     reading.done = true;

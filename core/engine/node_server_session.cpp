@@ -20,7 +20,7 @@ ServerSession::ServerSession(EngineImpl& engine, std::shared_ptr<ServerBell> bel
                              std::shared_ptr<ClientChannel> channel)
     : engine_(engine), bell_(std::move(bell)), channel_(std::move(channel)) {}
 
-// ---- Links thread -------------------------------------------------------------------------------------------
+// ---- Links thread ----
 
 void ServerSession::on_frame(std::string frame) {
   bool pause = false;
@@ -40,7 +40,7 @@ void ServerSession::on_closed(const Error&) {
   bell_->ring();
 }
 
-// ---- Server thread ------------------------------------------------------------------------------------------
+// ---- Server thread ----
 
 bool ServerSession::turn() {
   if (over_) return false;
@@ -116,8 +116,9 @@ LogImpl* ServerSession::find_log(uint64_t request, uint64_t log_id) {
   for (const auto& log : engine_.logs()) {
     if (log->options().id == log_id) return log.get();
   }
-  fail_request(request, Code::not_found,
-               "this node has no log with the number " + std::to_string(log_id) + ": open it by name first");
+  fail_request(
+      request, Code::not_found,
+      "this node has no log with the number " + std::to_string(log_id) + ": open it by name first");
   return nullptr;
 }
 
@@ -145,7 +146,8 @@ void ServerSession::reply(uint64_t id, client::ReplyBody body) {
   (void)channel_->send(client::encode(client::Reply{id, std::move(body)}));
 }
 
-void ServerSession::fail_request(uint64_t id, Code code, std::string message, client::LeaderHint hint) {
+void ServerSession::fail_request(uint64_t id, Code code, std::string message,
+                                 client::LeaderHint hint) {
   message.resize(std::min(message.size(), client::kErrorTextBytesMax));
   reply(id, client::Failed{code, std::move(message), std::move(hint)});
 }
@@ -187,8 +189,8 @@ bool ServerSession::check_openings() {
                                                          opened.incarnation, opened.last_sequence});
            } else {
              fail_request(opening.request, code,
-                          "cannot open a stream on log '" + opening.log->name() + "': " +
-                              std::string(caisson::name(code)),
+                          "cannot open a stream on log '" + opening.log->name() +
+                              "': " + std::string(caisson::name(code)),
                           hint_of(*opening.log));
            }
            return true;

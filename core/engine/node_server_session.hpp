@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// One client of a node. Frames come in on the links thread; everything else happens on the server's.
-// What a client can make the node remember is bounded: unread frames by kInboxBytesMax, then it is no
-// longer read from; outstanding appends by its lanes; unsent answers by kOutboxBytesMax, then no more are
-// made.
+// One client of a node. Frames come in on the links thread; everything else happens on the
+// server's. What a client can make the node remember is bounded: unread frames by kInboxBytesMax,
+// then it is no longer read from; outstanding appends by its lanes; unsent answers by
+// kOutboxBytesMax, then no more are made.
 #pragma once
 
 #include <atomic>
@@ -63,7 +63,7 @@ class ServerSession final : public ClientHandler {
   bool turn();           // true: something was done
   bool waiting() const;  // for something that wakes nobody
   bool over() const { return over_; }
-  void end();            // hangs up
+  void end();  // hangs up
 
  private:
   static constexpr size_t kInboxBytesMax = size_t{4} << 20;
@@ -71,7 +71,7 @@ class ServerSession final : public ClientHandler {
   static constexpr uint32_t kLaneEntries = 4096;
   static constexpr size_t kRequestsMax = 1024;  // reads, waits and openings under way
   static constexpr size_t kOutcomesPerReply = 4096;
-  static constexpr uint32_t kIndexBits = 17;    // of an entry in its Append
+  static constexpr uint32_t kIndexBits = 17;  // of an entry in its Append
   static_assert(client::kBatchEntriesMax < (1u << kIndexBits));
 
   struct Feed {
@@ -83,12 +83,12 @@ class ServerSession final : public ClientHandler {
     uint64_t log = 0;
     EntryIdentity first;
     uint32_t entries = 0;
-    uint32_t unsettled = 0;     // completions still to come
+    uint32_t unsettled = 0;  // completions still to come
     bool atomic = false;
-    std::vector<bool> told;     // as indefinite: what follows is not told any more
+    std::vector<bool> told;  // as indefinite: what follows is not told any more
     std::vector<client::AppendOutcome> ready;
   };
-  struct Arriving {             // an Append that its lane has not taken whole
+  struct Arriving {  // an Append that its lane has not taken whole
     uint64_t serial = 0;
     Feed* feed = nullptr;
     client::Append append;
@@ -165,17 +165,17 @@ class ServerSession final : public ClientHandler {
   const std::shared_ptr<ClientChannel> channel_;
 
   std::mutex mutex_;
-  std::deque<std::string> inbox_;   // guarded by mutex_
-  size_t inbox_bytes_ = 0;          // guarded by mutex_
-  bool paused_ = false;             // guarded by mutex_
+  std::deque<std::string> inbox_;  // guarded by mutex_
+  size_t inbox_bytes_ = 0;         // guarded by mutex_
+  bool paused_ = false;            // guarded by mutex_
   std::atomic<bool> hung_up_{false};
 
   // The server thread's.
   bool over_ = false;
-  bool deaf_ = false;               // sent us something that is no request
+  bool deaf_ = false;  // sent us something that is no request
   std::vector<std::unique_ptr<Feed>> feeds_;
   std::unordered_map<uint64_t, PendingAppend> appends_;  // by serial
-  std::vector<uint64_t> touched_;   // serials with outcomes to send
+  std::vector<uint64_t> touched_;                        // serials with outcomes to send
   uint64_t serial_ = 0;
   std::optional<Arriving> arriving_;
   std::vector<Opening> openings_;

@@ -22,7 +22,8 @@ int node_of_pu(hwloc_topology_t topology, hwloc_obj_t pu) {
   if (pu->nodeset == nullptr) return -1;
   hwloc_obj_t node = nullptr;
   while ((node = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_NUMANODE, node)) != nullptr) {
-    if (hwloc_bitmap_isset(pu->nodeset, node->os_index) != 0) return static_cast<int>(node->os_index);
+    if (hwloc_bitmap_isset(pu->nodeset, node->os_index) != 0)
+      return static_cast<int>(node->os_index);
   }
   return -1;
 }
@@ -62,8 +63,8 @@ Result<std::unique_ptr<Topology>> Topology::load() {
   return std::unique_ptr<Topology>(new Topology(std::move(handle)));
 }
 
-// The first processor of each physical core that this process may use: two pollers on one core would
-// take turns.
+// The first processor of each physical core that this process may use: two pollers on one core
+// would take turns.
 std::vector<PollerSeat> Topology::cores() const {
   std::vector<PollerSeat> seats;
   std::vector<hwloc_obj_t> seen;
@@ -98,8 +99,9 @@ Result<Placement> Topology::place(const EngineOptions& options) const {
       }
       hwloc_obj_t pu = hwloc_get_pu_obj_by_os_index(handle_->topology, static_cast<unsigned>(core));
       if (pu == nullptr || !allowed(core)) {
-        return fail(Code::invalid, "poller core " + std::to_string(core) +
-                                       " is not available to this process; it may use: " + list(free));
+        return fail(Code::invalid,
+                    "poller core " + std::to_string(core) +
+                        " is not available to this process; it may use: " + list(free));
       }
       placement.seats.push_back({core, node_of_pu(handle_->topology, pu)});
     }
@@ -107,17 +109,19 @@ Result<Placement> Topology::place(const EngineOptions& options) const {
   }
   // Chosen here. On shared memory all replicas run on this machine, and each of them chooses alike.
   const auto replicas = std::max<size_t>(1, options.peers.size());
-  const size_t pollers = std::clamp<size_t>(free.size() / replicas, 1, std::max<size_t>(1, options.logs.size()));
+  const size_t pollers =
+      std::clamp<size_t>(free.size() / replicas, 1, std::max<size_t>(1, options.logs.size()));
   if (replicas * pollers > free.size()) {
     placement.seats.resize(1);
-    placement.warning = std::to_string(replicas) + " replicas share " + std::to_string(free.size()) +
-                        " cores of this machine: pollers are not pinned, and take turns; latency will "
-                        "suffer. Give each replica a core of its own, or name cores (poller.cores)";
+    placement.warning =
+        std::to_string(replicas) + " replicas share " + std::to_string(free.size()) +
+        " cores of this machine: pollers are not pinned, and take turns; latency will "
+        "suffer. Give each replica a core of its own, or name cores (poller.cores)";
     return placement;
   }
-  const auto self = std::find_if(options.peers.begin(), options.peers.end(), [&](const PeerOptions& peer) {
-    return peer.id == options.replica;
-  });
+  const auto self =
+      std::find_if(options.peers.begin(), options.peers.end(),
+                   [&](const PeerOptions& peer) { return peer.id == options.replica; });
   const size_t first = static_cast<size_t>(self - options.peers.begin()) % replicas * pollers;
   placement.seats.assign(free.begin() + static_cast<std::ptrdiff_t>(first),
                          free.begin() + static_cast<std::ptrdiff_t>(first + pollers));
@@ -128,7 +132,8 @@ int Topology::node_of(const void* memory, size_t bytes) const {
   hwloc_nodeset_t nodes = hwloc_bitmap_alloc();
   if (nodes == nullptr) return -1;
   int node = -1;
-  if (hwloc_get_area_memlocation(handle_->topology, memory, bytes, nodes, HWLOC_MEMBIND_BYNODESET) == 0) {
+  if (hwloc_get_area_memlocation(handle_->topology, memory, bytes, nodes,
+                                 HWLOC_MEMBIND_BYNODESET) == 0) {
     node = hwloc_bitmap_first(nodes);
   }
   hwloc_bitmap_free(nodes);
@@ -137,7 +142,8 @@ int Topology::node_of(const void* memory, size_t bytes) const {
 
 void Topology::prefer_node(int node) const {
   if (node < 0) {
-    (void)hwloc_set_membind(handle_->topology, hwloc_topology_get_allowed_nodeset(handle_->topology),
+    (void)hwloc_set_membind(handle_->topology,
+                            hwloc_topology_get_allowed_nodeset(handle_->topology),
                             HWLOC_MEMBIND_DEFAULT, HWLOC_MEMBIND_THREAD | HWLOC_MEMBIND_BYNODESET);
     return;
   }

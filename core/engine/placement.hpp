@@ -14,15 +14,15 @@
 namespace caisson::engine {
 
 struct PollerSeat {
-  int core = -1;        // operating system's number; -1: not pinned
-  int numa_node = -1;   // of that core; -1: not pinned, or unknown
+  int core = -1;       // operating system's number; -1: not pinned
+  int numa_node = -1;  // of that core; -1: not pinned, or unknown
 };
 
 struct Placement {
-  std::vector<PollerSeat> seats;   // one per poller
-  uint32_t cores_allowed = 0;      // to this process
+  std::vector<PollerSeat> seats;  // one per poller
+  uint32_t cores_allowed = 0;     // to this process
   uint32_t numa_nodes = 1;
-  std::string warning;             // empty, or what is not as it should be, and the cure
+  std::string warning;  // empty, or what is not as it should be, and the cure
 };
 
 class Topology {
@@ -34,8 +34,8 @@ class Topology {
   Topology& operator=(const Topology&) = delete;
 
   // Seats for the pollers of options: on the cores it names, or chosen so that the pollers of all
-  // replicas of this machine have a core each. Where there are too few, none is pinned, and `warning`
-  // says so. Code::invalid: a named core is not there, or not allowed to this process.
+  // replicas of this machine have a core each. Where there are too few, none is pinned, and
+  // `warning` says so. Code::invalid: a named core is not there, or not allowed to this process.
   Result<Placement> place(const EngineOptions& options) const;
 
   // The node that holds most of these bytes; -1: not known, or not resident.

@@ -14,14 +14,15 @@ namespace caisson::engine {
 
 namespace {
 
-// How often a poller looks at its peers' heartbeats. Each look fetches a line that the peer's processor
-// owns, so not every turn; well below every silence that is to be told from a pause.
+// How often a poller looks at its peers' heartbeats. Each look fetches a line that the peer's
+// processor owns, so not every turn; well below every silence that is to be told from a pause.
 constexpr uint64_t kDetectionIntervalMaxNs = 50'000;
 
 constexpr uint64_t kTurnsPerReport = 4096;
 
 uint64_t detection_interval_ns(const control::FailureDetectorOptions& options) {
-  return std::min({kDetectionIntervalMaxNs, options.suspect_after_ns / 8, options.link_hint_ns / 8});
+  return std::min(
+      {kDetectionIntervalMaxNs, options.suspect_after_ns / 8, options.link_hint_ns / 8});
 }
 
 }  // namespace
@@ -61,7 +62,8 @@ class Poller::Idler {
   }
 
  private:
-  // Before the first nap: long enough that a stream of appends with pauses below it never meets one.
+  // Before the first nap: long enough that a stream of appends with pauses below it never meets
+  // one.
   static constexpr uint64_t kYieldNs = 1'000'000;
   Poller& poller_;
   uint64_t idle_since_ns_ = 0;
@@ -90,7 +92,8 @@ Result<void> Poller::start() {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(static_cast<size_t>(options_.core), &set);
-  if (const int error = pthread_setaffinity_np(thread_.native_handle(), sizeof set, &set); error != 0) {
+  if (const int error = pthread_setaffinity_np(thread_.native_handle(), sizeof set, &set);
+      error != 0) {
     stop();
     return fail(Code::invalid, "cannot pin poller " + std::to_string(options_.index) + " to core " +
                                    std::to_string(options_.core) + ": " + std::strerror(error) +
@@ -104,7 +107,8 @@ void Poller::on_link(ReplicaId peer, bool up) {
 }
 
 uint32_t Poller::turn() {
-  if (closed_) [[unlikely]] return 0;
+  if (closed_) [[unlikely]]
+    return 0;
   const uint64_t now_ns = look_at_clock();
   uint32_t work = 0;
   if (mailbox_.pending()) work += mailbox_.run(now_ns);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A poller owns its logs: one thread, pinned where the placement says so, or inline the application's
-// own thread. Nothing is shared between pollers (R39).
+// A poller owns its logs: one thread, pinned where the placement says so, or inline the
+// application's own thread. Nothing is shared between pollers (R39).
 #pragma once
 
 #include <atomic>
@@ -20,11 +20,12 @@
 
 namespace caisson::engine {
 
-// A node is as alive as its slowest poller: the first one advances the heartbeat, and only when every
-// other one has taken a turn since the last time (fate sharing, R27).
+// A node is as alive as its slowest poller: the first one advances the heartbeat, and only when
+// every other one has taken a turn since the last time (fate sharing, R27).
 class BeatGate final : public transport::Heartbeats {
  public:
-  BeatGate(transport::Heartbeats& node, std::atomic<uint64_t>& arrived, uint32_t index, uint32_t count)
+  BeatGate(transport::Heartbeats& node, std::atomic<uint64_t>& arrived, uint32_t index,
+           uint32_t count)
       : node_(node),
         arrived_(arrived),
         index_(index),
@@ -45,11 +46,11 @@ inline constexpr uint32_t kPollersMax = 63;
 struct PollerOptions {
   uint32_t index = 0;
   bool runs_inline = false;
-  int core = -1;                 // -1: not pinned
+  int core = -1;  // -1: not pinned
   Idle idle = Idle::adaptive;
   uint64_t spin_ns = 20'000;
   control::FailureDetectorOptions detection;
-  transport::ReplicaSet peers;   // without self
+  transport::ReplicaSet peers;  // without self
 };
 
 class Poller {
@@ -59,12 +60,12 @@ class Poller {
   Poller(const Poller&) = delete;
   Poller& operator=(const Poller&) = delete;
 
-  // ---- Set-up, before start() ---------------------------------------------------------------------
+  // ---- Set-up, before start() ----
   control::FailureDetector& detector() { return detector_; }
   void add(LogImpl& log) { logs_.push_back(&log); }
   Result<void> start();
 
-  // ---- [any thread] -------------------------------------------------------------------------------
+  // ---- [any thread] ----
   const PollerOptions& options() const { return options_; }
   bool runs_inline() const { return options_.runs_inline; }
   Mailbox& mailbox() { return mailbox_; }
@@ -99,7 +100,7 @@ class Poller {
   // Closes every log and ends the thread. Any thread but the poller's; idempotent.
   void stop();
 
-  // ---- Poller's thread ----------------------------------------------------------------------------
+  // ---- Poller's thread ----
   uint32_t turn();
   // The time of this turn. It never goes back, whatever the processors' counters say.
   uint64_t now_ns() const { return now_ns_; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What other threads ask of a poller, off the hot path: a lock-free list of jobs. Looking for one costs
-// the poller a single load.
+// What other threads ask of a poller, off the hot path: a lock-free list of jobs. Looking for one
+// costs the poller a single load.
 #pragma once
 
 #include <atomic>

@@ -30,7 +30,8 @@ Result<std::unique_ptr<SubscriptionImpl>> SubscriptionImpl::open(LogImpl& log, P
 }
 
 Code SubscriptionImpl::next(Entry& out) {
-  if (log_.closed()) [[unlikely]] return Code::closed;
+  if (log_.closed()) [[unlikely]]
+    return Code::closed;
   const log::LogState& state = log_.state();
   for (;;) {
     // The entry handed out last is given back only now.

@@ -25,7 +25,7 @@ class SubscriptionImpl {
 
   LogImpl& log_;
   LogImpl::Hold& hold_;
-  log::Cursor before_;    // of the entry handed out last; only its position while `found_` is false
+  log::Cursor before_;  // of the entry handed out last; only its position while `found_` is false
   bool found_ = false;
 };
 

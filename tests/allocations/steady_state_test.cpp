@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// R35: in the steady state an append allocates nothing and enters the kernel not once, wraps of the ring,
-// trims and the followers' validation included.
+// R35: in the steady state an append allocates nothing and enters the kernel not once, wraps of the
+// ring, trims and the followers' validation included.
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,8 +15,8 @@
 namespace caisson::allocations_test {
 namespace {
 
-using engine_test::Cluster;
 using engine_test::bytes_of;
+using engine_test::Cluster;
 
 struct Measured {
   uint64_t appends = 0;
@@ -65,7 +65,8 @@ uint64_t appends_wanted() {
 
 constexpr uint64_t kRingBytes = 4 << 20;
 constexpr uint64_t kEntryBytes = 128;  // 64 of payload
-constexpr auto kWarmUp = std::chrono::milliseconds(1500);  // elections, upkeep behind them, first laps
+constexpr auto kWarmUp =
+    std::chrono::milliseconds(1500);  // elections, upkeep behind them, first laps
 
 long major_faults() {
   rusage usage{};
@@ -74,11 +75,13 @@ long major_faults() {
 }
 
 // What surrounds one append of the inline run: the others turn, and what they have long applied is
-// trimmed. They apply in steps of a sixteenth of the ring; half a ring behind is behind all of them.
+// trimmed. They apply in steps of a sixteenth of the ring; half a ring behind is behind all of
+// them.
 void surround(Cluster& cluster, Log& log, Position appended, uint64_t count) {
   constexpr uint64_t kBehind = kRingBytes / kEntryBytes / 2;
   if (count % 64 == 0) cluster.turn();
-  if (count % 1024 == 0 && appended.value > kBehind) (void)log.trim(Position{appended.value - kBehind});
+  if (count % 1024 == 0 && appended.value > kBehind)
+    (void)log.trim(Position{appended.value - kBehind});
 }
 
 void measure_inline(Measured& measured, int result_fd) {
@@ -98,7 +101,8 @@ void measure_inline(Measured& measured, int result_fd) {
   };
   const auto warm = std::chrono::steady_clock::now() + kWarmUp;
   while (std::chrono::steady_clock::now() < warm) {
-    if (const Code code = append(); code != Code::ok) return fail_with(measured, std::string(name(code)));
+    if (const Code code = append(); code != Code::ok)
+      return fail_with(measured, std::string(name(code)));
   }
   const uint64_t before = allocations();
   const long faults = major_faults();
@@ -133,7 +137,8 @@ void measure_lane(Measured& measured, int result_fd) {
     uint64_t submitted = 0;
     uint64_t completed = 0;
     while (completed < appends) {
-      while (submitted < appends && appender->append_async(bytes_of(payload), submitted) == Code::ok) {
+      while (submitted < appends &&
+             appender->append_async(bytes_of(payload), submitted) == Code::ok) {
         ++submitted;
       }
       const size_t n = appender->completions(taken);
@@ -162,7 +167,8 @@ void expect_clean(const Measured& measured) {
   EXPECT_STREQ(measured.failure, "");
   EXPECT_EQ(measured.allocations, 0u) << "in " << measured.appends << " appends";
   EXPECT_EQ(measured.system_calls, 0u)
-      << "in " << measured.appends << " appends; the first one has number " << measured.first_system_call;
+      << "in " << measured.appends << " appends; the first one has number "
+      << measured.first_system_call;
   EXPECT_EQ(measured.major_faults, 0);
 }
 

@@ -155,7 +155,8 @@ TEST_P(Append, AFullRingIsBackPressureUntilTrimmed) {
     led.cluster.turn();
   }
   EXPECT_GT(led.log().marks().trimmed.value, appended);
-  EXPECT_EQ(led.log().read(Position{1}, *std::make_unique<std::vector<std::byte>>()), Code::trimmed);
+  EXPECT_EQ(led.log().read(Position{1}, *std::make_unique<std::vector<std::byte>>()),
+            Code::trimmed);
 }
 
 TEST_P(Append, ADeadlinePassesWithoutUndoingTheAppend) {
@@ -169,8 +170,8 @@ TEST_P(Append, ADeadlinePassesWithoutUndoingTheAppend) {
   for (const int id : others) led.cluster.close(id);
   // Alone it reaches no quorum; one-sided stores into the closed replicas' files may still do.
   const Completion done = led.appender->append(bytes_of("second"), {.timeout_ns = kSecondNs / 10});
-  EXPECT_TRUE(done.code == Code::timed_out || done.code == Code::ok || done.code == Code::not_appended ||
-              done.code == Code::not_leader)
+  EXPECT_TRUE(done.code == Code::timed_out || done.code == Code::ok ||
+              done.code == Code::not_appended || done.code == Code::not_leader)
       << name(done.code);
   for (const int id : others) led.cluster.open(id);
   ASSERT_FALSE(HasFatalFailure());
@@ -183,8 +184,7 @@ TEST_P(Append, ADeadlinePassesWithoutUndoingTheAppend) {
   const auto contents = led.cluster.contents(leader);
   EXPECT_EQ(contents.front(), "first");
   EXPECT_EQ(contents.back(), "third");
-  EXPECT_EQ(std::count(contents.begin(), contents.end(), "second"),
-            contents.size() == 3 ? 1 : 0);
+  EXPECT_EQ(std::count(contents.begin(), contents.end(), "second"), contents.size() == 3 ? 1 : 0);
 }
 
 TEST_P(Append, ASynchronousAppendKeepsTheCompletionsOfOthers) {
@@ -196,7 +196,8 @@ TEST_P(Append, ASynchronousAppendKeepsTheCompletionsOfOthers) {
     }
     ASSERT_EQ(led.appender->append_async(bytes_of("a"), 8), Code::again);
     ASSERT_EQ(led.appender->append(bytes_of("b")).code, Code::ok);
-    ASSERT_EQ(led.appender->append_async(bytes_of("a"), 8), Code::again) << "completions are not taken";
+    ASSERT_EQ(led.appender->append_async(bytes_of("a"), 8), Code::again)
+        << "completions are not taken";
     const auto taken = take(led.cluster, *led.appender, 8);
     ASSERT_EQ(taken.size(), 8u);
     for (uint64_t tag = 0; tag < 8; ++tag) EXPECT_EQ(taken[tag].tag, tag);
@@ -219,7 +220,8 @@ TEST_P(Append, EveryDurabilityLevelIsReached) {
   ASSERT_NE(led.appender, nullptr);
   for (const Durability level : {Durability::replicated, Durability::persisted, Durability::all}) {
     // `all` waits for the last replica to be attached, which inline needs its turns.
-    ASSERT_EQ(led.appender->append_async(bytes_of(name(level)), 1, {.durability = level}), Code::ok);
+    ASSERT_EQ(led.appender->append_async(bytes_of(name(level)), 1, {.durability = level}),
+              Code::ok);
     const auto done = take(led.cluster, *led.appender, 1);
     ASSERT_EQ(done.size(), 1u);
     EXPECT_EQ(done[0].code, Code::ok) << name(level);
@@ -241,7 +243,10 @@ TEST_P(Append, AClaimIsWrittenInPlace) {
   ASSERT_EQ(done.size(), 1u);
   EXPECT_EQ(done[0].code, Code::ok);
   EXPECT_EQ(done[0].tag, 77u);
-  { auto dropped = led.appender->claim(100); ASSERT_TRUE(dropped); }
+  {
+    auto dropped = led.appender->claim(100);
+    ASSERT_TRUE(dropped);
+  }
   const Completion after = led.appender->append(bytes_of("after"));
   ASSERT_EQ(after.code, Code::ok) << "an abandoned claim leaves nothing behind";
   for (int id = 1; id <= 3; ++id) {
@@ -273,7 +278,8 @@ TEST_P(Append, AFollowerRefusesAndNamesTheLeader) {
   const auto refused = led.cluster.log(follower).appender();
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::not_leader);
-  EXPECT_NE(refused.error().message.find("replica " + std::to_string(led.leader)), std::string::npos)
+  EXPECT_NE(refused.error().message.find("replica " + std::to_string(led.leader)),
+            std::string::npos)
       << refused.error().message;
   EXPECT_EQ(led.cluster.log(follower).trim(Position{1}), Code::not_leader);
   EXPECT_FALSE(led.cluster.log(follower).leadership().is_self);
@@ -300,7 +306,8 @@ TEST_P(Append, CloseResolvesWhatIsOutstanding) {
   Led led(shape());
   ASSERT_NE(led.appender, nullptr);
   uint64_t taken_in = 0;
-  while (taken_in < 200 && led.appender->append_async(bytes_of("x"), taken_in) == Code::ok) ++taken_in;
+  while (taken_in < 200 && led.appender->append_async(bytes_of("x"), taken_in) == Code::ok)
+    ++taken_in;
   Log& log = led.log();
   led.cluster.engine(led.leader).close();
   EXPECT_EQ(led.appender->append_async(bytes_of("late"), 1), Code::closed);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A cluster of engines in this process: shared-memory fabric under /dev/shm, control links on loopback.
-// With poller threads, or inline: then every wait turns all engines that are awake, from this thread. An
-// engine that is not turned is, to the others, one whose process is stopped.
+// A cluster of engines in this process: shared-memory fabric under /dev/shm, control links on
+// loopback. With poller threads, or inline: then every wait turns all engines that are awake, from
+// this thread. An engine that is not turned is, to the others, one whose process is stopped.
 #pragma once
 
 #include <arpa/inet.h>
@@ -75,7 +75,8 @@ class Cluster {
  public:
   explicit Cluster(Shape shape = {}) : shape_(std::move(shape)) {
     static std::atomic<int> number{0};
-    directory_ = "/dev/shm/caisson-test-" + std::to_string(getpid()) + "-" + std::to_string(number++);
+    directory_ =
+        "/dev/shm/caisson-test-" + std::to_string(getpid()) + "-" + std::to_string(number++);
     std::filesystem::create_directories(directory_);
     ports_ = free_ports(shape_.replicas);
     engines_.resize(shape_.replicas);
@@ -108,7 +109,8 @@ class Cluster {
       log.ring_bytes = shape_.ring_bytes;
       log.segment_bytes = 64 << 10;
       log.salvage_bytes = 1 << 20;
-      log.entry_bytes_max = static_cast<uint32_t>(std::min<uint64_t>(256 << 10, shape_.ring_bytes / 16));
+      log.entry_bytes_max =
+          static_cast<uint32_t>(std::min<uint64_t>(256 << 10, shape_.ring_bytes / 16));
       log.outstanding_max = shape_.outstanding_max;
       log.auto_apply = shape_.auto_apply;
       options.logs.push_back(log);
@@ -194,8 +196,8 @@ class Cluster {
     return nullptr;
   }
 
-  // An appender at whoever leads by the time it is open: one that is found leading may be about to learn
-  // that it no longer does.
+  // An appender at whoever leads by the time it is open: one that is found leading may be about to
+  // learn that it no longer does.
   std::unique_ptr<Appender> appender_at_leader(int& leads, AppenderOptions options = {}) {
     options.timeout_ns = kSecondNs;
     std::unique_ptr<Appender> appender;
@@ -217,7 +219,8 @@ class Cluster {
     if (!subscription) return found;
     Entry entry;
     Code code = Code::ok;
-    while ((code = (*subscription)->next(entry)) == Code::ok) found.push_back(text_of(entry.payload));
+    while ((code = (*subscription)->next(entry)) == Code::ok)
+      found.push_back(text_of(entry.payload));
     EXPECT_EQ(code, Code::not_yet);
     return found;
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Leaders that stop, in one thread: an engine that is not turned is a process that is stopped (SIGSTOP).
+// Leaders that stop, in one thread: an engine that is not turned is a process that is stopped
+// (SIGSTOP).
 #include <array>
 #include <map>
 
@@ -169,7 +170,7 @@ TEST(Failover, AMinoritySaysThatItDoesNotLead) {
   EXPECT_EQ(refused.error().code, Code::not_leader);
 }
 
-// ---- With poller threads ------------------------------------------------------------------------------------
+// ---- With poller threads ----
 
 TEST(Failover, ClosingTheLeaderHandsOverAndNothingAcknowledgedIsLost) {
   Cluster cluster({.suspect_after_us = 200'000});

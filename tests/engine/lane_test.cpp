@@ -22,7 +22,9 @@ LaneRecord record(uint64_t tag, uint64_t sequence, size_t bytes, uint64_t deadli
   return r;
 }
 
-std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
 
 void put(Lane& lane, uint64_t tag, const std::string& text, uint64_t deadline_ns = kNever) {
   ASSERT_TRUE(lane.fits(1, Lane::ring_bytes_of(text.size())));
@@ -162,7 +164,8 @@ TEST(Lane, CarriesAMillionEntriesBetweenTwoThreads) {
         std::memcpy(&found, Lane::payload(*front).data(), sizeof found);
         const uint32_t ticket = lane.front_ticket();
         lane.drop_front();
-        lane.resolve(ticket, found == word ? Code::ok : Code::internal, Position{++position}, Term{1});
+        lane.resolve(ticket, found == word ? Code::ok : Code::internal, Position{++position},
+                     Term{1});
         worked = true;
       }
       lane.release();

@@ -107,7 +107,8 @@ class Server : public testing::Test {
     std::map<uint64_t, client::AppendOutcome> found;
     while (found.size() < count && !HasFailure()) {
       for (const auto& outcome : connection.expect<client::AppendResult>().outcomes) {
-        EXPECT_TRUE(found.emplace(outcome.sequence, outcome).second) << outcome.sequence << " told twice";
+        EXPECT_TRUE(found.emplace(outcome.sequence, outcome).second)
+            << outcome.sequence << " told twice";
       }
     }
     return found;
@@ -175,7 +176,8 @@ TEST_F(Server, ARetryIsAnsweredWithTheOriginalPosition) {
 
 TEST_F(Server, AFollowerNamesTheLeadersAddress) {
   const int follower = leader == 1 ? 2 : 1;
-  ASSERT_TRUE(cluster->until([&] { return cluster->log(follower).leadership().leader.value == leader; }));
+  ASSERT_TRUE(
+      cluster->until([&] { return cluster->log(follower).leadership().leader.value == leader; }));
   Connection connection(*cluster, follower);
   const auto refused = connection.ask<client::Failed>(client::OpenStream{1, 77, false});
   EXPECT_EQ(refused.code, Code::not_leader);
@@ -224,7 +226,8 @@ TEST_F(Server, FollowsUntilCancelled) {
     EXPECT_FALSE(entries.last);
   }
   reader.send_as(id, client::Cancel{});
-  (void)reader.ask<client::TailIs>(client::Tail{1});  // requests are taken in order: it is cancelled now
+  (void)reader.ask<client::TailIs>(
+      client::Tail{1});  // requests are taken in order: it is cancelled now
   writer.send(append(stream.incarnation, 21, {"unseen"}));
   ASSERT_EQ(outcomes(writer, 1).at(21).code, Code::ok);
   EXPECT_FALSE(reader.receive(milliseconds(200)));
@@ -237,7 +240,8 @@ TEST_F(Server, WaitsTailsTrimsAndTellsItsStatus) {
   const Position last = outcomes(connection, 2).at(2).position;
   const auto waited = connection.ask<client::Waited>(client::WaitFor{1, last, client::kForever});
   EXPECT_EQ(waited.code, Code::ok);
-  EXPECT_EQ(connection.ask<client::Waited>(client::WaitFor{1, last + 1, 1000}).code, Code::timed_out);
+  EXPECT_EQ(connection.ask<client::Waited>(client::WaitFor{1, last + 1, 1000}).code,
+            Code::timed_out);
   const auto tail = connection.ask<client::TailIs>(client::Tail{1});
   EXPECT_EQ(tail.position, last);
   EXPECT_FALSE(tail.linearizable);

@@ -13,7 +13,8 @@ TEST(Open, CreatesOnceOnly) {
   const auto again = Engine::create(cluster.options(1));
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().code, Code::exists);
-  EXPECT_NE(again.error().message.find(cluster.home(1)), std::string::npos) << again.error().message;
+  EXPECT_NE(again.error().message.find(cluster.home(1)), std::string::npos)
+      << again.error().message;
 }
 
 TEST(Open, ASecondOwnerIsRefused) {
@@ -191,8 +192,8 @@ TEST(Open, StatusNamesWhatRunsWhere) {
   ASSERT_FALSE(HasFatalFailure());
   ASSERT_NE(cluster.leader(), 0);
   const std::string status = cluster.engine(1).status_json();
-  for (const char* key : {"\"persistence\":\"emulated\"", "\"fabric\":\"shm\"", "\"pollers\"", "\"numa_node\"",
-                          "\"links\"", "\"committed\"", "\"name\":\"main\""}) {
+  for (const char* key : {"\"persistence\":\"emulated\"", "\"fabric\":\"shm\"", "\"pollers\"",
+                          "\"numa_node\"", "\"links\"", "\"committed\"", "\"name\":\"main\""}) {
     EXPECT_NE(status.find(key), std::string::npos) << key << " in " << status;
   }
 }

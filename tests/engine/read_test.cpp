@@ -146,7 +146,8 @@ TEST_P(Reads, SurviveManyWrapsOnEveryReplica) {
       if (n != 0) ends.push_back(done[n - 1].position);
       if (!ends.empty() && log().trim(ends.front()) == Code::ok) ends.pop_front();
       return HasFailure() || appender->append_async(bytes_of(text), appended) == Code::ok;
-    })) << "after " << appended;
+    })) << "after "
+        << appended;
     ASSERT_FALSE(HasFailure());
     ++appended;
     bytes += text.size();
@@ -154,7 +155,8 @@ TEST_P(Reads, SurviveManyWrapsOnEveryReplica) {
   ASSERT_TRUE(cluster->until([&] {
     read_all();
     return HasFatalFailure() || seen == std::array{appended, appended, appended};
-  })) << seen[0] << ' ' << seen[1] << ' ' << seen[2] << " of " << appended;
+  })) << seen[0]
+      << ' ' << seen[1] << ' ' << seen[2] << " of " << appended;
 }
 
 TEST_P(Reads, MarksAreOrdered) {
