@@ -20,19 +20,29 @@ if [[ -n $(find "$work/prefix/include" -name '*.hpp' -not -path '*/caisson/*') ]
   exit 1
 fi
 
+# It must say what it appended, in order.
+run_consumer() {
+  local said
+  mkdir "$work/data"
+  said=$("$work/$1" "$work/data" $((20000 + RANDOM % 10000)) | cut -d ' ' -f 2 | tr '\n' ' ')
+  rm -r "$work/data"
+  if [[ $said != 'one two three ' ]]; then
+    echo "$1 said: $said" >&2
+    exit 1
+  fi
+}
+
 echo "== CMake package"
 cp -r "$CAISSON_SOURCE_DIR/examples/consumer" "$work/by-cmake"
 cmake -G Ninja -S "$work/by-cmake" -B "$work/by-cmake/build" -DCMAKE_PREFIX_PATH="$work/prefix" \
   -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_CXX_FLAGS="$flags" >"$work/configure.log"
 cmake --build "$work/by-cmake/build"
-(cd "$work" && by-cmake/build/consumer)
+run_consumer by-cmake/build/consumer
 
 echo "== pkg-config"
 cp -r "$CAISSON_SOURCE_DIR/examples/consumer" "$work/by-pkg-config"
 pc=$(find "$work/prefix" -name caisson.pc)
 make -C "$work/by-pkg-config" CXX="$compiler" CXXFLAGS="$flags" PKG_CONFIG_PATH="$(dirname "$pc")"
-(cd "$work" && by-pkg-config/consumer)
+run_consumer by-pkg-config/consumer
 
-if [[ -x $work/prefix/bin/caisson ]]; then
-  "$work/prefix/bin/caisson" version
-fi
+"$work/prefix/bin/caisson" version
