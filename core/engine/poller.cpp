@@ -19,6 +19,9 @@ namespace {
 constexpr uint64_t kDetectionIntervalMaxNs = 50'000;
 
 constexpr uint64_t kTurnsPerReport = 4096;
+// After a message or a suspicion, no naps for so long: an election is a handful of messages, and a
+// nap at each of them would be most of its time.
+constexpr uint64_t kAlertNs = 20'000'000;
 
 uint64_t detection_interval_ns(const control::FailureDetectorOptions& options) {
   return std::min(
@@ -53,7 +56,8 @@ class Poller::Idler {
     const uint64_t idle_ns = now_ns - idle_since_ns_;
     if (idle_ns < poller_.options_.spin_ns) {
       _mm_pause();
-    } else if (poller_.options_.idle == Idle::yield || idle_ns < kYieldNs) {
+    } else if (poller_.options_.idle == Idle::yield || idle_ns < kYieldNs ||
+               now_ns < poller_.alert_until_ns_) {
       give_way();
     } else {
       poller_.naps_.fetch_add(1, std::memory_order_relaxed);
@@ -111,10 +115,16 @@ uint32_t Poller::turn() {
     return 0;
   const uint64_t now_ns = look_at_clock();
   uint32_t work = 0;
-  if (mailbox_.pending()) work += mailbox_.run(now_ns);
+  if (mailbox_.pending()) {
+    work += mailbox_.run(now_ns);
+    alert_until_ns_ = now_ns + kAlertNs;
+  }
   if (now_ns >= detect_at_ns_) {
     detect_at_ns_ = now_ns + detection_interval_ns_;
-    if (detector_.poll(now_ns) != 0) report_suspicions();
+    if (detector_.poll(now_ns) != 0) {
+      report_suspicions();
+      alert_until_ns_ = now_ns + kAlertNs;
+    }
   }
   for (LogImpl* const log : logs_) work += log->turn(now_ns);
   return work;

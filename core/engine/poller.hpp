@@ -123,6 +123,7 @@ class Poller {
   const uint64_t detection_interval_ns_;
   uint64_t now_ns_ = 0;
   uint64_t detect_at_ns_ = 0;
+  uint64_t alert_until_ns_ = 0;  // something is going on: no naps
   uint64_t suspected_bits_ = 0;
   std::vector<LogImpl*> logs_;
   Mailbox mailbox_;

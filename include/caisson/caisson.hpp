@@ -47,8 +47,8 @@ struct AppendOptions {
 //   ok            durable at its level, at `position`
 //   not_appended  definitely not in the log, and never will be through this attempt
 //   indefinite    the leader lost its term first; followed by exactly one more completion of the
-//   same tag
-//                 (ok or not_appended) once a new leader's log decides it (R13)
+//                 same tag: ok or not_appended once a new leader's log decides it (R13), or
+//                 timed_out or closed if that comes first
 //   timed_out     see AppendOptions::timeout_ns; nothing follows
 //   stale_stream, broken_stream, aged_out, identity_reused   refused, nothing was appended
 //   closed        the engine closed first; the outcome is unknown to this process
@@ -91,7 +91,7 @@ struct Entry {
 // Zero copy: room for one payload in the leader's own ring. The memory is writable until submit(),
 // abandon(), the claim's timeout (1 s), or step-down, whichever is first. Stores after that land in
 // private scratch memory and are ignored: never in the log (P1). While a claim is open, other
-// appends to the log wait. Destruction abandons it.
+// appends to the log wait. Destruction abandons it. Must not outlive its Appender.
 class Claim {
  public:
   Claim(Claim&&) noexcept;
@@ -109,7 +109,11 @@ class Claim {
 
 // A stream of appends: its entries commit as a prefix of what was submitted, in order, each at most
 // once (R4, R30). Obtained from Log::appender; closes on destruction (what is outstanding goes on,
-// its completions are dropped). One thread at a time. Outlive neither the Log nor the Engine.
+// its completions are dropped). One thread at a time. Must not outlive its Engine.
+//
+// When an append is lost (not_appended) or refused, so are all later ones that were outstanding:
+// the stream stays a prefix. Once each of them has its completion, the next append goes on with the
+// first number that is not in the log; until then appends are answered `again`.
 class Appender {
  public:
   ~Appender();
@@ -118,16 +122,20 @@ class Appender {
 
   // Copies the payload and returns at once. ok: taken; a Completion with this tag follows.
   // again: back-pressure, take completions and retry · not_leader · too_large · closed.
-  // Entries are numbered 1, 2, 3, … of this stream's incarnation as they are taken.
+  // Entries are numbered 1, 2, 3, … of this stream's incarnation as they are taken. Inline, what
+  // the log refuses at once is answered at once: stale_stream, broken_stream, aged_out. Inline, it
+  // leaves with the next completions(), flush(), append() or Engine::poll().
   [[nodiscard]] Code append_async(std::span<const std::byte> payload, uint64_t tag,
                                   const AppendOptions& options = {});
 
   // As append_async for several payloads that are committed and delivered all or none (P10). One
-  // completion, of the last entry.
+  // completion, of the last entry. too_large: more than 256 entries, or than a quarter of the ring
+  // (with poller threads: than half of the submission ring, which holds three of the largest).
   [[nodiscard]] Code append_batch_async(std::span<const std::span<const std::byte>> payloads,
                                         uint64_t tag, const AppendOptions& options = {});
 
   // Appends and waits: code ok, or why not. Other completions that arrive meanwhile are kept.
+  // again: there was no room before the deadline, nothing was taken.
   Completion append(std::span<const std::byte> payload, const AppendOptions& options = {});
 
   // Zero copy. Refused with again, not_leader, too_large, closed.
@@ -197,6 +205,8 @@ class Log {
   [[nodiscard]] Code read(Position position, std::vector<std::byte>& out,
                           Token* token = nullptr) const;
 
+  // From this position on; from Position{0}: from the oldest entry still held. trimmed, closed,
+  // too_large (at most 1024 at a time).
   Result<std::unique_ptr<Subscription>> subscribe(Position from);
 
   // Returns ok once `position` is committed as this replica knows it.
@@ -210,11 +220,11 @@ class Log {
 
   // Leader only: forgets everything through `position`, once every voter has durably applied it and
   // no reader here holds it (R8). held: `holder` says who is in the way (0: a reader of this
-  // process).
+  // process) · not_leader · not_yet: above what is committed · closed.
   [[nodiscard]] Code trim(Position position, ReplicaId* holder = nullptr);
 
   // The application has durably applied everything through `position` (LogOptions::auto_apply =
-  // false).
+  // false). not_yet: above what is committed here · unsupported: with auto_apply · closed.
   [[nodiscard]] Code mark_applied(Position position);
 
   // A word for people and monitors: role, term, marks, as a JSON object.
@@ -253,7 +263,9 @@ class Engine {
   // What runs where: cores, NUMA nodes, persistence, fabric, logs, as a JSON object (R36, P22).
   std::string status_json() const;
 
-  // Stops serving, persists cursors, releases locks. Outstanding appends complete as closed.
+  // Stops serving, persists cursors, releases locks: the replica may be opened again, elsewhere
+  // too. Outstanding appends complete as closed; everything else is answered `closed`. What
+  // subscriptions have handed out stays mapped until the Engine's end.
   void close();
 
  private:

@@ -66,7 +66,9 @@ struct EngineOptions {
   // Pollers. Inline: no poller thread; the application drives the engine by Engine::poll() and by
   // its own synchronous calls, all from one thread.
   bool inline_poller = false;
-  std::vector<int> poller_cores;  // empty: chosen through hwloc; -1 in it: not pinned
+  // One poller for each entry, at most as many as logs; -1: not pinned. Empty: chosen through
+  // hwloc, and not pinned where the replicas of this machine have no core each.
+  std::vector<int> poller_cores;
   Idle idle = Idle::adaptive;
   uint64_t spin_us = 20;
 
