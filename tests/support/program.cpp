@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
@@ -128,8 +129,11 @@ Scratch::~Scratch() {
 }
 
 Replicas::Replicas(const Arguments& more) : directory_(scratch_.path() / "cluster") {
-  Arguments start{"cluster", "start", "--ring-bytes", "16MiB"};
+  Arguments start{"cluster", "start"};
   start.insert(start.end(), more.begin(), more.end());
+  if (std::find(more.begin(), more.end(), "--ring-bytes") == more.end()) {
+    start.insert(start.end(), {"--ring-bytes", "16MiB"});
+  }
   const Outcome started = (*this)(start);
   EXPECT_EQ(started.exit, 0) << started.errors;
 }
