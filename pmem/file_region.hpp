@@ -74,8 +74,8 @@ class FileRegion final : public Region {
   void store_salvage(uint64_t at, const void* source, size_t n) override;
   void persist_salvage(uint64_t at, uint64_t n) override;
 
-  // The owner is done: gives its lock back while the mapping stays, for those who still read it. From
-  // here on nothing may be stored through this object.
+  // The owner is done: gives its lock back while the mapping stays, for those who still read it.
+  // From here on nothing may be stored through this object.
   void release_lock() { (void)::flock(file_.fd(), LOCK_UN); }
 
   const std::string& path() const { return file_.path(); }

@@ -72,7 +72,7 @@ struct GrantReply {
   uint64_t answer = 0;
   Code code = Code::internal;  // ok · again: stale answer, seal anew · no_space: the salvage area
                                // is full · invalid, damaged: the histories contradict each other
-  transport::Grant grant;  // valid where code == ok
+  transport::Grant grant;      // valid where code == ok
 };
 
 // Sent by a replica that hears no leader, or has just started: "I am here; seal me into your term".

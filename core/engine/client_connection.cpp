@@ -90,8 +90,9 @@ Result<void> ClientConnection::Impl::connect(const ClientConnectionOptions& opti
                                            to_hex(options.cluster));
     }
     if (own->role != PeerRole::client) {
-      return fail(Code::denied, options.tls.certificate_file + ": made for " + describe(*own) +
-                                    "; a client needs a client's certificate from `caisson cert make`");
+      return fail(Code::denied,
+                  options.tls.certificate_file + ": made for " + describe(*own) +
+                      "; a client needs a client's certificate from `caisson cert make`");
     }
     dial.self = *own;
   } else if (!client_name_allowed(options.name)) {

@@ -140,9 +140,10 @@ Found check_tls(const TlsOptions& tls) {
       {"tls.key", &tls.key_file}};
   for (const auto& [key, file] : files) {
     if (file->empty()) {
-      return violation(key,
-                       "is missing: name the PEM file made by `caisson cert make`, or write tls.enabled "
-                       "= false where every process of the network may be trusted");
+      return violation(
+          key,
+          "is missing: name the PEM file made by `caisson cert make`, or write tls.enabled "
+          "= false where every process of the network may be trusted");
     }
   }
   return std::nullopt;

@@ -153,8 +153,9 @@ Result<Identity> own_identity(const TlsOptions& options, asio::ssl::context& con
   X509* certificate = SSL_CTX_get0_certificate(context.native_handle());
   const auto identity = certificate != nullptr ? identity_of(certificate) : std::nullopt;
   if (!identity) {
-    return fail(Code::invalid, options.certificate_file +
-                                   ": names no caisson identity; make one with `caisson cert make`");
+    return fail(Code::invalid,
+                options.certificate_file +
+                    ": names no caisson identity; make one with `caisson cert make`");
   }
   return *identity;
 }

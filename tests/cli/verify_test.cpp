@@ -7,8 +7,8 @@
 #include <sstream>
 
 #include "core/log/entry_format.hpp"
-#include "tests/support/program.hpp"
 #include "tests/cli/region_bytes.hpp"
+#include "tests/support/program.hpp"
 #include "tools/exit_codes.hpp"
 
 namespace caisson::test {

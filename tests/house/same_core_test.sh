@@ -7,7 +7,7 @@ source "$(dirname "$0")/lint.bash"
 check() {
   local program line source count
   for program in "${programs[@]}"; do
-    line=$(grep -E "^build $program( \|[^:]*)?: " build.ninja || true)
+    line=$(grep -E "^build $program([ |][^:]*)?: " build.ninja || true)
     if [[ -z $line ]]; then
       echo "$program: is not built"
     elif ! grep -qE '[ |]core/libcaisson_core\.a( |$)' <<<"$line"; then
@@ -32,7 +32,7 @@ fi
 passed
 
 good_ninja='build bin/caisson: CXX_EXECUTABLE_LINKER main.o | core/libcaisson_core.a || x
-build tests/test_sim: CXX_EXECUTABLE_LINKER a.o | core/libcaisson_core.a'
+build tests/test_sim tests/sim.cmake | x.cmake: CXX_EXECUTABLE_LINKER a.o | core/libcaisson_core.a'
 good_commands='{"file": "/src/core/log/ring.cpp"}'
 sample build.ninja <<<"$good_ninja"
 sample compile_commands.json <<<"$good_commands"
