@@ -90,8 +90,7 @@ ShadowRegion::~ShadowRegion() { ::munmap(ring_, 2 * geometry_.ring_bytes); }
 
 uint64_t ShadowRegion::salvage_at() const { return superblock_at() + 2 * kSuperblockSlotBytes; }
 
-// ---- Region
-// ---------------------------------------------------------------------------------------
+// ---- Region -------------------------------------------------------------------------------------
 
 void ShadowRegion::store_ring(Offset at, const void* source, size_t n) {
   pass_point(PointKind::store);
@@ -147,8 +146,7 @@ void ShadowRegion::store_salvage(uint64_t at, const void* source, size_t n) {
 
 void ShadowRegion::persist_salvage(uint64_t at, uint64_t n) { persist(salvage_at() + at, n); }
 
-// ---- Lines
-// ----------------------------------------------------------------------------------------
+// ---- Lines --------------------------------------------------------------------------------------
 
 void ShadowRegion::pass_point(PointKind kind) {
   const Point point{points_, kind};
@@ -206,8 +204,7 @@ void ShadowRegion::settle(uint64_t at, uint64_t n) {
   });
 }
 
-// ---- Power
-// ----------------------------------------------------------------------------------------
+// ---- Power --------------------------------------------------------------------------------------
 
 void ShadowRegion::arm_cut(uint64_t point, uint64_t seed) {
   armed_point_ = point;
@@ -262,8 +259,7 @@ void ShadowRegion::evict_some(uint64_t seed) {
 
 void ShadowRegion::persist_all() { settle(0, space_bytes()); }
 
-// ---- Damage
-// ---------------------------------------------------------------------------------------
+// ---- Damage -------------------------------------------------------------------------------------
 
 void ShadowRegion::damage(uint64_t at, uint64_t n, const std::function<void(std::byte*)>& change) {
   for (uint64_t i = 0; i < n; ++i) {

@@ -95,8 +95,7 @@ class ShadowRegion final : public Region {
   void persist_all();
   size_t unpersisted_lines() const { return unpersisted_.size(); }
 
-  // ---- Damage, of visible and media alike (S17, H13, H14)
-  // ------------------------------------------
+  // ---- Damage, of visible and media alike (S17, H13, H14) ---------------------------------------
 
   void flip_ring_bit(Offset at, unsigned bit);
   void flip_salvage_bit(uint64_t at, unsigned bit);

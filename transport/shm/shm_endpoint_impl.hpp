@@ -40,8 +40,7 @@ BasicShmEndpoint<Probe>::~BasicShmEndpoint() {
   revoke_claims();
 }
 
-// ---- Initiator: the steady state
-// ------------------------------------------------------------------
+// ---- Initiator: the steady state ----------------------------------------------------------------
 
 template <class Probe>
 void BasicShmEndpoint<Probe>::place(ReplicaSet targets, bool own, uint64_t at,
@@ -170,8 +169,7 @@ size_t BasicShmEndpoint<Probe>::poll(std::span<Completion> out) {
   return n;
 }
 
-// ---- Initiator: everything else
-// -------------------------------------------------------------------
+// ---- Initiator: everything else -----------------------------------------------------------------
 
 template <class Probe>
 auto BasicShmEndpoint<Probe>::mapped_peer(ReplicaId target) const -> Peer* {

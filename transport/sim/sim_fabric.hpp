@@ -72,8 +72,7 @@ class SimFabric {
   std::unique_ptr<Endpoint> open_endpoint(ReplicaId id);
   std::unique_ptr<Heartbeats> open_heartbeats(ReplicaId id);
 
-  // ---- Faults
-  // --------------------------------------------------------------------------------------
+  // ---- Faults -----------------------------------------------------------------------------------
   void process_died(ReplicaId id);
   // Lines on their way land, or are lost; then grants, cells and everything queued are gone. The
   // caller cuts the power of the region next.
@@ -89,8 +88,7 @@ class SimFabric {
   void set_slowness(ReplicaId id, uint64_t factor);
   void fail_next_revocation(ReplicaId id) { node(id).fail_revocation = true; }
 
-  // ---- Time
-  // ----------------------------------------------------------------------------------------
+  // ---- Time -------------------------------------------------------------------------------------
   uint64_t now_ns() const { return now_ns_; }
   uint64_t next_ns() const;
   void run_until(uint64_t now_ns);
