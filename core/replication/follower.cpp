@@ -10,9 +10,13 @@
 namespace caisson::replication {
 
 Code Follower::seal_ring(Extent extent) {
+  // What was taken for the tail may have been overwritten since; the bytes that are there now are
+  // what the leader counted.
+  const bool rescan = unsure();
   stop();
   if (const Code code = c_.endpoint.revoke_all(); code != Code::ok) return code;
   if (extent == Extent::whole) c_.state.reset(c_.durable.superblock().trim);
+  if (extent == Extent::tail && rescan) c_.state.truncate(granted_behind_);
   const log::Scan found = log::scan(c_.state);
   chained_end_ = c_.state.tail().end;
   if (c_.state.tail() != c_.state.batch_tail()) c_.state.truncate(c_.state.batch_tail());
@@ -134,6 +138,7 @@ control::GrantReply Follower::answer_grant(ReplicaId writer, const control::Gran
   reply.grant = std::move(*grant);
   given_ = reply;
   leader_ = writer;
+  granted_behind_ = request.divergence;
   cell_seen_ = 0;
   publish();
   return reply;
@@ -162,11 +167,21 @@ void Follower::accept(const transport::CommitCell& cell) {
   trim_to_ = std::max(trim_to_, cell.trim_to);
   if (cell.committed.value == cell_seen_ || cell.committed <= c_.state.committed()) return;
   if (cell.committed > c_.state.batch_tail().position) return;
+  // What the leader has committed ends at or behind its term's start: an older entry there is a
+  // leftover.
+  if (c_.state.term_at(cell.committed) != cell.term) return look_again();
   // P11: only if our own entry there is the one the leader means.
   const auto own = c_.state.cursor_at(cell.committed);
   if (!own.has_value() || own->chain != cell.chain) return;
   cell_seen_ = cell.committed.value;
   c_.state.commit(cell.committed, own->end);
+}
+
+void Follower::look_again() {
+  if (!unsure()) return;
+  c_.state.truncate(granted_behind_);
+  while (validate() == kEntriesPerPoll) {
+  }
 }
 
 uint32_t Follower::poll(uint64_t now_ns) {
@@ -186,6 +201,7 @@ uint32_t Follower::follow_trim() {
 }
 
 log::Cursor Follower::durable_tail() const {
+  if (unsure()) return granted_behind_;
   if (!leading_) return c_.state.batch_tail();
   const auto committed = c_.state.cursor_at(c_.state.committed());
   return committed.has_value() ? *committed : c_.durable.superblock().validated;
@@ -205,7 +221,9 @@ Code Follower::save_progress() {
 uint32_t Follower::keep_books(uint64_t now_ns) {
   if (c_.options.auto_apply) c_.applied = c_.state.committed();
   const log::Superblock& superblock = c_.durable.superblock();
-  const Offset tail_end = leading_ ? c_.state.committed_end() : c_.state.batch_tail().end;
+  const Offset tail_end = leading_   ? c_.state.committed_end()
+                          : unsure() ? granted_behind_.end
+                                     : c_.state.batch_tail().end;
   const uint64_t ahead =
       tail_end > superblock.validated.end ? tail_end - superblock.validated.end : 0;
   const bool changed =

@@ -67,6 +67,11 @@ class Follower {
   [[nodiscard]] Code let_in(const control::GrantRequest& request);
   uint32_t validate();
   void accept(const transport::CommitCell& cell);
+  // True until an entry of the leader's own term has chained. Till then the tail may be leftovers:
+  // old lines behind a hole, which continue the chain once repair has filled the hole with the same
+  // bytes.
+  bool unsure() const { return granted() && c_.state.tail().term < given_.term; }
+  void look_again();
   void commit_hinted(Position hinted);
   [[nodiscard]] Code look_for_damage();
   void repaired();
@@ -82,6 +87,7 @@ class Follower {
   uint64_t answer_ = 0;   // the latest one's name
   control::GrantReply
       given_;  // what was answered to the grant request under it; answer 0: nothing yet
+  log::Cursor granted_behind_;  // what both held when the grant was given: sure, whatever follows
   uint64_t unsaved_since_ns_ =
       0;                    // when progress first went beyond the persisted cursor; 0: it has not
   uint64_t cell_seen_ = 0;  // committed position of the last commit cell that was looked at
