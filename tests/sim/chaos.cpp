@@ -57,7 +57,9 @@ void Chaos::strike() {
     case 6: return clock();
     case 7: m.region->evict_some(random_.next()); return;
     case 8:
-      if (m.up()) world_.kill(id);
+      // A write that was cut half way has spoilt the other slot already.
+      if (!m.up()) return;
+      world_.kill(id);
       m.region->erase_newest_superblock();
       return restart_later(id);
     case 9: {

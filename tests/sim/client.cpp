@@ -54,7 +54,7 @@ void Client::turn() {
   if (opening_) return;
   if (!stopped_) make();
   if (!connect()) return;
-  if (!stopped_ && sequence_ > 0 && random_.permille(options_.session_permille)) {
+  if (!stopped_ && answered_ > 0 && random_.permille(options_.session_permille)) {
     return open_session();
   }
   // No answer for too long: whoever leads now is asked again, from the oldest on.
@@ -67,8 +67,7 @@ void Client::turn() {
 
 void Client::make() {
   // Trimming waits for the slowest client (see World::ask_trim), so the others wait for it, too.
-  if (options_.client < kProbes && world_.client_spread() > world_.options().ring_bytes / 1024)
-    return;
+  if (world_.ahead_of_others(options_.client) > world_.options().ring_bytes / 1024) return;
   while (unanswered_.size() < options_.window && made_ < options_.appends) {
     if (!random_.permille(options_.batch_permille)) {
       unanswered_.push_back(make_one(0, 1, 0));
@@ -133,11 +132,15 @@ void Client::send() {
     const Code code = op.group != 0 ? send_batch(sent_) : send_one(op);
     if (code != Code::ok) last_refusal_ = code;
     switch (code) {
-      case Code::ok: sent_ += op.group != 0 ? op.count : 1; break;
+      case Code::ok:
+        sent_ += op.group != 0 ? op.count : 1;
+        forget_answered();
+        break;
       case Code::aged_out:
         // Too old to be told apart: it was appended, for its successors were.
         op.answered = true;
         ++sent_;
+        forget_answered();
         break;
       case Code::again: return;
       case Code::stale_stream:
@@ -314,7 +317,9 @@ void Client::repeat(const Op& op, uint64_t times) {
     });
     if (reuse && code == Code::ok) world_.breach("R30", "an identity with other bytes is taken");
     if (!reuse && code == Code::identity_reused) {
-      world_.breach("R30", "an honest retry is taken for a reused identity");
+      world_.breach("R30", "an honest retry is taken for a reused identity, sequence " +
+                               std::to_string(op.id.sequence) + " of incarnation " +
+                               std::to_string(op.id.incarnation) + "; " + describe());
     }
   });
 }

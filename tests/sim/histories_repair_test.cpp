@@ -95,7 +95,7 @@ Outcome zombie_queue(uint64_t seed) {
 
 TEST(H3, TheZombiesQueueDrainsIntoNothing) {
   const Outcome sum = over_seeds(1, 30, zombie_queue);
-  EXPECT_GT(sum.lines_refused, 30u);
+  EXPECT_GT(sum.lines_refused, 10u);
 }
 
 // H4: a new leader rewrites a divergent suffix and dies half way; valid old entries lie behind the
@@ -155,14 +155,18 @@ Outcome previous_lap(uint64_t seed) {
   c.claim_permille = 0;
   c.pace_ns = 6 * kUs;
   add_clients(world, 2, c);
+  Offset end;
   for (int round = 0; round < 3; ++round) {
-    if (script.await_leader() == 0) break;
-    world.run_for(world.random().between(2, 6) * kMs);
+    const uint8_t id = script.await_leader();
+    if (id == 0) break;
+    end = script.tail(id) + o.ring_bytes + world.random().below(o.ring_bytes / 2);
+    world.run_until([&] { return world.leader() != 0 && script.tail(world.leader()) > end; },
+                    40 * kMs);
     world.power_cut_all();
     for (const uint8_t each : world.ids()) world.start(each);
   }
   Outcome outcome = conclude(world);
-  outcome.constructed = outcome.committed * 64 > 2 * o.ring_bytes;
+  outcome.constructed = end.value > 2 * o.ring_bytes && outcome.committed * 64 > 2 * o.ring_bytes;
   return outcome;
 }
 

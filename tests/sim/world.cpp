@@ -207,6 +207,7 @@ void World::turn(uint8_t id, uint64_t life) {
   Machine& m = machine(id);
   if (!m.up() || m.life != life || m.paused) return;
   uint32_t work = 0;
+  m.clock_seen_ns = std::max(m.clock_seen_ns, local_now(m));
   const bool lived = inside(m, [&] {
     m.detector->poll(local_now(m));
     work = m.replica->poll(local_now(m));
@@ -337,6 +338,10 @@ void World::heal() {
   for (const uint8_t id : ids()) {
     Machine& m = machine(id);
     m.plan = {};
+    // A clock that was set back would stand still until it caught up.
+    m.clock_drift_ppm = 0;
+    m.clock_offset_ns =
+        m.clock_seen_ns > now_ns_ ? static_cast<int64_t>(m.clock_seen_ns - now_ns_) : 0;
     m.slowness = 1;
     fabric_->set_slowness(m.id, 1);
     resume(id);

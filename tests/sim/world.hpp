@@ -73,6 +73,7 @@ struct Machine {
   std::vector<std::function<void()>> inbox;  // what arrived while paused
   int64_t clock_offset_ns = 0;
   int64_t clock_drift_ppm = 0;
+  uint64_t clock_seen_ns = 0;  // the latest time it ever showed
   uint64_t slowness = 1;
   // Where its reader and its application stand.
   uint64_t shown = 0;
@@ -162,8 +163,9 @@ class World {
   uint64_t trace() const { return trace_ ^ fabric_->trace(); }
   Random& random() { return random_; }
   const WorldOptions& options() const { return options_; }
-  std::string describe() const;    // who stands where; for a run that got stuck
-  uint64_t client_spread() const;  // from the slowest client's latest position to the tail
+  std::string describe() const;  // who stands where; for a run that got stuck
+  // From the slowest client's latest position to the tail; 0 if `client` is the slowest itself.
+  uint64_t ahead_of_others(uint64_t client) const;
   uint64_t committed_max() const;  // highest position any replica ever exposed
 
   void observe(Machine& m);

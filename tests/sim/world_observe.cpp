@@ -54,10 +54,12 @@ void World::breach(const std::string& invariant, const std::string& what) {
   breaches_.push_back({invariant, what});
 }
 
-uint64_t World::client_spread() const {
-  uint64_t slowest = shown_max_;
-  for (const auto& [client, last] : last_of_) slowest = std::min(slowest, last);
-  return shown_max_ - slowest;
+uint64_t World::ahead_of_others(uint64_t client) const {
+  const auto own = last_of_.find(client);
+  if (own == last_of_.end()) return 0;
+  uint64_t slowest = own->second;
+  for (const auto& [other, last] : last_of_) slowest = std::min(slowest, last);
+  return slowest == own->second ? 0 : shown_max_ - slowest;
 }
 
 uint64_t World::committed_max() const { return shown_max_; }
