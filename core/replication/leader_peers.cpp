@@ -32,16 +32,21 @@ void Leader::on_seal_reply(ReplicaId from, const control::SealReply& reply, uint
   if (reply.term != term_ || reply.nonce != nonce_ || !followers_.has(from)) return;
   if (reply.code != Code::ok && reply.code != Code::damaged) return;
   Peer& peer = peers_[from.value];
+  // Answers are numbered: a late one describes a ring that has changed since.
+  if (reply.answer <= peer.answer) return;
+  peer.answer = reply.answer;
   unseal(from, peer, now_ns + c_.options.retry_ns);
   const History theirs{reply.trim, reply.tail, reply.epochs};
   if (!consistent(theirs)) return;
   if (reply.persistence == Persistence::none) {  // R12: its bytes would prove nothing
     peer.phase = Phase::lost;
+    peer.retry_ns = now_ns + 20 * c_.options.retry_ns;
     return;
   }
   const auto common = last_common(history_of(c_.state), theirs);
   if (!common.has_value() || *common < reply.committed) {
     peer.phase = Phase::lost;
+    peer.retry_ns = now_ns + 20 * c_.options.retry_ns;
     return;
   }
   auto divergence = c_.state.cursor_at(*common);
@@ -49,7 +54,6 @@ void Leader::on_seal_reply(ReplicaId from, const control::SealReply& reply, uint
   divergence->term = c_.state.term_at(*common);
   peer.divergence = *divergence;
   peer.incarnation = reply.incarnation;
-  peer.answer = reply.answer;
   peer.head = reply.trim.end;
   ask_grant(from, peer, now_ns);
 }
@@ -84,6 +88,7 @@ void Leader::opened(ReplicaId id, Peer& peer, uint64_t now_ns) {
 void Leader::take_over(ReplicaId from, const control::SealReply& reply, uint64_t now_ns) {
   Peer& peer = peers_[from.value];
   peer.divergence = reply.tail;
+  peer.answer = reply.answer;
   peer.incarnation = reply.incarnation;
   peer.head = reply.trim.end;
   opened(from, peer, now_ns);
@@ -138,7 +143,10 @@ uint32_t Leader::tend(ReplicaId id, Peer& peer, uint64_t now_ns) {
       if (!due) return 0;
       ask_grant(id, peer, now_ns);
       return 1;
-    case Phase::lost: return 0;
+    case Phase::lost:
+      // Its log may be longer by now: an earlier leader's writes were still on their way.
+      if (due) unseal(id, peer, now_ns + c_.options.retry_ns);
+      return 0;
     case Phase::attached: break;
   }
   read_cell(id, peer);
