@@ -78,10 +78,9 @@ Exit run_read(const ReadOptions& options, bool json) {
     if (!written) return tl::unexpected(written.error());
     return !interrupted.load();
   };
-  const auto pause = [&]() -> Result<void> {
-    if (const auto flushed = writer.flush(); !flushed) return flushed;
-    if (interrupted.load()) return fail(Code::closed, "interrupted");
-    return {};
+  const auto pause = [&]() -> Result<bool> {
+    if (const auto flushed = writer.flush(); !flushed) return tl::unexpected(flushed.error());
+    return !interrupted.load();
   };
   const auto ended = session.run(take, pause);
   const auto flushed = writer.flush();

@@ -72,8 +72,7 @@ Result<bool> ReadSession::take_entries(const protocol::Entries& entries, const T
   return next_ <= limit_;
 }
 
-Result<bool> ReadSession::read_from(NodeLink& link, const TakeEntry& take,
-                                    const std::function<Result<void>()>& pause) {
+Result<bool> ReadSession::read_from(NodeLink& link, const TakeEntry& take, const Pause& pause) {
   if (const auto begun = begin(link); !begun) return tl::unexpected(begun.error());
   if (next_ > limit_) return false;
   protocol::Read read;
@@ -87,7 +86,8 @@ Result<bool> ReadSession::read_from(NodeLink& link, const TakeEntry& take,
   for (;;) {
     const auto reply = link.receive(options_.follow ? kFollowSilence : kAnswerTimeout);
     if (!reply && reply.error().code == Code::timed_out && options_.follow) {
-      if (const auto paused = pause(); !paused) return tl::unexpected(paused.error());
+      const auto goes_on = pause();
+      if (!goes_on || !*goes_on) return goes_on;
       continue;
     }
     if (!reply && reply.error().code == Code::again) continue;
@@ -101,13 +101,14 @@ Result<bool> ReadSession::read_from(NodeLink& link, const TakeEntry& take,
     const auto more = take_entries(*entries, take);
     if (!more || !*more) return more;
     if (options_.follow) {
-      if (const auto paused = pause(); !paused) return tl::unexpected(paused.error());
+      const auto goes_on = pause();
+      if (!goes_on || !*goes_on) return goes_on;
     }
     if (entries->last) return true;
   }
 }
 
-Result<void> ReadSession::run(const TakeEntry& take, const std::function<Result<void>()>& pause) {
+Result<void> ReadSession::run(const TakeEntry& take, const Pause& pause) {
   auto stuck_since = Clock::now();
   Position reached = next_;
   for (;;) {

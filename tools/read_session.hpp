@@ -23,21 +23,22 @@ struct ReadSessionOptions {
 
 // False ends the reading.
 using TakeEntry = std::function<Result<bool>(const protocol::ReadEntry&)>;
+using Pause = std::function<Result<bool>()>;
 
 class ReadSession {
  public:
   ReadSession(const Cluster& cluster, const ReadSessionOptions& options)
       : options_(options), links_(cluster, options.log) {}
 
-  // Calls `take` for each entry in order, and `pause` whenever nothing more is there for now.
-  Result<void> run(const TakeEntry& take, const std::function<Result<void>()>& pause);
+  // Calls `take` for each entry in order, and `pause` whenever nothing more is there for now; both
+  // end the reading by false.
+  Result<void> run(const TakeEntry& take, const Pause& pause);
 
  private:
   Result<NodeLink*> connect();
   Result<void> begin(NodeLink& link);
   // False: the reading has ended; true: it goes on elsewhere.
-  Result<bool> read_from(NodeLink& link, const TakeEntry& take,
-                         const std::function<Result<void>()>& pause);
+  Result<bool> read_from(NodeLink& link, const TakeEntry& take, const Pause& pause);
   Result<bool> take_entries(const protocol::Entries& entries, const TakeEntry& take);
 
   ReadSessionOptions options_;
