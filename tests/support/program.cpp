@@ -138,7 +138,7 @@ Replicas::Replicas(const Arguments& more) : directory_(scratch_.path() / "cluste
   EXPECT_EQ(started.exit, 0) << started.errors;
 }
 
-Replicas::~Replicas() { (void)(*this)({"cluster", "stop"}); }
+Replicas::~Replicas() { stop(); }
 
 std::filesystem::path Replicas::data(int replica) const {
   return directory_ / ("replica-" + std::to_string(replica)) / "data";
