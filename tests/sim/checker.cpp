@@ -73,7 +73,10 @@ class Judge {
 
   void ack(const Event& e) {
     const auto [known, fresh] = acks_.try_emplace(e.id, e);
-    if (!fresh && known->second.position != e.position) {
+    if (!fresh && lost_ && known->second.level < kPersisted) {
+      // Acknowledged weakly, lost with the power, appended anew: that is another place.
+      known->second = e;
+    } else if (!fresh && known->second.position != e.position) {
       violated("I5", spell(e.id) + " acknowledged at " + std::to_string(known->second.position) +
                          " and at " + std::to_string(e.position));
     }

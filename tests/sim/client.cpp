@@ -52,6 +52,7 @@ void Client::turn() {
   world_.after(options_.pace_ns / 2 + random_.below(options_.pace_ns), [this] { turn(); });
   if (opening_ && world_.now() - opening_since_ns_ > options_.patience_ns) opening_ = false;
   if (opening_) return;
+  forget_answered();
   if (!stopped_) make();
   if (!connect()) return;
   if (!stopped_ && answered_ > 0 && random_.permille(options_.session_permille)) {
@@ -125,7 +126,7 @@ void Client::reconnect(uint8_t to) {
 void Client::send() {
   while (sent_ < unanswered_.size()) {
     Op& op = unanswered_[sent_];
-    if (op.answered && op.group == 0) {
+    if (settled(op) && op.group == 0) {
       ++sent_;
       continue;
     }
@@ -284,12 +285,18 @@ void Client::answer(const Id& id, const replication::Resolution& r, Durability l
   }
 }
 
+// An answer at a weak level is no end: until the entry is committed it may have to be asked for
+// again.
+bool Client::settled(const Op& op) const {
+  return op.answered && (op.level != Durability::replicated || world_.exposed(op.id));
+}
+
 // From the front, batches as a whole: a retry repeats all of a batch.
 void Client::forget_answered() {
   while (!unanswered_.empty()) {
     const auto count = static_cast<std::ptrdiff_t>(unanswered_.front().count);
     if (!std::all_of(unanswered_.begin(), unanswered_.begin() + count,
-                     [](const Op& op) { return op.answered; })) {
+                     [this](const Op& op) { return settled(op); })) {
       return;
     }
     unanswered_.erase(unanswered_.begin(), unanswered_.begin() + count);

@@ -84,6 +84,7 @@ class Client {
   void open_session();
   void session_opened(uint8_t id, bool resume);
   Op* find(const Id& id);
+  bool settled(const Op& op) const;
   void forget_answered();
 
   World& world_;

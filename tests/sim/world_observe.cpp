@@ -62,6 +62,11 @@ uint64_t World::ahead_of_others(uint64_t client) const {
   return slowest == own->second ? 0 : shown_max_ - slowest;
 }
 
+bool World::exposed(const Id& id) const {
+  const auto latest = latest_of_.find(id.client);
+  return latest != latest_of_.end() && latest->second >= std::pair{id.incarnation, id.sequence};
+}
+
 uint64_t World::committed_max() const { return shown_max_; }
 
 void World::restart_reader(Machine& m) {
@@ -161,7 +166,11 @@ void World::show_entry(Machine& m, const log::EntryView& view) {
   const Event e = record(entry_event(m, view));
   m.shown = e.position;
   shown_max_ = std::max(shown_max_, m.shown);
-  if (e.id.client != 0) last_of_[e.id.client] = std::max(last_of_[e.id.client], e.position);
+  if (e.id.client != 0) {
+    last_of_[e.id.client] = std::max(last_of_[e.id.client], e.position);
+    auto& latest = latest_of_[e.id.client];
+    latest = std::max(latest, std::pair{e.id.incarnation, e.id.sequence});
+  }
   m.state = (m.state ^ e.digest ^ e.term ^ (e.id.client << 16) ^ e.id.sequence) * 0x100000001b3u;
   if (!m.state_known) return;
   states_.try_emplace(m.shown, m.state);
