@@ -429,7 +429,9 @@ void World::ask_trim() {
     // A replica that restarts knows only the clients of which its log still holds an entry.
     for (const auto& [client, last] : last_of_) to = std::min(to, last - 1);
     ReplicaId holder;
-    if (to > m.trimmed) inside(m, [&] { (void)m.replica->trim(Position{to}, &holder); });
+    // Entry 1 counts as applied from the creation on, whatever the application says.
+    if (to > std::max<uint64_t>(m.trimmed, 1))
+      inside(m, [&] { (void)m.replica->trim(Position{to}, &holder); });
   }
   after(kTrimEveryNs, [this] { ask_trim(); });
 }
