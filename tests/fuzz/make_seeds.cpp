@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
       {"control_fuzz", caisson::fuzz::control_seeds},
       {"config_fuzz", caisson::fuzz::config_seeds},
       {"greeting_fuzz", caisson::fuzz::greeting_seeds},
+      {"client_fuzz", caisson::fuzz::client_seeds},
   };
   bool good = true;
   for (const auto& [fuzzer, seeds] : all) good = good && write_seeds(root / fuzzer, seeds);

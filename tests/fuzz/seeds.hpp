@@ -18,5 +18,6 @@ void manifest_seeds(const AddSeed& add);
 void control_seeds(const AddSeed& add);
 void config_seeds(const AddSeed& add);
 void greeting_seeds(const AddSeed& add);
+void client_seeds(const AddSeed& add);
 
 }  // namespace caisson::fuzz
