@@ -84,6 +84,11 @@ Result<uint64_t> AbSlots::write(SlotMedium& medium, std::span<const std::byte> p
   const uint64_t generation_a = a ? a->generation : 0;
   const uint64_t generation_b = b ? b->generation : 0;
   const unsigned older = generation_a > generation_b ? 1 : 0;
+  // A process may have died between storing a slot and persisting it. What stays must be on the
+  // media before the other slot is torn, or a power cut takes both.
+  if (const auto& newest = older == 1 ? a : b; newest) {
+    medium.persist(at_ + (1 - older) * slot_bytes_, sizeof(SlotHeader) + newest->payload.size());
+  }
   uint64_t generation = std::max(generation_a, generation_b) + 1;
   write_one(medium, older, generation, payload);
   if (slots == Region::Slots::both) write_one(medium, 1 - older, ++generation, payload);
