@@ -8,20 +8,17 @@
 // ends it.
 //
 // Appending, without losing or duplicating an entry (R30):
-//   1. OpenLog, then OpenStream, at the leader. StreamOpened gives the incarnation, and the last
-//   sequence
-//      number that the log holds of this client (0 for a new incarnation).
-//   2. Send Appends without waiting for answers: consecutive sequence numbers from last_sequence +
-//   1 on,
-//      many payloads to a message, and thousands outstanding. AppendResults come back as entries
-//      are decided, several for one Append, or one for several runs of an Append.
-//   3. When the connection breaks, or a result says not_leader, fenced, closed or indefinite:
-//   connect to
-//      another node (the hint names it), OpenLog there, and send everything unacknowledged again,
-//      oldest first, with the same client, incarnation and sequence numbers. No OpenStream: a new
-//      incarnation would make them other entries. What had been committed is answered with its
-//      original position.
-//   A client that was killed opens its stream with `resume` and goes on behind last_sequence.
+// - OpenLog, then OpenStream, at the leader. StreamOpened gives the incarnation, and the last
+//   sequence number that the log holds of this client (0 for a new incarnation).
+// - Send Appends without waiting for answers: consecutive sequence numbers from last_sequence + 1
+//   on, many payloads to a message, and thousands outstanding. AppendResults come back as entries
+//   are decided, several for one Append, or one for several runs of an Append.
+// - When the connection breaks, or a result says not_leader, fenced, closed or indefinite: connect
+//   to another node (the hint names it), OpenLog there, and send everything unacknowledged again,
+//   oldest first, with the same client, incarnation and sequence numbers. No OpenStream: a new
+//   incarnation would make them other entries. What had been committed is answered with its
+//   original position.
+// - A client that was killed opens its stream with `resume` and goes on behind last_sequence.
 #pragma once
 
 #include <cstddef>
