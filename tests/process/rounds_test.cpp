@@ -47,7 +47,8 @@ class Feeder {
   }
 
  private:
-  // 800 lines a second: nothing is trimmed here, and the ring must hold the long form's ten minutes.
+  // 800 lines a second: nothing is trimmed here, and the ring must hold the long form's ten
+  // minutes.
   static constexpr int kLinesAtOnce = 20;
   static constexpr uint64_t kPauseMs = 25;
 
