@@ -47,10 +47,9 @@ AppenderImpl::AppenderImpl(LogImpl& log, uint64_t client, const replication::Ope
       client_(client),
       incarnation_(opened.incarnation),
       outstanding_max_(outstanding_max),
-      // One more than the application may have: a synchronous append always finds room.
-      lane_(std::make_shared<Lane>(outstanding_max + 1, inline_ ? 0 : log.entry_bytes_max())),
+      lane_(std::make_shared<Lane>(outstanding_max, inline_ ? 0 : log.entry_bytes_max())),
       next_sequence_(opened.last_sequence + 1),
-      kept_mask_(2 * std::bit_ceil(outstanding_max + 1) - 1) {
+      kept_mask_(2 * std::bit_ceil(outstanding_max) - 1) {
   kept_ = std::make_unique<LaneCompletion[]>(kept_mask_ + 1);
 }
 
@@ -140,6 +139,7 @@ Code AppenderImpl::take_inline(std::span<const std::byte> payload, uint64_t tag,
                                uint64_t deadline_ns) {
   if (log_.closed()) [[unlikely]]
     return Code::closed;
+  lane_->start_over_if_empty();
   if (!lane_->fits(1, 0)) [[unlikely]]
     return Code::again;
   const Code code = log_.replica().submit({{client_, incarnation_, next_sequence_},
@@ -251,7 +251,6 @@ void AppenderImpl::keep(const LaneCompletion& completion) {
 
 Completion AppenderImpl::append(std::span<const std::byte> payload, const AppendOptions& options) {
   const uint64_t deadline_ns = deadline_of(options);
-  const uint32_t ticket = lane_->next_ticket();
   Code code = take(payload, 0, options.durability, deadline_ns);
   if (code == Code::again) [[unlikely]] {
     // Back-pressure: wait for room. What makes room is progress of the log alone: kept completions
@@ -269,7 +268,7 @@ Completion AppenderImpl::append(std::span<const std::byte> payload, const Append
   }
   if (code != Code::ok) [[unlikely]]
     return {0, code, {}, {}};
-  return await(ticket);
+  return await(lane_->next_ticket() - 1);
 }
 
 Completion AppenderImpl::await(uint32_t ticket) {

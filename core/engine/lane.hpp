@@ -89,7 +89,16 @@ class Lane {
   bool closed() const { return closed_.load(std::memory_order_acquire); }
 
   // ---- Inline: producer and consumer in one, without the submission ring ----
-  // The ticket that the next admit() will return.
+  // While nothing is outstanding and nothing untaken, tickets start over: a stream of synchronous
+  // appends then lives in one slot, and stays in the first-level cache.
+  void start_over_if_empty() {
+    if (settled_ticket_ != registered_ticket_ || unfinished_ != 0) return;
+    next_ticket_ = registered_ticket_ = front_ticket_ = settled_ticket_ = oldest_seen_ = 0;
+    popped_ = completed_seen_ = completion_at_ = 0;
+    oldest_.store(0, std::memory_order_relaxed);
+    completed_.store(0, std::memory_order_relaxed);
+  }
+  // The ticket that the next admit() will occupy.
   uint32_t next_ticket() const { return static_cast<uint32_t>(next_ticket_); }
   void admit(uint64_t tag, uint64_t deadline_ns, uint64_t sequence, bool reports) {
     occupy(next_ticket_, tag, deadline_ns, sequence, reports);

@@ -93,11 +93,12 @@ void AppendQueue::decide(const log::LogState& state) {
   const Term newest = state.term_at(committed);
   std::erase_if(limbo_, [&](const Limbo& limbo) {
     if (limbo.position <= committed) {
-      const bool mine = state.term_at(limbo.position) == limbo.term;
-      // Committed says nothing of *every* voter: only the new leader can tell that level.
-      const Code code = !mine                            ? Code::not_appended
-                        : limbo.level == Durability::all ? Code::not_leader
-                                                         : Code::ok;
+      const Term there = state.term_at(limbo.position);  // 0: trimmed meanwhile
+      const bool mine = there == limbo.term;
+      // What was trimmed cannot be told apart any more, and committed says nothing of *every*
+      // voter: its client asks the new leader, whose stream table knows.
+      const bool unknown = there == Term{0} || (mine && limbo.level == Durability::all);
+      const Code code = unknown ? Code::not_leader : mine ? Code::ok : Code::not_appended;
       ready_.push_back({limbo.tag, code, mine ? limbo.position : Position{}, limbo.term});
       return true;
     }

@@ -76,7 +76,7 @@ class Cluster {
   explicit Cluster(Shape shape = {}) : shape_(std::move(shape)) {
     static std::atomic<int> number{0};
     directory_ =
-        "/dev/shm/caisson-test-" + std::to_string(getpid()) + "-" + std::to_string(number++);
+        "/dev/shm/caisson-engine-test-" + std::to_string(getpid()) + "-" + std::to_string(number++);
     std::filesystem::create_directories(directory_);
     ports_ = free_ports(shape_.replicas);
     engines_.resize(shape_.replicas);

@@ -133,6 +133,31 @@ TEST(Lane, IgnoresAResolutionOfATicketLongGone) {
   }
 }
 
+TEST(Lane, StartsOverOnlyWhenNothingIsLeftOfBefore) {
+  Lane lane(4, 0);
+  LaneCompletion done;
+  for (uint64_t round = 0; round < 10; ++round) {
+    lane.start_over_if_empty();
+    ASSERT_EQ(lane.next_ticket(), 0u);
+    lane.admit(round, kNever, round, true);
+    lane.resolve(0, Code::ok, Position{round}, Term{1});
+    lane.start_over_if_empty();
+    ASSERT_EQ(lane.next_ticket(), 1u) << "its completion is not taken";
+    ASSERT_TRUE(lane.pop(done));
+    ASSERT_EQ(done.tag, round);
+  }
+  lane.start_over_if_empty();
+  lane.admit(1, 5, 1, true);
+  lane.expire(5);
+  ASSERT_TRUE(lane.pop(done));
+  lane.start_over_if_empty();
+  EXPECT_EQ(lane.next_ticket(), 1u) << "a late resolution of ticket 0 may still come";
+  lane.resolve(0, Code::ok, Position{1}, Term{1});
+  EXPECT_FALSE(lane.pop(done));
+  lane.start_over_if_empty();
+  EXPECT_EQ(lane.next_ticket(), 0u);
+}
+
 TEST(Lane, ClosesWhatIsOutstandingAndWhatComesLater) {
   Lane lane(8, 1000);
   put(lane, 1, "a");
