@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "core/engine/links_impl.hpp"
+#include "core/engine/scheduling.hpp"
 
 namespace caisson::engine {
 namespace {
@@ -115,7 +116,10 @@ Result<void> Links::Impl::open() {
   accept();
   for (const LinkPeer& peer : options.peers) set_peer(peer);
   const SignalsBlocked blocked;
-  thread_ = std::thread([this] { io.run(); });
+  thread_ = std::thread([this] {
+    prefer_short_turns();
+    io.run();
+  });
   pthread_setname_np(thread_.native_handle(), "caisson-links");
   return {};
 }

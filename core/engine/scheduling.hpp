@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What this library asks of the kernel's scheduler for the threads that are its own.
+#pragma once
+
+namespace caisson::engine {
+
+// For the calling thread: where it shares a processor with others that never sleep, it wants its
+// turns often, and short. Linux 6.12 and later take the wish (sched_setattr(2), sched_runtime of an
+// ordinary thread); earlier kernels ignore it. Costs nothing where a thread has a processor alone.
+void prefer_short_turns();
+
+}  // namespace caisson::engine
