@@ -71,8 +71,8 @@ void write_logs(std::ostream& out, const EngineOptions& options) {
   for (const LogOptions& log : options.logs) {
     out << "\n[[log]]\n";
     write_text(out, "name", log.name);
-    out << "id = " << log.id << "\nring_bytes = " << toml_bytes(log.ring_bytes)
-        << "\nsegment_bytes = " << toml_bytes(log.segment_bytes) << "\n";
+    out << "id = " << log.id << "\nring_bytes = " << toml_bytes(log.ring_bytes) << "\n";
+    if (log.segment_bytes != 0) out << "segment_bytes = " << toml_bytes(log.segment_bytes) << "\n";
     if (log.salvage_bytes != 0) out << "salvage_bytes = " << toml_bytes(log.salvage_bytes) << "\n";
     if (log.entry_bytes_max != 0) {
       out << "entry_bytes_max = " << toml_bytes(log.entry_bytes_max) << "\n";
@@ -153,6 +153,11 @@ std::string_view name(FabricKind fabric) {
     case FabricKind::shm: return "shm";
   }
   return "unknown";
+}
+
+uint64_t segment_bytes_of(const LogOptions& log) {
+  return log.segment_bytes != 0 ? log.segment_bytes
+                                : std::max(kSegmentBytesMin, log.ring_bytes / kSegmentsWanted);
 }
 
 uint64_t salvage_bytes_of(const LogOptions& log) {

@@ -26,6 +26,8 @@ inline constexpr size_t kLogNameBytesMax = 64;
 inline constexpr uint64_t kRingBytesMin = kMiB;
 inline constexpr uint64_t kRingBytesMax = uint64_t{1} << 40;
 inline constexpr uint64_t kSegmentBytesMin = 64 * kKiB;
+// Each may become two mappings in every process that maps the ring; vm.max_map_count is 65,530.
+inline constexpr uint64_t kSegmentsWanted = 8192;
 // A payload must fit, with its envelope, into one frame of a control link (kFrameBytesMax).
 inline constexpr uint64_t kEntryBytesLimit = kMiB;
 inline constexpr uint32_t kOutstandingMin = 16;
@@ -44,6 +46,7 @@ std::string_view name(PersistenceMode mode);
 std::string_view name(FabricKind fabric);
 
 // What the zeros of LogOptions stand for.
+uint64_t segment_bytes_of(const LogOptions& log);
 uint64_t salvage_bytes_of(const LogOptions& log);
 uint32_t entry_bytes_max_of(const LogOptions& log);
 

@@ -162,8 +162,8 @@ Found check_log_sizes(const LogOptions& log, const std::string& key) {
           check_power_of_two(key + "ring_bytes", log.ring_bytes, kRingBytesMin, kRingBytesMax)) {
     return found;
   }
-  if (auto found = check_power_of_two(key + "segment_bytes", log.segment_bytes, kSegmentBytesMin,
-                                      log.ring_bytes / 4)) {
+  if (auto found = check_power_of_two(key + "segment_bytes", segment_bytes_of(log),
+                                      kSegmentBytesMin, log.ring_bytes / 4)) {
     return found;
   }
   const uint64_t entry_bytes_max = entry_bytes_max_of(log);

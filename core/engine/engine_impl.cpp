@@ -32,6 +32,7 @@ LogIdentity identity_of(const EngineOptions& options, const LogOptions& log) {
 
 EngineOptions completed(EngineOptions options) {
   for (LogOptions& log : options.logs) {
+    log.segment_bytes = segment_bytes_of(log);
     log.salvage_bytes = salvage_bytes_of(log);
     log.entry_bytes_max = entry_bytes_max_of(log);
   }

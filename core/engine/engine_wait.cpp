@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "core/engine/engine_wait.hpp"
 
+#include <linux/futex.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -16,6 +19,16 @@ void sleep_ns(uint64_t ns) {
 }
 
 }  // namespace
+
+void Bed::doze(uint64_t ns) {
+  const timespec ts{static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
+  syscall(SYS_futex, &occupied_, FUTEX_WAIT_PRIVATE, 1, &ts, nullptr, 0);
+}
+
+void Bed::rouse() {
+  if (occupied_.exchange(0, std::memory_order_seq_cst) == 0) return;
+  syscall(SYS_futex, &occupied_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
 
 void give_way() { sched_yield(); }
 

@@ -10,6 +10,7 @@
 #include "core/engine/engine_clock.hpp"
 #include "core/engine/engine_wait.hpp"
 #include "core/engine/node_server_session.hpp"
+#include "core/engine/scheduling.hpp"
 
 namespace caisson::engine {
 
@@ -62,6 +63,7 @@ std::shared_ptr<ClientHandler> NodeServer::on_client(const std::string&,
 
 void NodeServer::run() {
   prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+  prefer_short_turns();
   uint64_t idle_since_ns = Clock::instance().now_ns();
   while (!stop_.load(std::memory_order_acquire)) {
     {

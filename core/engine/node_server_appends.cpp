@@ -95,7 +95,10 @@ bool ServerSession::push_arriving() {
     }
   }
   const bool worked = arriving.next != before;
-  if (worked) lane.publish();
+  if (worked) {
+    lane.publish();
+    arriving.feed->log->poller().hint();
+  }
   if (arriving.next == entries) arriving_.reset();
   return worked;
 }

@@ -21,9 +21,6 @@ namespace {
 constexpr uint64_t kDetectionIntervalMaxNs = 50'000;
 
 constexpr uint64_t kTurnsPerReport = 4096;
-// After a message or a suspicion, no naps for so long: an election is a handful of messages, and a
-// nap at each of them would be most of its time.
-constexpr uint64_t kAlertNs = 20'000'000;
 
 uint64_t detection_interval_ns(const control::FailureDetectorOptions& options) {
   return std::min(
@@ -58,20 +55,21 @@ class Poller::Idler {
     const uint64_t idle_ns = now_ns - idle_since_ns_;
     if (idle_ns < poller_.options_.spin_ns) {
       _mm_pause();
-    } else if (poller_.options_.idle == Idle::yield || idle_ns < kYieldNs ||
-               now_ns < poller_.alert_until_ns_) {
+    } else if (poller_.options_.idle == Idle::yield || idle_ns < give_way_ns_) {
       give_way();
     } else {
       poller_.naps_.fetch_add(1, std::memory_order_relaxed);
-      nap();
+      poller_.mailbox_.sleep(kNapNs);
     }
   }
 
  private:
   // Before the first nap: long enough that a stream of appends with pauses below it never meets
-  // one.
+  // one. On a core that others share, giving way hands whole slices to whoever never sleeps, and a
+  // thread that sleeps is preferred when it wakes.
   static constexpr uint64_t kYieldNs = 1'000'000;
   Poller& poller_;
+  const uint64_t give_way_ns_ = poller_.options_.core >= 0 ? kYieldNs : 0;
   uint64_t idle_since_ns_ = 0;
 };
 
@@ -119,14 +117,10 @@ uint32_t Poller::turn() {
   uint32_t work = 0;
   if (mailbox_.pending()) {
     work += mailbox_.run(now_ns);
-    alert_until_ns_ = now_ns + kAlertNs;
   }
   if (now_ns >= detect_at_ns_) {
     detect_at_ns_ = now_ns + detection_interval_ns_;
-    if (detector_.poll(now_ns) != 0) {
-      report_suspicions();
-      alert_until_ns_ = now_ns + kAlertNs;
-    }
+    if (detector_.poll(now_ns) != 0) report_suspicions();
   }
   for (LogImpl* const log : logs_) work += log->turn(now_ns);
   return work;

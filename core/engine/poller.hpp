@@ -76,6 +76,8 @@ class Poller {
   uint64_t naps() const { return naps_.load(std::memory_order_relaxed); }
   const std::vector<LogImpl*>& logs() const { return logs_; }
   void on_link(ReplicaId peer, bool up);
+  // There is something for it in memory that it looks at: no need to sleep on.
+  void hint() { mailbox_.hint(); }
 
   // Runs `job(now_ns)` on the poller's thread, and waits for it. False: the poller is closed.
   template <class Job>
@@ -123,7 +125,6 @@ class Poller {
   const uint64_t detection_interval_ns_;
   uint64_t now_ns_ = 0;
   uint64_t detect_at_ns_ = 0;
-  uint64_t alert_until_ns_ = 0;  // something is going on: no naps
   uint64_t suspected_bits_ = 0;
   std::vector<LogImpl*> logs_;
   Mailbox mailbox_;

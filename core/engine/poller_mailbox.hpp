@@ -8,6 +8,8 @@
 #include <memory>
 #include <utility>
 
+#include "core/engine/engine_wait.hpp"
+
 namespace caisson::engine {
 
 // A job. Runs on the poller's thread, once.
@@ -39,9 +41,10 @@ class Mailbox {
     do {
       if (top == closed()) return false;
       mail->next_ = top;
-    } while (!top_.compare_exchange_weak(top, mail.get(), std::memory_order_release,
+    } while (!top_.compare_exchange_weak(top, mail.get(), std::memory_order_seq_cst,
                                          std::memory_order_relaxed));
     mail.release();
+    bed_.wake();
     return true;
   }
 
@@ -51,6 +54,15 @@ class Mailbox {
   }
 
   bool pending() const { return top_.load(std::memory_order_relaxed) != nullptr; }
+
+  // Receiver: sleeps until something is posted, somebody wakes it, or `ns` have passed.
+  void sleep(uint64_t ns) {
+    bed_.sleep(ns, [this] { return top_.load(std::memory_order_seq_cst) == nullptr; });
+  }
+  // Anybody: ends a sleep, where one is seen. A sleep that is just beginning may be missed.
+  void hint() {
+    if (bed_.occupied()) bed_.wake();
+  }
 
   // Receiver: runs what was posted, in the order of posting. Returns how many.
   uint32_t run(uint64_t now_ns) {
@@ -99,6 +111,7 @@ class Mailbox {
     void run(uint64_t) override {}
   };
   Closed closed_;  // its address marks a closed box
+  Bed bed_;
   std::atomic<Mail*> top_{nullptr};
 };
 

@@ -16,8 +16,8 @@ namespace caisson {
 enum class Idle : uint8_t {
   busy,      // never gives its core away: lowest latency, one core per poller
   yield,     // gives way to other runnable threads after `spin_us`
-  adaptive,  // as yield, and naps (tens of microseconds) once it has been idle for a while
-             // (default)
+  adaptive,  // as yield, and naps (tens of microseconds) once it has been idle for a while; where
+             // pollers share cores it naps instead of giving way (default)
 };
 
 enum class FabricKind : uint8_t { shm };
@@ -43,8 +43,9 @@ struct LogOptions {
   std::string name;                   // [a-z0-9_-]{1,64}
   uint64_t id = 0;                    // the same on every replica; 1 …
   uint64_t ring_bytes = 64ull << 20;  // a power of two, 1 MiB … 1 TiB
-  uint64_t segment_bytes =
-      256ull << 10;                     // unit of re-homing; a power of two, >= 64 KiB, <= ring / 4
+  // Unit of re-homing; a power of two, >= 64 KiB, <= ring / 4. 0: an 8192nd of the ring, at least
+  // 64 KiB. A failover copies one or two of them.
+  uint64_t segment_bytes = 0;
   uint64_t salvage_bytes = 0;           // 0: as large as the ring
   uint32_t entry_bytes_max = 0;         // 0: min(1 MiB, ring / 8)
   uint32_t outstanding_max = 1u << 16;  // unresolved appends per replica; a power of two
