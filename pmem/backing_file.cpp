@@ -46,7 +46,7 @@ Result<uint64_t> device_bytes(const struct stat& info, const std::string& path) 
 
 // A store behind the end of a half-allocated file would be a SIGBUS later: find out now. The limit
 // is checked first, because exceeding it raises a signal.
-Result<void> allocate(int fd, const std::string& path, uint64_t bytes) {
+Result<void> allocate(int fd, const std::string& path, uint64_t from, uint64_t bytes) {
   struct rlimit limit {};
   if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
       bytes > limit.rlim_cur) {
@@ -55,7 +55,9 @@ Result<void> allocate(int fd, const std::string& path, uint64_t bytes) {
                                     std::to_string(limit.rlim_cur) +
                                     ": raise it with ulimit -f, or choose a smaller ring");
   }
-  const int error = ::posix_fallocate(fd, 0, static_cast<off_t>(bytes));
+  // From the old end only: the file system walks what it is given, allocated or not.
+  const int error =
+      ::posix_fallocate(fd, static_cast<off_t>(from), static_cast<off_t>(bytes - from));
   if (error == 0) return {};
   return tl::unexpected(
       os_error("cannot allocate " + std::to_string(bytes) + " bytes for", path, error));
@@ -129,7 +131,7 @@ Result<BackingFile> BackingFile::create(const std::string& path, uint64_t bytes)
   }
   if (file.fd_ < 0) return tl::unexpected(os_error("cannot create a region at", path, errno));
   if (auto locked = file.lock(Access::owner); !locked) return tl::unexpected(locked.error());
-  if (auto got = allocate(file.fd_, path, bytes); !got) return tl::unexpected(got.error());
+  if (auto got = allocate(file.fd_, path, 0, bytes); !got) return tl::unexpected(got.error());
   file.bytes_ = bytes;
   return file;
 }
@@ -200,7 +202,7 @@ Result<void> BackingFile::grow(uint64_t bytes) {
   if (device_) {
     return fail(Code::no_space, path_ + " cannot grow: it is a device; use a larger one");
   }
-  if (auto got = allocate(fd_, path_, bytes); !got) {
+  if (auto got = allocate(fd_, path_, bytes_, bytes); !got) {
     (void)!::ftruncate(fd_, static_cast<off_t>(bytes_));
     return got;
   }

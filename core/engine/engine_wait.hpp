@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "caisson/types.hpp"
 #include "core/engine/engine_clock.hpp"
 
 namespace caisson::engine {

@@ -115,13 +115,13 @@ uint32_t Poller::turn() {
     return 0;
   const uint64_t now_ns = look_at_clock();
   uint32_t work = 0;
-  if (mailbox_.pending()) {
-    work += mailbox_.run(now_ns);
-  }
-  if (now_ns >= detect_at_ns_) {
+  // Before the mail: whoever asks about a leader is to hear of it as it is now.
+  const bool mail = mailbox_.pending();
+  if (mail || now_ns >= detect_at_ns_) {
     detect_at_ns_ = now_ns + detection_interval_ns_;
     if (detector_.poll(now_ns) != 0) report_suspicions();
   }
+  if (mail) work += mailbox_.run(now_ns);
   for (LogImpl* const log : logs_) work += log->turn(now_ns);
   return work;
 }

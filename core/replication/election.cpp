@@ -40,6 +40,23 @@ void Election::ask(Term suspect, uint64_t now_ns) {
   if (c_.quorum() == 1 && seal(seen_, now_ns) != Code::ok) give_up();
 }
 
+bool Election::highest_everywhere(Term term, ReplicaId dead) const {
+  uint32_t voters = 1;
+  bool highest = true;
+  for_each(c_.voters(), [&](ReplicaId id) {
+    if (id == c_.options.self || id == dead) return;
+    const Term promised = c_.endpoint.promised_of(id);
+    highest = highest && promised <= term;
+    if (promised == term) ++voters;
+  });
+  return highest && voters >= c_.quorum();
+}
+
+void Election::succeed(ReplicaId dead, Term term, uint64_t now_ns) {
+  if (!highest_everywhere(term, dead)) return ask(term, now_ns);
+  if (seal(term, now_ns) != Code::ok) give_up();
+}
+
 void Election::on_preseal_reply(ReplicaId from, const control::PreSealReply& reply,
                                 uint64_t now_ns) {
   if (stage_ != Stage::asking || reply.nonce != nonce_ || !c_.voters().has(from)) return;

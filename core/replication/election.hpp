@@ -26,6 +26,10 @@ class Election {
 
   // "Is it only me who finds the leader of `suspect` silent?"
   void ask(Term suspect, uint64_t now_ns);
+  // Seals without asking if `dead` is proven dead and no voter has promised anything above its
+  // term: then there is no living leader to disturb. Asks otherwise. Reads the promises
+  // one-sidedly.
+  void succeed(ReplicaId dead, Term term, uint64_t now_ns);
   // Seals every voter under a term above `seen`, this replica first. Code: the promise could not be
   // made persistent, or our own ring could not be sealed; nothing was sent.
   [[nodiscard]] Code seal(Term seen, uint64_t now_ns);
@@ -46,6 +50,7 @@ class Election {
   ReplicaId holder() const { return holder_; }
 
  private:
+  bool highest_everywhere(Term term, ReplicaId dead) const;
   void adopt(uint64_t now_ns);
   void ask_holder();
   bool make_room_for(const control::SealReply& best);

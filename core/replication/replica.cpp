@@ -229,7 +229,12 @@ void ReplicaImpl::watch(uint64_t now_ns) {
   ++failures_;
   const uint64_t spread = c_.options.election_jitter_ns << std::min<uint64_t>(failures_, 4);
   quiet_until_ns_ = now_ns + c_.options.leaderless_patience_ns + c_.random.below(spread + 1);
-  election_.ask(promised(), now_ns);
+  if (silent && owner(promised()) == expected &&
+      c_.detector.evidence(expected) == control::Evidence::death_notice) {
+    election_.succeed(expected, promised(), now_ns);
+  } else {
+    election_.ask(promised(), now_ns);
+  }
 }
 
 void ReplicaImpl::lead(uint64_t now_ns) {
