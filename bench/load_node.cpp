@@ -25,7 +25,7 @@ namespace caisson::bench {
 namespace {
 
 constexpr size_t kPayloadBytes = 64;
-constexpr std::chrono::microseconds kFollowPause{20};
+constexpr std::chrono::microseconds kFollowPause{200};
 constexpr std::chrono::microseconds kPressurePause{100};
 constexpr uint64_t kTrimEvery = 4096;
 constexpr uint64_t kKept = 16384;
