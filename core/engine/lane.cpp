@@ -110,8 +110,13 @@ void Lane::register_all() {
 
 void Lane::report(const Slot& slot, Code code, Position position, Term term, bool final) {
   if (orphaned_ || !slot.reports) return;
-  completions_[completion_at_++ & completion_mask_] = {slot.tag,    position, term,
-                                                       slot.ticket, code,     final};
+  LaneCompletion& at = completions_[completion_at_++ & completion_mask_];
+  at.tag = slot.tag;
+  at.position = position;
+  at.term = term;
+  at.ticket = slot.ticket;
+  at.code = code;
+  at.final = final;
   completed_.store(completion_at_, std::memory_order_release);
 }
 

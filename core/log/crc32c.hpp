@@ -34,4 +34,24 @@ inline uint32_t crc32c(uint32_t crc, const void* data, size_t n) {
   return crc;
 }
 
+// Copies n bytes and returns their checksum.
+inline uint32_t copy_crc32c(uint32_t crc, std::byte* to, const std::byte* from, size_t n) {
+  if (n >= kCrcBulkBytes) {
+    std::memcpy(to, from, n);
+    return crc32c_bulk(crc, from, n);
+  }
+  size_t at = 0;
+  for (; at + 16 <= n; at += 16) {
+    const __m128i part = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + at), part);
+    crc = crc32c_u64(crc, static_cast<uint64_t>(_mm_cvtsi128_si64(part)));
+    crc = crc32c_u64(crc, static_cast<uint64_t>(_mm_extract_epi64(part, 1)));
+  }
+  for (; at < n; ++at) {
+    to[at] = from[at];
+    crc = _mm_crc32_u8(crc, static_cast<uint8_t>(from[at]));
+  }
+  return crc;
+}
+
 }  // namespace caisson::log

@@ -13,6 +13,7 @@
 // an entry.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -83,13 +84,31 @@ constexpr uint32_t offset_line(Offset at) {
   return static_cast<uint32_t>(at.value / kEntryAlignBytes);
 }
 
+// A header as the words of its memory. Composed field by field: words read from memory that was
+// just written in narrower pieces would stall.
+using HeaderWords = std::array<uint64_t, kHeaderBytes / 8>;
+inline HeaderWords words_of(const EntryHeader& header) {
+  return {uint64_t{header.header_crc} | uint64_t{header.chain} << 32,
+          header.position,
+          header.term,
+          uint64_t{header.offset_line} | uint64_t{header.payload_bytes} << 32,
+          uint64_t{header.kind} | uint64_t{header.flags} << 8 | uint64_t{header.format} << 16 |
+              uint64_t{header.view} << 32,
+          header.client,
+          header.sequence,
+          uint64_t{header.incarnation} | uint64_t{header.commit_lag} << 32};
+}
+
 // h above: over everything behind the two checksum fields.
-inline uint32_t header_hash(const EntryHeader& header) {
-  uint64_t words[7];
-  std::memcpy(words, reinterpret_cast<const std::byte*>(&header) + 8, sizeof words);
+inline uint32_t header_hash(const HeaderWords& words) {
   uint32_t crc = kCrcSeed;
-  for (uint64_t word : words) crc = crc32c_u64(crc, word);
+  for (size_t i = 1; i < words.size(); ++i) crc = crc32c_u64(crc, words[i]);
   return crc;
+}
+inline uint32_t header_hash(const EntryHeader& header) {
+  HeaderWords words;
+  std::memcpy(&words, &header, sizeof words);
+  return header_hash(words);
 }
 
 inline uint32_t chain_next(uint32_t previous_chain, uint32_t header_hash, uint32_t payload_crc) {
@@ -104,6 +123,18 @@ inline uint32_t seal_header(EntryHeader& header, uint32_t previous_chain, uint32
   return header.chain;
 }
 
+// The same, into a copy of the header at `at`, which may be shared memory: stored once, whole.
+inline uint32_t seal_header_to(std::byte* at, EntryHeader& header, uint32_t previous_chain,
+                               uint32_t payload_crc) {
+  HeaderWords words = words_of(header);
+  const uint32_t hash = header_hash(words);
+  header.chain = chain_next(previous_chain, hash, payload_crc);
+  header.header_crc = crc32c_u32(hash, header.chain);
+  words[0] = uint64_t{header.header_crc} | uint64_t{header.chain} << 32;
+  std::memcpy(at, words.data(), sizeof words);
+  return header.chain;
+}
+
 inline EntryHeader load_header(const std::byte* at) {
   EntryHeader header;
   std::memcpy(&header, at, sizeof header);
@@ -111,11 +142,14 @@ inline EntryHeader load_header(const std::byte* at) {
 }
 
 // True if the header's own checksum holds and every field is of this format. Says nothing about the
-// chain or the payload.
-inline bool header_sound(const EntryHeader& header) {
-  return crc32c_u32(header_hash(header), header.chain) == header.header_crc &&
-         header.format == kEntryFormat && header.kind >= kKindFirst && header.kind <= kKindLast &&
+// chain or the payload. `hash` is header_hash(header).
+inline bool header_sound(const EntryHeader& header, uint32_t hash) {
+  return crc32c_u32(hash, header.chain) == header.header_crc && header.format == kEntryFormat &&
+         header.kind >= kKindFirst && header.kind <= kKindLast &&
          (header.flags & ~kFlagsKnown) == 0;
+}
+inline bool header_sound(const EntryHeader& header) {
+  return header_sound(header, header_hash(header));
 }
 
 // Chain value before position 1: names the log, so that entries of another log never chain (P14).

@@ -71,23 +71,12 @@ Cursor LogState::published_trim() const {
   }
 }
 
-void LogState::extend(const EntryHeader& header, const Cursor& next, uint32_t payload_crc) {
-  if (header.term != tail_.term.value || terms_.empty()) {
-    terms_.push_back({Term{header.term}, Position{header.position}});
-  }
-  if (header.client != 0) {
-    if (header.kind == static_cast<uint8_t>(Kind::session)) {
-      SessionPayload session{};
-      const auto bytes = payload(ring_, tail_.end, header);
-      if (bytes.size() == sizeof session) std::memcpy(&session, bytes.data(), sizeof session);
-      streams_.apply_session(header, session);
-    } else {
-      streams_.apply(header, payload_crc);
-    }
-  }
-  if (next.position.value % kIndexStride == 0) remember(next.position, tail_.end);
-  tail_ = next;
-  if ((header.flags & kFlagBatchEnd) != 0) batch_tail_ = next;
+void LogState::open_session(const EntryHeader& header) {
+  if (header.client == 0) return;
+  SessionPayload session{};
+  const auto bytes = payload(ring_, tail_.end, header);
+  if (bytes.size() == sizeof session) std::memcpy(&session, bytes.data(), sizeof session);
+  streams_.apply_session(header, session);
 }
 
 void LogState::truncate(const Cursor& keep) {

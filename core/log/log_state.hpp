@@ -32,14 +32,25 @@ class LogState {
  public:
   LogState(const LogIdentity& identity, Ring ring, uint32_t streams_max, uint32_t stream_window);
 
-  // ---- Owner thread
-  // --------------------------------------------------------------------------------- Forgets
-  // everything; the log now is empty behind `trim`.
+  // ---- Owner thread ----
+  // Forgets everything; the log now is empty behind `trim`.
   void reset(const Cursor& trim);
 
   // The entry whose header was judged sound at tail().end joins the log. payload_crc is used only
   // for entries of a client.
-  void extend(const EntryHeader& header, const Cursor& next, uint32_t payload_crc);
+  void extend(const EntryHeader& header, const Cursor& next, uint32_t payload_crc) {
+    if (header.term != tail_.term.value || terms_.empty()) [[unlikely]] {
+      terms_.push_back({Term{header.term}, Position{header.position}});
+    }
+    if (header.kind == static_cast<uint8_t>(Kind::session)) [[unlikely]] {
+      open_session(header);
+    } else if (header.client != 0) {
+      streams_.apply(header, payload_crc);
+    }
+    if (next.position.value % kIndexStride == 0) remember(next.position, tail_.end);
+    move(tail_, next);
+    if ((header.flags & kFlagBatchEnd) != 0) move(batch_tail_, next);
+  }
 
   // Everything behind `keep` leaves the log. keep.position >= committed().
   void truncate(const Cursor& keep);
@@ -81,6 +92,14 @@ class LogState {
     std::atomic<uint64_t> position{0};
     std::atomic<uint64_t> start{0};  // offset of the entry at `position`
   };
+  // Field by field: `from` was just written so, and read in larger pieces it would stall.
+  static void move(Cursor& to, const Cursor& from) {
+    to.position = from.position;
+    to.end = from.end;
+    to.term = from.term;
+    to.chain = from.chain;
+  }
+  void open_session(const EntryHeader& header);
   void remember(Position p, Offset start);
   void publish_trim();
   Cursor published_trim() const;

@@ -35,7 +35,8 @@ Step step(const Ring& ring, const Cursor& cursor, Offset window_end) {
   }
   result.header = load_header(ring.at(at));
   const EntryHeader& header = result.header;
-  if (!header_sound(header)) {
+  const uint32_t hash = header_hash(header);
+  if (!header_sound(header, hash)) {
     result.reason = is_blank(ring.at(at)) ? Break::blank : Break::header;
     return result;
   }
@@ -53,7 +54,7 @@ Step step(const Ring& ring, const Cursor& cursor, Offset window_end) {
     return result;
   }
   result.payload_crc = crc32c(kCrcSeed, ring.at(at + kHeaderBytes), header.payload_bytes);
-  if (chain_next(cursor.chain, header_hash(header), result.payload_crc) != header.chain) {
+  if (chain_next(cursor.chain, hash, result.payload_crc) != header.chain) {
     result.reason = Break::chain;
     return result;
   }

@@ -6,8 +6,7 @@ namespace caisson::log {
 StreamTable::StreamTable(uint32_t streams_max, uint32_t window)
     : streams_max_(streams_max), mask_(window - 1) {}
 
-StreamTable::Entry* StreamTable::lookup(uint64_t client) const {
-  if (client == last_client_ && last_ != nullptr) return last_;
+StreamTable::Entry* StreamTable::find_entry(uint64_t client) const {
   const auto found = streams_.find(client);
   if (found == streams_.end()) return nullptr;
   last_client_ = client;
@@ -55,7 +54,8 @@ void StreamTable::begin_run(Entry& entry, Position at, uint32_t incarnation, uin
   entry.now = {{incarnation, base}, base};
 }
 
-void StreamTable::apply(const EntryHeader& header, uint32_t payload_crc) {
+// Makes the client known, or opens its next run.
+void StreamTable::apply_first(const EntryHeader& header, uint32_t payload_crc) {
   if (header.client == 0) return;
   Entry& entry = obtain(header.client, Position{header.position});
   if (header.incarnation > entry.now.stream.incarnation) {
@@ -69,12 +69,6 @@ void StreamTable::apply_session(const EntryHeader& header, const SessionPayload&
   Entry& entry = obtain(header.client, Position{header.position});
   begin_run(entry, Position{header.position}, header.incarnation,
             session.resume != 0 ? session.previous_last_sequence : 0);
-}
-
-bool StreamTable::window_full(uint64_t client, Position committed, uint64_t entries) const {
-  Entry* entry = lookup(client);
-  return entry != nullptr && entry->count + entries > mask_ + 1 &&
-         slot(*entry, entry->count + entries).position > committed.value;
 }
 
 void StreamTable::rollback(Entry& entry, Position tail) {

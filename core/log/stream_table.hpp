@@ -33,12 +33,24 @@ class StreamTable {
   }
 
   // The entry now is part of the log. Entries of client 0 are ignored.
-  void apply(const EntryHeader& header, uint32_t payload_crc);
+  void apply(const EntryHeader& header, uint32_t payload_crc) {
+    Entry* const entry = lookup(header.client);
+    if (entry == nullptr || header.incarnation > entry->now.stream.incarnation) [[unlikely]] {
+      return apply_first(header, payload_crc);
+    }
+    entry->now.stream.last_sequence = header.sequence;
+    slot(*entry, ++entry->count) = {header.sequence, header.position, header.incarnation,
+                                    payload_crc};
+  }
   void apply_session(const EntryHeader& header, const SessionPayload& session);
 
   // True if `entries` more of `client` would push one above `committed` out of its window: such a
   // suffix could not be rolled back. The appender waits.
-  bool window_full(uint64_t client, Position committed, uint64_t entries) const;
+  bool window_full(uint64_t client, Position committed, uint64_t entries) const {
+    Entry* const entry = lookup(client);
+    return entry != nullptr && entry->count + entries > mask_ + 1 &&
+           slot(*entry, entry->count + entries).position > committed.value;
+  }
 
   // Forgets everything above `tail`.
   void rollback(Position tail);
@@ -74,7 +86,13 @@ class StreamTable {
     uint64_t count = 0;       // entries of this client so far; the last one's slot is count & mask
     std::unique_ptr<Slot[]> window;
   };
-  Entry* lookup(uint64_t client) const;
+  Entry* lookup(uint64_t client) const {
+    if (client == last_client_ && last_ != nullptr) [[likely]]
+      return last_;
+    return find_entry(client);
+  }
+  Entry* find_entry(uint64_t client) const;
+  void apply_first(const EntryHeader& header, uint32_t payload_crc);
   Entry& obtain(uint64_t client, Position first);
   void begin_run(Entry& entry, Position at, uint32_t incarnation, uint64_t base);
   // The window holds a client's entries in log order, so that rolling back is popping, whatever

@@ -14,12 +14,6 @@ AppendQueue::AppendQueue(uint32_t capacity) : capacity_(capacity), mask_(capacit
   ready_.reserve(1024);
 }
 
-void AppendQueue::push(Durability level, uint64_t tag, Position position, Offset end) {
-  Fifo& fifo = fifos_[index(level)];
-  fifo.slots[fifo.tail++ & mask_] = {tag, position.value, end.value};
-  ++waiting_;
-}
-
 void AppendQueue::push_duplicate(Durability level, uint64_t tag, Position position, Offset end) {
   duplicates_.push_back({level, {tag, position.value, end.value}});
 }

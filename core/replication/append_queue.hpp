@@ -26,7 +26,13 @@ class AppendQueue {
 
   bool full() const { return waiting_ >= capacity_; }
   uint64_t waiting() const { return waiting_; }
-  void push(Durability level, uint64_t tag, Position position, Offset end);
+  void push(Durability level, uint64_t tag, Position position, Offset end) {
+    Fifo& fifo = fifos_[index(level)];
+    // Whenever all is resolved, the next goes to the front again: the same few lines stay in cache.
+    if (fifo.head == fifo.tail) fifo.head = fifo.tail = 0;
+    fifo.slots[fifo.tail++ & mask_] = {tag, position.value, end.value};
+    ++waiting_;
+  }
 
   // A retry of an entry that is in the log but not yet resolved at its level.
   void push_duplicate(Durability level, uint64_t tag, Position position, Offset end);

@@ -56,8 +56,8 @@ Code Leader::start() {
   const log::TermStartPayload payload{c_.random.next(), c_.state.tail().position.value,
                                       c_.state.tail().term.value,
                                       static_cast<uint32_t>(c_.durable.superblock().view.value), 0};
-  seal(next_header(log::Kind::term_start, sizeof payload, true),
-       std::as_bytes(std::span(&payload, 1)));
+  log::EntryHeader header = next_header(log::Kind::term_start, sizeof payload, true);
+  seal(header, std::as_bytes(std::span(&payload, 1)));
   flush();
   return Code::ok;
 }
@@ -100,7 +100,7 @@ void Leader::join(const log::EntryHeader& header, uint32_t payload_crc) {
   c_.state.extend(header, {Position{header.position}, end, term_, header.chain}, payload_crc);
 }
 
-void Leader::seal(log::EntryHeader header, std::span<const std::byte> payload) {
+void Leader::seal(log::EntryHeader& header, std::span<const std::byte> payload) {
   const log::Cursor& tail = c_.state.tail();
   if (payload.size() > kStagedPayloadMax) {
     fan_staging();
@@ -117,11 +117,11 @@ void Leader::seal(log::EntryHeader header, std::span<const std::byte> payload) {
   if (staged_ + bytes > kStagingBytes) fan_staging();
   std::byte* const at = staging_ + staged_;
   std::byte* const body = at + log::kHeaderBytes;
-  if (!payload.empty()) std::memcpy(body, payload.data(), payload.size());
-  std::memset(body + payload.size(), 0, bytes - log::kHeaderBytes - payload.size());
-  const uint32_t crc = log::crc32c(log::kCrcSeed, body, payload.size());
-  log::seal_header(header, tail.chain, crc);
-  std::memcpy(at, &header, sizeof header);
+  if (payload.size() % kCacheLineBytes != 0) {
+    std::memset(at + bytes - kCacheLineBytes, 0, kCacheLineBytes);
+  }
+  const uint32_t crc = log::copy_crc32c(log::kCrcSeed, body, payload.data(), payload.size());
+  log::seal_header_to(at, header, tail.chain, crc);
   staged_ += bytes;
   // The stream table reads a session's payload from the ring. And an append that nothing waits for
   // goes out at once: the books are kept while its stores drain.

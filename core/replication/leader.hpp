@@ -105,7 +105,9 @@ class Leader {
   static_assert(kStagingBytes >= 2 * log::entry_bytes(kStagedPayloadMax));
 
   // leader.cpp
-  void seal(log::EntryHeader header, std::span<const std::byte> payload);
+  // By reference: a header that was just written field by field stalls whoever copies it in larger
+  // pieces.
+  void seal(log::EntryHeader& header, std::span<const std::byte> payload);
   uint32_t stream_out(Offset at, std::span<const std::byte> payload);
   log::EntryHeader next_header(log::Kind kind, size_t payload_bytes, bool batch_end) const;
   void join(const log::EntryHeader& header, uint32_t payload_crc);
