@@ -229,21 +229,21 @@ Code AppenderImpl::take_batch_inline(std::span<const std::span<const std::byte>>
 
 // ---- Completions ----
 
-bool AppenderImpl::pop(LaneCompletion& out) {
-  if (!lane_->pop(out)) return false;
-  if (out.code != Code::ok) [[unlikely]]
-    doubtful_ = true;
-  return true;
-}
-
 size_t AppenderImpl::completions(std::span<Completion> out) {
   if (inline_) poller_.turn();
   size_t count = 0;
   while (count < out.size() && kept_read_ != kept_written_) {
     out[count++] = public_form(kept_[kept_read_++ & kept_mask_]);
   }
-  LaneCompletion completion;
-  while (count < out.size() && pop(completion)) out[count++] = public_form(completion);
+  while (count < out.size()) {
+    const LaneCompletion* const next = pop();
+    if (next == nullptr) break;
+    Completion& to = out[count++];
+    to.tag = next->tag;
+    to.code = next->code;
+    to.position = next->position;
+    to.term = next->term;
+  }
   return count;
 }
 
@@ -261,8 +261,7 @@ Completion AppenderImpl::append(std::span<const std::byte> payload, const Append
         [&] {
           code = take(payload, 0, options.durability, deadline_ns);
           if (code != Code::again) return true;
-          LaneCompletion other;
-          while (pop(other)) keep(other);
+          while (const LaneCompletion* const other = pop()) keep(*other);
           return false;
         },
         deadline_ns);
@@ -297,12 +296,11 @@ Completion AppenderImpl::await(uint32_t ticket) {
 
 // Looks for the final completion of `ticket`; keeps the others.
 bool AppenderImpl::turn_for(uint32_t ticket, Completion& out) {
-  LaneCompletion completion;
-  while (pop(completion)) {
-    if (completion.ticket != ticket) {
-      keep(completion);
-    } else if (completion.final) {
-      out = public_form(completion);
+  while (const LaneCompletion* const next = pop()) {
+    if (next->ticket != ticket) {
+      keep(*next);
+    } else if (next->final) {
+      out = public_form(*next);
       return true;
     }
   }
@@ -313,8 +311,7 @@ Code AppenderImpl::flush(uint64_t timeout_ns) {
   if (inline_ && !log_.closed()) log_.replica().flush();
   return log_.await(
       [&] {
-        LaneCompletion completion;
-        while (pop(completion)) keep(completion);
+        while (const LaneCompletion* const next = pop()) keep(*next);
         return lane_->unfinished() == 0;
       },
       clock_.deadline_ns(timeout_ns));

@@ -75,7 +75,12 @@ class AppenderImpl {
   }
   LaneRecord record(uint64_t tag, Durability level, uint64_t deadline_ns, uint64_t sequence,
                     size_t payload_bytes) const;
-  bool pop(LaneCompletion& out);
+  const LaneCompletion* pop() {
+    const LaneCompletion* const next = lane_->pop();
+    if (next != nullptr && next->code != Code::ok) [[unlikely]]
+      doubtful_ = true;
+    return next;
+  }
   Completion await(uint32_t ticket);
   bool turn_for(uint32_t ticket, Completion& out);
   void keep(const LaneCompletion& completion);

@@ -72,11 +72,17 @@ class Lane {
   uint32_t push(const LaneRecord& record, std::span<const std::byte> payload);
   void publish() { submitted_.store(write_at_, std::memory_order_release); }
 
+  // The next completion, good until outstanding_max() more are reported; nullptr: none.
+  const LaneCompletion* pop() {
+    if (popped_ == completed_seen_ && !refill()) return nullptr;
+    const LaneCompletion* const next = &completions_[popped_++ & completion_mask_];
+    if (next->final) --unfinished_;
+    return next;
+  }
   bool pop(LaneCompletion& out) {
-    if (popped_ == completed_seen_ && !refill()) return false;
-    out = completions_[popped_++ & completion_mask_];
-    if (out.final) --unfinished_;
-    return true;
+    const LaneCompletion* const next = pop();
+    if (next != nullptr) out = *next;
+    return next != nullptr;
   }
   // Operations whose final completion has not been popped.
   uint32_t unfinished() const { return unfinished_; }

@@ -20,6 +20,16 @@ std::string_view name(Break reason) {
 
 namespace {
 
+// Small entries come faster than the processor's own prefetcher follows a writer's stores.
+constexpr uint64_t kAheadBytes = 1024;
+
+void prefetch_behind(const std::byte* at, uint64_t bytes) {
+  if (bytes > kAheadBytes) return;
+  for (uint64_t line = 0; line < bytes; line += kCacheLineBytes) {
+    __builtin_prefetch(at + kAheadBytes + line);
+  }
+}
+
 bool is_blank(const std::byte* line) {
   return std::all_of(line, line + kHeaderBytes, [](std::byte b) { return b == std::byte{0}; });
 }
@@ -53,6 +63,7 @@ Step step(const Ring& ring, const Cursor& cursor, Offset window_end) {
     result.reason = Break::window;
     return result;
   }
+  prefetch_behind(ring.at(at), bytes);
   result.payload_crc = crc32c(kCrcSeed, ring.at(at + kHeaderBytes), header.payload_bytes);
   if (chain_next(cursor.chain, hash, result.payload_crc) != header.chain) {
     result.reason = Break::chain;
