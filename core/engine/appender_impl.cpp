@@ -131,7 +131,6 @@ Code AppenderImpl::take(std::span<const std::byte> payload, uint64_t tag, Durabi
   if (!lane_->fits(1, Lane::ring_bytes_of(payload.size()))) return Code::again;
   lane_->push(record(tag, level, deadline_ns, next_sequence_, payload.size()), payload);
   lane_->publish();
-  poller_.hint();
   took(1);
   return Code::ok;
 }
@@ -201,7 +200,6 @@ Code AppenderImpl::append_batch_async(std::span<const std::span<const std::byte>
     lane_->push(entry, payloads[i]);
   }
   lane_->publish();
-  poller_.hint();
   took(payloads.size());
   return Code::ok;
 }
