@@ -15,7 +15,6 @@ namespace caisson::tools {
 
 namespace {
 
-constexpr uint64_t kStartTimeoutMs = 60'000;
 constexpr uint64_t kPollMs = 20;
 constexpr uint64_t kKilledTimeoutMs = 10'000;
 

@@ -21,8 +21,7 @@ std::string address_text(const std::string& host, uint16_t port) {
 }
 
 Dial::Dial(asio::io_context& io, DialOptions options, Done done)
-    : io_(io),
-      options_(std::move(options)),
+    : options_(std::move(options)),
       who_(address_text(options_.host, options_.port)),
       done_(std::move(done)),
       resolver_(io),

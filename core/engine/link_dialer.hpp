@@ -51,7 +51,6 @@ class Dial : public FrameStream::Owner, public std::enable_shared_from_this<Dial
   void on_stream_closed(const Error& why) override;
   void finish(Result<Dialled> result);
 
-  asio::io_context& io_;
   DialOptions options_;
   std::string who_;
   Done done_;

@@ -168,6 +168,7 @@ void Poller::stop() {
   if (!options_.runs_inline && thread_.joinable()) {
     stop_.store(true, std::memory_order_relaxed);
     thread_.join();
+    closed_ = true;  // its last act was to close the logs
     return;
   }
   if (closed_) return;

@@ -129,7 +129,7 @@ class Poller {
   std::vector<LogImpl*> logs_;
   Mailbox mailbox_;
   EventRing events_;
-  bool closed_ = false;  // inline only: same thread
+  bool closed_ = false;  // inline: same thread; else whoever stopped it
   std::atomic<bool> stop_{false};
   std::atomic<int> running_on_{-1};
   std::atomic<uint64_t> turns_{0};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Arbitrary bytes where slots are expected: a slot is refused with a typed error or names a payload
 // inside of itself; of a pair, one damaged slot never changes what is read.
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -63,8 +64,7 @@ void damage_one(fuzz::Reader& reader) {
     return;
   }
   const auto is = [&](const std::vector<std::byte>& value) {
-    return found->payload.size() == value.size() &&
-           std::memcmp(found->payload.data(), value.data(), value.size()) == 0;
+    return std::equal(found->payload.begin(), found->payload.end(), value.begin(), value.end());
   };
   require(is(newer) || is(older), "only what was written is read");
 }

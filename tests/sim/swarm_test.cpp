@@ -12,7 +12,7 @@ TEST(Swarm, EveryInvariantHoldsOnEveryBadDay) {
 }
 
 TEST(Swarm, TheSameSeedIsTheSameRun) {
-  for (const uint64_t seed : {3, 17, 92}) {
+  for (const uint64_t seed : {3u, 17u, 92u}) {
     const Outcome first = swarm_run(seed);
     const Outcome second = swarm_run(seed);
     EXPECT_EQ(first.trace, second.trace) << "seed " << seed;

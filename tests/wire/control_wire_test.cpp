@@ -266,7 +266,7 @@ TEST(ControlWire, RefusesANewerProtocolByItsVersion) {
 }
 
 TEST(ControlWire, RefusesAClusterThatIsNot16Bytes) {
-  for (const size_t n : {0, 15, 17}) {
+  for (const size_t n : {0u, 15u, 17u}) {
     expect_refused(
         Hello{}, [n](pb::Envelope& raw) { raw.set_cluster(std::string(n, 'x')); }, "16 bytes");
   }
