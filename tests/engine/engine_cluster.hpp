@@ -174,17 +174,31 @@ class Cluster {
     return true;
   }
 
-  // The replica that leads `name` and serves; 0 if patience runs out. Not one of `besides`.
+  // The replica that leads `name` and serves; 0 if patience runs out. Not one of `besides`. Where it
+  // can be had, everybody who runs follows it: one who does not may be about to ask for another term.
   int leader(std::string_view name = {}, const std::set<int>& besides = {}) {
-    int found = 0;
-    (void)until([&] {
+    const auto serves = [&] {
       for (int id = 1; id <= shape_.replicas; ++id) {
         if (!runs(id) || besides.contains(id)) continue;
-        if (log(id, name).leadership().is_self) found = id;
+        if (log(id, name).leadership().is_self) return id;
       }
-      return found != 0;
-    });
-    return found;
+      return 0;
+    };
+    const auto all_follow = [&] {
+      const int leads = serves();
+      if (leads == 0) return false;
+      const Leadership lead = log(leads, name).leadership();
+      for (int id = 1; id <= shape_.replicas; ++id) {
+        if (!runs(id) || besides.contains(id)) continue;
+        const Leadership known = log(id, name).leadership();
+        if (known.leader != lead.leader || known.term != lead.term) return false;
+      }
+      return true;
+    };
+    int found = 0;
+    (void)until([&] { return (found = serves()) != 0; });
+    (void)until(all_follow, 2 * kSecondNs);
+    return serves() != 0 ? serves() : found;
   }
 
   // An appender at `id`; null, and a failure, if there is none to be had.
