@@ -111,7 +111,14 @@ Code AppenderImpl::mend() {
     return Code::ok;
   }
   if (!idle) return log_.leading() == Term{} ? Code::not_leader : Code::again;
+  // What the lane was told is gone may be there all the same: an append at `all` that was
+  // committed, but of which not every voter is known. So the log is asked where the stream ends.
   next_sequence_ = gone_from;
+  poller_.call([&](uint64_t) {
+    if (log_.closed()) return;
+    const replication::OpenedStream now = log_.replica().opened_stream(client_);
+    if (now.incarnation == incarnation_) next_sequence_ = now.last_sequence + 1;
+  });
   lane_->forget_gone();
   doubtful_ = false;
   fresh_ = true;
@@ -210,7 +217,8 @@ Code AppenderImpl::take_batch_inline(std::span<const std::span<const std::byte>>
   if (log_.closed()) return Code::closed;
   const auto count = static_cast<uint32_t>(payloads.size());
   if (!lane_->fits(count, 0)) return Code::again;
-  if (const Code code = log_.replica().reserve(count, payload_bytes); code != Code::ok) return code;
+  if (const Code code = log_.replica().reserve(client_, count, payload_bytes); code != Code::ok)
+    return code;
   for (size_t i = 0; i < payloads.size(); ++i) {
     const bool last = i + 1 == payloads.size();
     const Code code = log_.replica().submit({{client_, incarnation_, next_sequence_},
@@ -364,6 +372,7 @@ Code AppenderImpl::submit(uint64_t number, uint32_t payload_bytes, uint64_t tag,
     if (code == Code::ok) lane_->admit(tag, deadline_ns, next_sequence_, true);
   });
   if (code == Code::ok) took(1);
+  if (code == Code::again) claim_ = claim;  // it stays open
   return code;
 }
 

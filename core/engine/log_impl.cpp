@@ -102,7 +102,8 @@ bool LogImpl::submit_front(Lane& lane, const LaneRecord& record) {
   }
   Code code = Code::ok;
   if (record.batch_count != 0)
-    code = replica_->reserve(record.batch_count, record.batch_payload_bytes);
+    code =
+        replica_->reserve(record.identity.client, record.batch_count, record.batch_payload_bytes);
   const bool batch_end = (record.flags & LaneRecord::kBatchEnd) != 0;
   if (code == Code::ok) {
     code = replica_->submit({record.identity, Lane::payload(record), record.level,

@@ -44,12 +44,12 @@ class StreamTable {
   }
   void apply_session(const EntryHeader& header, const SessionPayload& session);
 
-  // True if `entries` more of `client` would push one above `committed` out of its window: such a
-  // suffix could not be rolled back. The appender waits.
+  // True if, with `entries` more of `client`, the last one at or below `committed` were no longer
+  // in its window: a suffix above it could not be rolled back to it. The appender waits.
   bool window_full(uint64_t client, Position committed, uint64_t entries) const {
     Entry* const entry = lookup(client);
-    return entry != nullptr && entry->count + entries > mask_ + 1 &&
-           slot(*entry, entry->count + entries).position > committed.value;
+    return entry != nullptr && entry->count + entries > mask_ &&
+           slot(*entry, entry->count + entries - mask_).position > committed.value;
   }
 
   // Forgets everything above `tail`.

@@ -5,52 +5,60 @@
 
 namespace caisson::replication {
 
-Code DurableState::write(pmem::Region::Slots slots) {
-  const log::SuperblockBytes bytes = log::encode(superblock_);
-  return region_.write_superblock(bytes, slots);
+// In memory only once it is on the media: what is answered and published is read from there.
+Code DurableState::write(const log::Superblock& next, pmem::Region::Slots slots) {
+  const log::SuperblockBytes bytes = log::encode(next);
+  const Code code = region_.write_superblock(bytes, slots);
+  if (code == Code::ok) superblock_ = next;
+  return code;
 }
 
 Code DurableState::begin_incarnation() {
-  ++superblock_.incarnation.value;
-  return write(pmem::Region::Slots::both);
+  log::Superblock next = superblock_;
+  ++next.incarnation.value;
+  return write(next, pmem::Region::Slots::both);
 }
 
 Code DurableState::promise(Term term, uint64_t nonce) {
-  superblock_.promised = term;
-  superblock_.promise_nonce = nonce;
-  return write(pmem::Region::Slots::both);
+  log::Superblock next = superblock_;
+  next.promised = term;
+  next.promise_nonce = nonce;
+  return write(next, pmem::Region::Slots::both);
 }
 
-void DurableState::take(const Progress& progress) {
-  superblock_.validated = progress.validated;
-  superblock_.committed = std::min(progress.committed, progress.validated.position);
-  superblock_.applied = std::min(progress.applied, superblock_.committed);
+log::Superblock DurableState::with(const Progress& progress) const {
+  log::Superblock next = superblock_;
+  next.validated = progress.validated;
+  next.committed = std::min(progress.committed, progress.validated.position);
+  next.applied = std::min(progress.applied, next.committed);
+  return next;
 }
 
 Code DurableState::save_progress(const Progress& progress) {
   const Offset from = std::min(superblock_.validated.end, progress.validated.end);
   region_.persist_ring(from, progress.validated.end - from);
-  take(progress);
-  return write(pmem::Region::Slots::one);
+  return write(with(progress), pmem::Region::Slots::one);
 }
 
 Code DurableState::save_trim(const log::Cursor& to, const Progress& progress) {
   const Offset from = std::min(superblock_.validated.end, progress.validated.end);
   region_.persist_ring(from, progress.validated.end - from);
-  take(progress);
-  superblock_.trim = to;
-  return write(pmem::Region::Slots::one);
+  log::Superblock next = with(progress);
+  next.trim = to;
+  return write(next, pmem::Region::Slots::one);
 }
 
 Code DurableState::save_divergence(const log::Cursor& keep, uint64_t salvage_bytes) {
-  if (superblock_.validated.position > keep.position) superblock_.validated = keep;
-  superblock_.salvage_bytes = salvage_bytes;
-  return write(pmem::Region::Slots::one);
+  log::Superblock next = superblock_;
+  if (next.validated.position > keep.position) next.validated = keep;
+  next.salvage_bytes = salvage_bytes;
+  return write(next, pmem::Region::Slots::one);
 }
 
 Code DurableState::save_damage(Position through) {
-  superblock_.damaged_through = through;
-  return write(pmem::Region::Slots::both);
+  log::Superblock next = superblock_;
+  next.damaged_through = through;
+  return write(next, pmem::Region::Slots::both);
 }
 
 }  // namespace caisson::replication

@@ -39,8 +39,8 @@ class DurableState {
   [[nodiscard]] Code save_damage(Position through);
 
  private:
-  Code write(pmem::Region::Slots slots);
-  void take(const Progress& progress);
+  [[nodiscard]] Code write(const log::Superblock& next, pmem::Region::Slots slots);
+  log::Superblock with(const Progress& progress) const;
 
   pmem::Region& region_;
   log::Superblock superblock_;

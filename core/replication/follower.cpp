@@ -12,11 +12,11 @@ namespace caisson::replication {
 Code Follower::seal_ring(Extent extent) {
   // What was taken for the tail may have been overwritten since; the bytes that are there now are
   // what the leader counted.
-  const bool rescan = unsure();
+  // Forgotten now, not behind the revocation: that may fail, and be tried again.
+  if (unsure()) c_.state.truncate(granted_behind_);
   stop();
   if (const Code code = c_.endpoint.revoke_all(); code != Code::ok) return code;
   if (extent == Extent::whole) c_.state.reset(c_.durable.superblock().trim);
-  if (extent == Extent::tail && rescan) c_.state.truncate(granted_behind_);
   const log::Scan found = log::scan(c_.state);
   chained_end_ = c_.state.tail().end;
   if (c_.state.tail() != c_.state.batch_tail()) c_.state.truncate(c_.state.batch_tail());
@@ -41,9 +41,10 @@ Code Follower::look_for_damage() {
 }
 
 void Follower::repaired() {
-  if (c_.state.batch_tail().position < c_.durable.superblock().damaged_through) return;
-  // Failing to clear the mark costs this replica's vote until the next try, nothing else.
-  (void)c_.durable.save_damage(Position{0});
+  if (unsure() || c_.state.batch_tail().position < c_.durable.superblock().damaged_through) return;
+  // What repaired it is persistent before the mark goes. Failing costs this replica's vote until
+  // the next try, nothing else.
+  if (save_progress() == Code::ok) (void)c_.durable.save_damage(Position{0});
 }
 
 void Follower::commit_hinted(Position hinted) {
@@ -180,15 +181,22 @@ void Follower::accept(const transport::CommitCell& cell) {
 void Follower::look_again() {
   if (!unsure()) return;
   c_.state.truncate(granted_behind_);
-  while (validate() == kEntriesPerPoll) {
-  }
+  validate();
 }
 
 uint32_t Follower::poll(uint64_t now_ns) {
   uint32_t work = 0;
   if (granted()) {
     const Position before = c_.state.committed();
-    work += validate();
+    const uint32_t chained = validate();
+    work += chained;
+    // While appends flow no cell tells of leftovers: they are looked at again by time.
+    if (chained != 0 || !unsure()) {
+      looked_ns_ = now_ns;
+    } else if (now_ns - looked_ns_ >= kLookAgainNs) {
+      looked_ns_ = now_ns;
+      look_again();
+    }
     accept(c_.endpoint.commit_cell(leader_));
     if (c_.state.committed() != before) ++work;
   }
@@ -258,8 +266,9 @@ void Follower::publish() const {
   transport::TargetCell cell;
   cell.term = superblock.promised;
   cell.incarnation = superblock.incarnation;
-  cell.validated = c_.state.batch_tail().position;
-  cell.validated_end = c_.state.batch_tail().end;
+  const log::Cursor& sure = unsure() ? granted_behind_ : c_.state.batch_tail();
+  cell.validated = sure.position;
+  cell.validated_end = sure.end;
   cell.applied = trimmable();
   cell.head = superblock.trim.end;
   cell.trimmed = superblock.trim.position;

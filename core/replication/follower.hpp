@@ -77,6 +77,7 @@ class Follower {
   void repaired();
 
   static constexpr uint32_t kEntriesPerPoll = 512;  // keeps a turn below ~20 us of 64 B entries
+  static constexpr uint64_t kLookAgainNs = 1'000'000;
 
   Context& c_;
   ReplicaId leader_;    // who holds the grant; 0: nobody
@@ -88,6 +89,7 @@ class Follower {
   control::GrantReply
       given_;  // what was answered to the grant request under it; answer 0: nothing yet
   log::Cursor granted_behind_;  // what both held when the grant was given: sure, whatever follows
+  uint64_t looked_ns_ = 0;      // when the entries behind it were last looked at with success
   uint64_t unsaved_since_ns_ =
       0;                    // when progress first went beyond the persisted cursor; 0: it has not
   uint64_t cell_seen_ = 0;  // committed position of the last commit cell that was looked at

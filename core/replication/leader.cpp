@@ -203,6 +203,11 @@ Code Leader::admit(uint64_t payload_bytes, uint32_t entries) {
 Code Leader::repeat(const Submission& s) {
   const uint32_t crc = log::crc32c(log::kCrcSeed, s.payload.data(), s.payload.size());
   const auto verdict = c_.state.streams().judge(s.identity, crc, c_.state.tail().position);
+  // One change of incarnation at a time: the table can take back only the last one.
+  if (verdict.code == Code::ok &&
+      c_.state.streams().session_position(s.identity.client) > c_.state.committed()) {
+    return Code::again;
+  }
   if (verdict.code != Code::exists) return verdict.code;
   // P20: never appended again; it waits for the fate of the entry that is there.
   if (verdict.position <= c_.state.committed() && s.level != Durability::all) {
@@ -223,9 +228,9 @@ Code Leader::submit(const Submission& s) {
     if (code != Code::ok) return code;
   }
   // What could not be rolled back is not appended: a lost suffix must leave every stream as it was.
-  // Room is kept for a whole batch, whose first entry is asked.
-  if (c_.state.tail() == c_.state.batch_tail() &&
-      c_.state.streams().window_full(s.identity.client, c_.state.committed(), batch_max())) {
+  // For a batch, reserve() has asked.
+  if (s.batch_end && c_.state.tail() == c_.state.batch_tail() &&
+      c_.state.streams().window_full(s.identity.client, c_.state.committed(), 1)) {
     return Code::again;
   }
   log::EntryHeader header = next_header(log::Kind::data, s.payload.size(), s.batch_end);
@@ -237,12 +242,17 @@ Code Leader::submit(const Submission& s) {
   return Code::ok;
 }
 
-Code Leader::reserve(uint32_t count, uint64_t payload_bytes) {
+Code Leader::reserve(uint64_t client, uint32_t count, uint64_t payload_bytes) {
   // Every entry may need a line of padding and its header.
   const uint64_t bytes =
       payload_bytes + uint64_t{count} * (log::kHeaderBytes + log::kEntryAlignBytes);
   if (bytes > c_.state.ring().bytes() / 4 || count > batch_max()) return Code::too_large;
   if (const Code code = admit(0, count); code != Code::ok) return code;
+  const log::StreamTable& streams = c_.state.streams();
+  if (streams.window_full(client, c_.state.committed(), count) ||
+      streams.session_position(client) > c_.state.committed()) {
+    return Code::again;
+  }
   return room_for(c_.state.tail().end + bytes, kHeadroomBytes) ? Code::ok : Code::again;
 }
 
@@ -284,6 +294,9 @@ Result<Claim> Leader::claim(uint32_t payload_bytes, uint64_t now_ns) {
 Code Leader::submit_claim(const Claim& claim, const Submission& s) {
   if (!active_ || !claim_open_ || claim.number != claim_.number) return Code::fenced;
   if (s.payload.size() > claim_.payload_bytes) return Code::too_large;
+  if (c_.state.streams().window_full(s.identity.client, c_.state.committed(), 1)) {
+    return Code::again;
+  }
   claim_open_ = false;
   if (s.identity.client != 0 && !c_.state.streams().is_next(s.identity)) {
     c_.endpoint.revoke_claims();
@@ -347,8 +360,8 @@ uint32_t Leader::reap(uint64_t now_ns) {
   for (size_t i = 0; i < count; ++i) {
     const transport::Completion& done = completions[i];
     if (done.target == c_.options.self) {
-      own_placed_ = std::max(own_placed_, done.placed_through);
-      own_persisted_ = std::max(own_persisted_, done.persisted_through);
+      own_placed_ = std::max(own_placed_, std::min(done.placed_through, handed_end_));
+      own_persisted_ = std::max(own_persisted_, std::min(done.persisted_through, handed_end_));
       continue;
     }
     Peer& peer = peers_[done.target.value];

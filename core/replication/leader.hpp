@@ -41,7 +41,7 @@ class Leader {
 
   // ---- Appending; see Replica ----
   [[nodiscard]] Code submit(const Submission& submission);
-  [[nodiscard]] Code reserve(uint32_t count, uint64_t payload_bytes);
+  [[nodiscard]] Code reserve(uint64_t client, uint32_t count, uint64_t payload_bytes);
   [[nodiscard]] Code open_stream(uint64_t client, bool resume, uint64_t tag);
   Result<Claim> claim(uint32_t payload_bytes, uint64_t now_ns);
   [[nodiscard]] Code submit_claim(const Claim& claim, const Submission& submission);

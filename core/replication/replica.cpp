@@ -59,7 +59,9 @@ class ReplicaImpl final : public Replica {
   void on_message(ReplicaId from, const control::Message& message, uint64_t now_ns) override;
 
   Code submit(const Submission& s) override { return leader_.submit(s); }
-  Code reserve(uint32_t count, uint64_t bytes) override { return leader_.reserve(count, bytes); }
+  Code reserve(uint64_t client, uint32_t count, uint64_t bytes) override {
+    return leader_.reserve(client, count, bytes);
+  }
   void flush() override {
     if (leader_.active()) leader_.flush();
   }

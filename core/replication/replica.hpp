@@ -65,8 +65,9 @@ struct Submission {
   bool batch_end = true;  // false: atomic with the next one (P10); see reserve()
 };
 
-// What became of a tag. `indefinite` is followed by exactly one final one (ok or not_appended);
-// every other code is final.
+// What became of a tag. `indefinite` is followed by exactly one final one: ok, not_appended, or
+// not_leader where it cannot be told here (its entry was trimmed meanwhile, or committed without
+// word of every voter); every other code is final.
 struct Resolution {
   uint64_t tag = 0;
   Code code = Code::ok;
@@ -132,10 +133,10 @@ class Replica {
   // closed, too_large, stale_stream, broken_stream, aged_out, identity_reused. A duplicate of a
   // known identity is taken, too, and resolves to the original position.
   [[nodiscard]] virtual Code submit(const Submission& submission) = 0;
-  // ok: a batch of `count` entries with these payload bytes in all fits now: the following `count`
-  // submissions, the last one with batch_end, will not be refused with `again`. too_large: more
-  // than stream_window / 4 entries, or than a quarter of the ring.
-  [[nodiscard]] virtual Code reserve(uint32_t count, uint64_t payload_bytes) = 0;
+  // ok: a batch of `count` entries of `client` with these payload bytes in all fits now: the
+  // following `count` submissions, the last one with batch_end, will not be refused with `again`.
+  // too_large: more than stream_window / 4 entries, or than a quarter of the ring.
+  [[nodiscard]] virtual Code reserve(uint64_t client, uint32_t count, uint64_t payload_bytes) = 0;
   // Posts what submit() took without waiting for the next poll. Inline callers use it.
   virtual void flush() = 0;
   // Opens a new incarnation of `client`; resolves by tag, then opened_stream() tells what it
@@ -144,10 +145,12 @@ class Replica {
   virtual OpenedStream opened_stream(uint64_t client) const = 0;
 
   // Zero copy: room for one payload in our own ring. At most one claim is open; while it is, every
-  // append is answered `again`. The address dies at submit, abandon, claim timeout and step-down;
-  // what is stored there later lands in scratch memory or is ignored (P1).
+  // append is answered `again`. The address dies at abandon, claim timeout and step-down: what is
+  // stored there later lands in scratch memory (P1). At submit() the bytes become the log's: a
+  // store behind that is the caller's error, and damages the entry.
   virtual Result<Claim> claim(uint32_t payload_bytes, uint64_t now_ns) = 0;
   // `submission.payload` is ignored but for its size (<= claimed). fenced: the claim is gone.
+  // again: too much of this client is uncommitted; the claim stays open.
   [[nodiscard]] virtual Code submit_claim(const Claim& claim, const Submission& submission) = 0;
   virtual void abandon_claim(const Claim& claim) = 0;
 

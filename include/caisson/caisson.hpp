@@ -47,7 +47,9 @@ struct AppendOptions {
 //   ok            durable at its level, at `position`
 //   not_appended  definitely not in the log, and never will be through this attempt
 //   indefinite    the leader lost its term first; followed by exactly one more completion of the
-//                 same tag: ok or not_appended once a new leader's log decides it (R13), or
+//                 same tag: ok or not_appended once a new leader's log decides it (R13); not_leader
+//                 where it cannot be told here any more (its entry is trimmed, or was asked for at
+//                 Durability::all): resume the stream at the new leader, which knows where it ends;
 //                 timed_out or closed if that comes first
 //   timed_out     see AppendOptions::timeout_ns; nothing follows
 //   stale_stream, broken_stream, aged_out, identity_reused   refused, nothing was appended
@@ -89,9 +91,11 @@ struct Entry {
 };
 
 // Zero copy: room for one payload in the leader's own ring. The memory is writable until submit(),
-// abandon(), the claim's timeout (1 s), or step-down, whichever is first. Stores after that land in
-// private scratch memory and are ignored: never in the log (P1). While a claim is open, other
-// appends to the log wait. Destruction abandons it. Must not outlive its Appender.
+// abandon(), the claim's timeout (1 s), or step-down, whichever is first. Stores after abandon(),
+// timeout or step-down land in private scratch memory: never in the log (P1). From submit() on the
+// bytes are the log's: a store then is the application's error, and damages the entry. While a
+// claim is open, other appends to the log wait. Destruction abandons it. Must not outlive its
+// Appender.
 class Claim {
  public:
   Claim(Claim&&) noexcept;

@@ -78,7 +78,7 @@ class StreamProperty {
   void append() {
     const uint64_t client = *rc::gen::inRange<uint64_t>(1, 4);
     const auto now = naive_.find(client);
-    if (naive_.above(committed_, client) + 1 >= kWindow) return;
+    if (table_.window_full(client, Position{committed_}, 1)) return;
     NaiveStreams::Item item;
     item.identity = {client, now.incarnation, now.last_sequence + 1};
     item.crc = *rc::gen::inRange<uint32_t>(0, 1000);

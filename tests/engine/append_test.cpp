@@ -133,6 +133,7 @@ TEST_P(Append, RefusesWhatExceedsItsLimitsAndGoesOn) {
 TEST_P(Append, AFullRingIsBackPressureUntilTrimmed) {
   Shape with = shape();
   with.ring_bytes = 1 << 20;
+  with.suspect_after_us = 5'000'000;  // inline, nobody else has a turn while an append waits
   Led led(with);
   ASSERT_NE(led.appender, nullptr);
   const std::string payload(16'000, 'p');

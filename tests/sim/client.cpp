@@ -176,8 +176,9 @@ Code Client::send_batch(size_t at) {
   uint64_t bytes = 0;
   for (size_t i = at; i < at + first.count; ++i) bytes += unanswered_[i].payload.size();
   Code code = Code::closed;
-  if (!world_.inside(
-          m, [&] { code = m.replica->reserve(static_cast<uint32_t>(first.count), bytes); })) {
+  if (!world_.inside(m, [&] {
+        code = m.replica->reserve(first.id.client, static_cast<uint32_t>(first.count), bytes);
+      })) {
     return Code::closed;
   }
   if (code == Code::too_large) {

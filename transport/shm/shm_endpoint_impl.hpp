@@ -200,7 +200,14 @@ Result<void> BasicShmEndpoint<Probe>::open_peer(Peer& peer) {
 template <class Probe>
 Code BasicShmEndpoint<Probe>::follow(Peer& peer) {
   fence_stores();
-  if (const Code code = peer.mapping->refresh(); code != Code::ok) return code;
+  // The allowance was for the segments as mapped so far: before the next store it is published, and
+  // the grant looked at, again. A revoked writer must not store to what a new one was let into.
+  Target& target = targets_[static_cast<size_t>(&peer - peers_.data())];
+  target.low = target.high = 0;
+  if (const Code code = peer.mapping->refresh(); code != Code::ok) {
+    live_.remove(ReplicaId{static_cast<uint8_t>(&peer - peers_.data())});
+    return code;
+  }
   WriterLine& line = control_of(peer.mapping->control()).writers[self_.value].line;
   store_word(line.drained_through, peer.mapping->manifest_generation());
   return Code::ok;
@@ -304,6 +311,7 @@ Code BasicShmEndpoint<Probe>::revoke_all() {
   // A seal binds the sealed node, too (P1).
   fence_stores();
   attached_ = live_ = ReplicaSet{};
+  own_reported_ = own_handed_;  // of a term that is over: nobody may count it in a later one
   revoke_claims();
   if (claims_poisoned_) return Code::io;
 
