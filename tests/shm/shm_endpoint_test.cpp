@@ -134,6 +134,32 @@ TEST_F(ShmEndpointTest, AfterARevocationNothingIsCountedAndNothingArrives) {
   EXPECT_TRUE(poll(*a_).empty()) << "a fence is reported once";
 }
 
+TEST_F(ShmEndpointTest, ARevocationForgetsWhatOfItsOwnWasNotReported) {
+  const auto bytes = filled(64, 21);
+  a_->endpoint.fan_out({}, Offset{0}, bytes.data(), 64);
+  a_->endpoint.complete_through({}, true, Offset{64});
+  ASSERT_EQ(a_->endpoint.revoke_all(), Code::ok);
+  std::array<Completion, 4> completions;
+  EXPECT_EQ(a_->endpoint.poll(completions), 0u) << "a later term would count it";
+}
+
+// Upkeep follows what the target has re-homed: the window of a writer that does not know yet that it
+// was revoked must not move to the segments its successor writes to.
+TEST_F(ShmEndpointTest, ARevokedWriterThatFollowsStoresNothingBehindANewGrant) {
+  lead();
+  const auto old_bytes = filled(64, 22);
+  a_->endpoint.fan_out(both_, Offset{0}, old_bytes.data(), 64);
+  ASSERT_EQ(b_->endpoint.revoke_all(), Code::ok);
+  const auto grant = b_->endpoint.grant(kC, Term{2});
+  ASSERT_TRUE(grant);
+  ASSERT_EQ(c_->endpoint.attach(kB, *grant, Offset{0}), Code::ok);
+  const auto new_bytes = filled(64, 23);
+  c_->endpoint.fan_out(set_of({kB}), Offset{64}, new_bytes.data(), 64);
+  ASSERT_EQ(a_->endpoint.maintain(), Code::ok);
+  a_->endpoint.fan_out(both_, Offset{64}, old_bytes.data(), 64);
+  EXPECT_EQ(std::memcmp(b_->region->ring_data() + 64, new_bytes.data(), 64), 0);
+}
+
 TEST_F(ShmEndpointTest, ARevocationMovesOnlyWhatIsAtStake) {
   lead();
   const auto bytes = filled(kSegment, 7);
