@@ -355,10 +355,9 @@ Offset Leader::reached_by(uint32_t count, Offset Peer::*mark, Offset own) const 
 }
 
 uint32_t Leader::reap(uint64_t now_ns) {
-  std::array<transport::Completion, 16> completions;
-  const size_t count = c_.endpoint.poll(completions);
+  const size_t count = c_.endpoint.poll(completions_);
   for (size_t i = 0; i < count; ++i) {
-    const transport::Completion& done = completions[i];
+    const transport::Completion& done = completions_[i];
     if (done.target == c_.options.self) {
       own_placed_ = std::max(own_placed_, std::min(done.placed_through, handed_end_));
       own_persisted_ = std::max(own_persisted_, std::min(done.persisted_through, handed_end_));

@@ -153,6 +153,7 @@ class Leader {
   transport::ReplicaSet in_sync_;    // followers that get every fan-out at once
   transport::ReplicaSet followers_;  // all voters but us
   std::array<Peer, kReplicaIdMax + 1> peers_{};
+  std::array<transport::Completion, 16> completions_{};  // scratch of reap()
   uint64_t record_head_ = 0, record_tail_ = 0, record_replicated_ = 0;
   log::Cursor committed_cursor_;  // last committed batch end of this term; term 0 before
   Position replicated_;

@@ -194,7 +194,8 @@ Outcome old_term_commit(uint64_t seed) {
       [&] {
         for (const uint8_t each : script.others(a)) {
           const Machine& m = world.machine(each);
-          if (m.replica->status().role == replication::Role::attaching &&
+          const replication::Role role = m.replica->status().role;
+          if ((role == replication::Role::attaching || role == replication::Role::leader) &&
               m.replica->log().tail().end > p) {
             c = each;
           }
