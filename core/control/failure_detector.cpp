@@ -44,9 +44,9 @@ uint32_t FailureDetector::poll(uint64_t now_ns) {
     const bool suspected = evidence != Evidence::none;
     if (suspected != peer.suspected) {
       peer.suspected = suspected;
-      peer.evidence = evidence;
       ++changes;
     }
+    peer.evidence = evidence;  // silence may turn into proof
   }
   return changes;
 }

@@ -149,6 +149,12 @@ uint32_t Leader::tend(ReplicaId id, Peer& peer, uint64_t now_ns) {
       return 0;
     case Phase::attached: break;
   }
+  if (c_.detector.evidence(id) == control::Evidence::death_notice) {
+    // Its memory would go on taking writes, but nobody is there to validate them: it counts again
+    // once it answers a seal (R20).
+    unseal(id, peer, now_ns + c_.options.retry_ns);
+    return 1;
+  }
   read_cell(id, peer);
   const bool moved = peer.validated_end != peer.tended_end;
   peer.tended_end = peer.validated_end;

@@ -87,6 +87,19 @@ Outcome trim_then_power_cut(uint64_t seed) {
     const Offset end = script.tail(id) + o.ring_bytes + world.random().below(32 * 1024);
     world.run_until([&] { return world.leader() != 0 && script.tail(world.leader()) > end; },
                     20 * kMs);
+    // … and the latest trim alone made room for the last entry.
+    const uint8_t now = world.leader();
+    if (now != 0) {
+      Offset before{0}, window{0};
+      world.run_until(
+          [&] {
+            if (world.leader() != now) return true;
+            const log::LogState& held = world.machine(now).replica->log();
+            if (held.window_end() > window) before = std::exchange(window, held.window_end());
+            return before.value != 0 && held.tail().end > before;
+          },
+          5 * kMs);
+    }
     world.power_cut_all();
     for (const uint8_t each : world.ids()) world.start(each);
   }
