@@ -9,6 +9,7 @@
 
 #include "caisson/caisson.hpp"
 #include "core/engine/config.hpp"
+#include "core/engine/links.hpp"
 #include "core/engine/node_server.hpp"
 #include "tools/command.hpp"
 
@@ -75,6 +76,10 @@ Exit run_node(const NodeOptions& options, bool json) {
   const auto engine_options = engine::load_config(options.configuration);
   if (!engine_options) return report(engine_options.error(), json);
   if (options.create) {
+    // Before anything is made: afterwards a creation cannot be repeated.
+    if (const auto sound = engine::check_certificates(*engine_options); !sound) {
+      return report(sound.error(), json);
+    }
     if (const auto created = Engine::create(*engine_options); !created) {
       return report(created.error(), json);
     }

@@ -49,6 +49,23 @@ std::string region_path(const std::string& directory, std::string_view log_name)
 
 std::string heartbeat_path(const std::string& directory) { return directory + "/heartbeat"; }
 
+std::string creation_mark_path(const std::string& directory) { return directory + "/creating"; }
+
+Result<void> make_mark(const std::string& path) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) {
+    return os_failure("cannot create " + path, errno, "; check the directory's owner and rights");
+  }
+  ::close(fd);
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  const int directory = open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = directory >= 0 && fsync(directory) == 0;
+  const int error = errno;
+  if (directory >= 0) ::close(directory);
+  if (!synced) return os_failure("cannot sync " + parent, error, "");
+  return {};
+}
+
 Result<void> make_directory(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
@@ -92,7 +109,9 @@ NodeLock& NodeLock::operator=(NodeLock&& other) noexcept {
 }
 
 void NodeLock::release() {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  if (fd_ < 0) return;
+  (void)flock(fd_, LOCK_UN);  // closing alone would leave it with a child that was forked meanwhile
+  ::close(std::exchange(fd_, -1));
 }
 
 }  // namespace caisson::engine

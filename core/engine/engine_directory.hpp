@@ -3,6 +3,8 @@
 //   lock                  held by the process that runs the replica (P7)
 //   heartbeat             its poller's counter, read by the peers
 //   logs/<name>/region    one region per log
+//   creating              there while its regions are being made; a creation that was cut short
+//                         is begun again, and nothing of it has ever been anybody's replica
 #pragma once
 
 #include <string>
@@ -14,12 +16,16 @@ namespace caisson::engine {
 
 std::string region_path(const std::string& directory, std::string_view log_name);
 std::string heartbeat_path(const std::string& directory);
+std::string creation_mark_path(const std::string& directory);
 
 // Makes the directory and those above it. denied, no_space, io.
 Result<void> make_directory(const std::string& path);
 bool file_exists(const std::string& path);
+// An empty file, durable on return. denied, no_space, io.
+Result<void> make_mark(const std::string& path);
 
-// Ownership of a data directory, for as long as it lives. Held across threads, not across exec.
+// Ownership of a data directory, for as long as it lives. Held across threads, not across exec;
+// a forked child shares it until it is released.
 class NodeLock {
  public:
   // busy, naming the owner · not_found: no such directory · denied · io.

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "core/engine/config.hpp"
 #include "core/engine/engine_parts.hpp"
 
 namespace caisson::engine {
@@ -28,17 +27,6 @@ uint64_t random_seed() {
 
 LogIdentity identity_of(const EngineOptions& options, const LogOptions& log) {
   return {options.cluster, log.id};
-}
-
-EngineOptions completed(EngineOptions options) {
-  for (LogOptions& log : options.logs) {
-    log.segment_bytes = segment_bytes_of(log);
-    log.salvage_bytes = salvage_bytes_of(log);
-    log.entry_bytes_max = entry_bytes_max_of(log);
-  }
-  std::sort(options.peers.begin(), options.peers.end(),
-            [](const PeerOptions& a, const PeerOptions& b) { return a.id < b.id; });
-  return options;
 }
 
 transport::ReplicaSet peers_of(const EngineOptions& options) {
@@ -65,39 +53,6 @@ class EngineImpl::LinkOutbox final : public control::Outbox {
   const ReplicaId self_;
 };
 
-// ---- Creation ----
-
-Result<void> EngineImpl::create(const EngineOptions& wanted) {
-  if (const auto checked = check(wanted); !checked) return checked;
-  const EngineOptions options = completed(wanted);
-  if (const auto made = make_directory(options.directory); !made) return made;
-  auto lock = NodeLock::take(options.directory);
-  if (!lock) return tl::unexpected(lock.error());
-  for (const LogOptions& log : options.logs) {
-    const std::string path = region_path(options.directory, log.name);
-    if (file_exists(path)) {
-      return fail(Code::exists, "replica " + std::to_string(options.replica.value) +
-                                    " has already been created: " + path +
-                                    " is there; start it, or remove the whole cluster first");
-    }
-  }
-  // The ring's pages belong where its poller will run.
-  const auto topology = Topology::load();
-  int node = -1;
-  if (topology) {
-    const auto placement = (*topology)->place(options);
-    if (placement && placement->numa_nodes > 1) node = placement->seats.front().numa_node;
-    if (node >= 0) (*topology)->prefer_node(node);
-  }
-  Result<void> result;
-  for (const LogOptions& log : options.logs) {
-    result = create_ground(options, log);
-    if (!result) break;
-  }
-  if (node >= 0) (*topology)->prefer_node(-1);
-  return result;
-}
-
 // ---- Opening ----
 
 EngineImpl::EngineImpl(const EngineOptions& options) : options_(completed(options)) {}
@@ -113,10 +68,12 @@ Result<void> EngineImpl::start() {
   auto lock = NodeLock::take(options_.directory);
   if (!lock) {
     if (lock.error().code != Code::not_found) return tl::unexpected(lock.error());
-    return fail(Code::amnesia,
-                "the data directory " + options_.directory +
-                    " is missing: if it never existed, create the replica first; if it "
-                    "is lost, this replica must be replaced by a view change (P17)");
+    return fail(
+        Code::amnesia,
+        "the data directory " + options_.directory +
+            " is missing: correct node.directory, or restore it. A replica whose directory is "
+            "lost must not be created again (P17): this build cannot replace it, the others "
+            "go on without it. If its cluster is new, create it once: caisson node --create");
   }
   lock_ = std::move(*lock);
   auto housekeeper = Housekeeper::start(options_);

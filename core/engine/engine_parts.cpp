@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "core/engine/engine_parts.hpp"
 
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
 #include <vector>
 
+#include "core/engine/config.hpp"
 #include "core/engine/engine_directory.hpp"
+#include "core/log/superblock_format.hpp"
+#include "pmem/backing_file.hpp"
 #include "pmem/file_region.hpp"
+#include "transport/shm/cells.hpp"
 #include "transport/shm/shm_endpoint.hpp"
 #include "transport/shm/shm_heartbeats.hpp"
 
@@ -51,6 +58,35 @@ class ShmUpkeep final : public Upkeep {
   transport::ReplicaSet cold_;  // never mapped so far: the peer is not created yet
 };
 
+// What a peer's region says about the past of replica `self`; empty: nothing. A peer that cannot be
+// looked at, or is of another cluster, is no witness.
+std::string trace_of(const EngineOptions& options, const LogOptions& log, const std::string& path) {
+  const auto file = pmem::BackingFile::open(path, pmem::BackingFile::Access::peer);
+  pmem::HeaderMapping front;
+  if (!file || file->bytes() < pmem::kManifestAt ||
+      !front.map(*file, pmem::kManifestAt, PROT_READ, Persistence::none)) {
+    return "";
+  }
+  const pmem::AbSlots slots(pmem::SlotKind::superblock, pmem::kSuperblockAt,
+                            pmem::kSuperblockSlotBytes);
+  const auto slot = slots.read(front);
+  if (!slot) return "";
+  const auto superblock = log::decode_superblock(slot->payload);
+  if (!superblock || superblock->identity != LogIdentity{options.cluster, log.id}) return "";
+  const auto& control =
+      *reinterpret_cast<const transport::shm::Control*>(front.data() + pmem::kControlAt);
+  const auto& writer = control.writers[options.replica.value].line.process;
+  if (transport::shm::read_process(writer).known()) return "this replica has written to " + path;
+  // The others may run already while a cluster is being created, but once only.
+  if (superblock->incarnation.value > 1) return path + " has been opened more than once";
+  const pmem::ProcessIdentity owner = pmem::recorded_owner(*file);
+  if (superblock->incarnation.value > 0 && owner.known() &&
+      owner.boot != pmem::this_process().boot) {
+    return path + " was opened before this machine was restarted";
+  }
+  return "";
+}
+
 Result<void> name_for_good(const std::string& from, const std::string& to) {
   if (std::rename(from.c_str(), to.c_str()) == 0) return {};
   return fail(Code::io, "cannot rename " + from + " to " + to);
@@ -62,6 +98,31 @@ transport::ReplicaSet voters_of(const EngineOptions& options) {
   transport::ReplicaSet voters;
   for (const PeerOptions& peer : options.peers) voters.add(peer.id);
   return voters;
+}
+
+EngineOptions completed(EngineOptions options) {
+  for (LogOptions& log : options.logs) {
+    log.segment_bytes = segment_bytes_of(log);
+    log.salvage_bytes = salvage_bytes_of(log);
+    log.entry_bytes_max = entry_bytes_max_of(log);
+  }
+  std::sort(options.peers.begin(), options.peers.end(),
+            [](const PeerOptions& a, const PeerOptions& b) { return a.id < b.id; });
+  return options;
+}
+
+Result<void> expect_never_ran(const EngineOptions& options, const LogOptions& log) {
+  for (const auto& [peer, path] : peer_paths(options, log)) {
+    const std::string trace = trace_of(options, log, path);
+    if (trace.empty()) continue;
+    return fail(Code::amnesia,
+                "replica " + std::to_string(options.replica.value) +
+                    " may have run before: " + trace +
+                    ". An empty replica would vote without knowing what it acknowledged: restore " +
+                    options.directory +
+                    ", or go on without it; to begin anew, remove the regions of every replica");
+  }
+  return {};
 }
 
 Result<void> create_ground(const EngineOptions& options, const LogOptions& log) {

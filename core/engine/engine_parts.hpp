@@ -20,6 +20,13 @@ struct Ground {
   std::unique_ptr<Upkeep> upkeep;
 };
 
+// With every default filled in, and the peers in order.
+EngineOptions completed(EngineOptions options);
+
+// amnesia, naming the evidence, if a peer's region shows that this replica may have taken part
+// before: it could have promised and acknowledged what an empty region does not know (P17).
+Result<void> expect_never_ran(const EngineOptions& options, const LogOptions& log);
+
 // Makes the region of one log, and the replica in it, whole or not at all (P17).
 Result<void> create_ground(const EngineOptions& options, const LogOptions& log);
 Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log);

@@ -24,9 +24,11 @@ constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
 tl::unexpected<Error> listen_failed(const std::string& address, const asio::error_code& error) {
   if (error == asio::error::address_in_use) {
-    return fail(Code::busy, address +
-                                " is in use by another process: stop it, or choose another "
-                                "node.listen_port");
+    return fail(Code::busy,
+                address +
+                    " is in use by another process: stop it, or choose another port, in "
+                    "node.listen_port, in this node's [[peer]] in every node's file and, "
+                    "where `caisson cluster start` made it, in cluster.json");
   }
   if (error == asio::error::access_denied) {
     return fail(Code::denied, address + ": no right to listen there: choose a port above 1023");
@@ -54,25 +56,31 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
+// That the certificate was made for `self`.
+Result<void> expect_identity(const TlsContext& context, const TlsOptions& tls,
+                             const Identity& self) {
+  if (!context) return {};
+  const auto identity = own_identity(tls, *context);
+  if (!identity) return tl::unexpected(identity.error());
+  if (identity->cluster != self.cluster) {
+    return fail(Code::wrong_cluster, tls.certificate_file + ": made for cluster " +
+                                         to_hex(identity->cluster) + ", this node is of cluster " +
+                                         to_hex(self.cluster));
+  }
+  if (*identity != self) {
+    return fail(Code::denied, tls.certificate_file + ": made for " + describe(*identity) +
+                                  ", this is " + describe(self) +
+                                  "; make one for it with `caisson cert make`");
+  }
+  return {};
+}
+
 }  // namespace
 
 // ---- Start and stop ----------------------------------------------------------------------------
 
 Result<void> Links::Impl::check_own_certificate(const TlsContext& context) const {
-  if (!context) return {};
-  const auto identity = own_identity(options.tls, *context);
-  if (!identity) return tl::unexpected(identity.error());
-  if (identity->cluster != options.cluster) {
-    return fail(Code::wrong_cluster, options.tls.certificate_file + ": made for cluster " +
-                                         to_hex(identity->cluster) + ", this node is of cluster " +
-                                         to_hex(options.cluster));
-  }
-  if (*identity != self()) {
-    return fail(Code::denied, options.tls.certificate_file + ": made for " + describe(*identity) +
-                                  ", this is " + describe(self()) +
-                                  "; make one for it with `caisson cert make`");
-  }
-  return {};
+  return expect_identity(context, options.tls, self());
 }
 
 Result<void> Links::Impl::reload_certificates() {
@@ -257,6 +265,13 @@ LinksOptions links_options(const EngineOptions& options) {
     if (peer.id != options.replica) out.peers.push_back({peer.id, peer.host, peer.port});
   }
   return out;
+}
+
+Result<void> check_certificates(const EngineOptions& options) {
+  const auto context = make_tls_context(options.tls);
+  if (!context) return tl::unexpected(context.error());
+  return expect_identity(*context, options.tls,
+                         Identity::of_node(options.cluster, options.replica));
 }
 
 Links::Links(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -47,6 +47,8 @@ struct LinksOptions {
 };
 
 LinksOptions links_options(const EngineOptions& options);
+// That the node's certificate files are there, and made for it: what start() would say.
+Result<void> check_certificates(const EngineOptions& options);
 
 // One connected client. Any thread.
 class ClientChannel {
