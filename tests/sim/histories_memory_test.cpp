@@ -72,6 +72,11 @@ Outcome trim_then_power_cut(uint64_t seed) {
   WorldOptions o = quiet_world(seed);
   o.ring_bytes = 128 * 1024;
   o.entry_bytes_max = 4 * 1024;
+  o.trims = false;
+  // Nothing else that is made persistent brings the trim along.
+  o.cursor_persist_bytes = o.ring_bytes;
+  o.cursor_persist_idle_ns = 1 * kMs;
+  if (seed % 2 == 0) o.fabric.cell_ns_max = 1 * kMs;  // followers hear of the trim late
   World world(o);
   Script script(world);
   ClientOptions c;
@@ -80,23 +85,21 @@ Outcome trim_then_power_cut(uint64_t seed) {
   c.session_permille = 0;
   add_clients(world, 2, c);
   Outcome outcome;
-  for (int round = 0; round < 4; ++round) {
+  for (int round = 0; round < 6; ++round) {
     const uint8_t id = script.await_leader();
     if (id == 0) break;
-    // Until the ring has wrapped into what was trimmed.
-    const Offset end = script.tail(id) + o.ring_bytes + world.random().below(32 * 1024);
-    world.run_until([&] { return world.leader() != 0 && script.tail(world.leader()) > end; },
+    // Until the ring is full, then on into what one trim gives up.
+    const log::LogState& log = world.machine(id).replica->log();
+    const auto leads = [&] { return world.leader() == id; };
+    world.run_until([&] { return !leads() || log.tail().end + 36 * 1024 > log.window_end(); },
                     20 * kMs);
-    // … and the latest trim alone made room for the last entry.
-    const uint8_t now = world.leader();
-    if (now != 0) {
-      Offset before{0}, window{0};
+    world.run_for(world.random().below(300 * kUs));
+    if (leads()) {
+      const Offset full = log.window_end();
       world.run_until(
           [&] {
-            if (world.leader() != now) return true;
-            const log::LogState& held = world.machine(now).replica->log();
-            if (held.window_end() > window) before = std::exchange(window, held.window_end());
-            return before.value != 0 && held.tail().end > before;
+            if (leads() && log.window_end() == full) world.trim();
+            return !leads() || log.tail().end > full;
           },
           5 * kMs);
     }

@@ -68,7 +68,7 @@ World::World(const WorldOptions& options) : options_(options), random_(options.s
     fabric_->add_node(id, *m.region);
   }
   for (const ReplicaId id : voters) start(id.value);
-  if (options.trims) after(kTrimEveryNs, [this] { ask_trim(); });
+  if (options.trims) after(kTrimEveryNs, [this] { trim_now_and_then(); });
 }
 
 World::~World() {
@@ -147,8 +147,9 @@ replication::ReplicaOptions World::replica_options(ReplicaId id) const {
   o.outstanding_max = 1024;
   o.streams_max = 64;
   o.stream_window = 128;
-  o.cursor_persist_bytes = options_.ring_bytes / 16;
-  o.cursor_persist_idle_ns = 300 * kUs;
+  o.cursor_persist_bytes =
+      options_.cursor_persist_bytes != 0 ? options_.cursor_persist_bytes : options_.ring_bytes / 16;
+  o.cursor_persist_idle_ns = options_.cursor_persist_idle_ns;
   o.retry_ns = 300 * kUs;
   o.election_jitter_ns = 300 * kUs;
   o.stagger_ns = 100 * kUs;
@@ -420,20 +421,24 @@ Client& World::add_client(std::unique_ptr<Client> client) {
   return *clients_.back();
 }
 
-void World::ask_trim() {
+void World::trim() {
   const uint8_t id = leader();
-  if (id != 0) {
-    Machine& m = machine(id);
-    const uint64_t committed = m.replica->log().committed().value;
-    uint64_t to = committed - std::min(committed, random_.below(100));
-    // A replica that restarts knows only the clients of which its log still holds an entry.
-    for (const auto& [client, last] : last_of_) to = std::min(to, last - 1);
-    ReplicaId holder;
-    // Entry 1 counts as applied from the creation on, whatever the application says.
-    if (to > std::max<uint64_t>(m.trimmed, 1))
-      inside(m, [&] { (void)m.replica->trim(Position{to}, &holder); });
+  if (id == 0) return;
+  Machine& m = machine(id);
+  const uint64_t committed = m.replica->log().committed().value;
+  uint64_t to = committed - std::min(committed, random_.below(100));
+  // A replica that restarts knows only the clients of which its log still holds an entry.
+  for (const auto& [client, last] : last_of_) to = std::min(to, last - 1);
+  ReplicaId holder;
+  // Entry 1 counts as applied from the creation on, whatever the application says.
+  if (to > std::max<uint64_t>(m.trimmed, 1)) {
+    inside(m, [&] { (void)m.replica->trim(Position{to}, &holder); });
   }
-  after(kTrimEveryNs, [this] { ask_trim(); });
+}
+
+void World::trim_now_and_then() {
+  trim();
+  after(kTrimEveryNs, [this] { trim_now_and_then(); });
 }
 
 }  // namespace caisson::simtest

@@ -40,6 +40,8 @@ struct WorldOptions {
   Persistence persistence = Persistence::adr;
   bool auto_apply = true;
   bool trims = true;  // the leader is asked to trim now and then
+  uint64_t cursor_persist_bytes = 0;  // 0: a sixteenth of the ring
+  uint64_t cursor_persist_idle_ns = 300 * kUs;
   transport::sim::SimOptions fabric;
   // Control messages.
   uint64_t message_ns_max = 8 * kUs;
@@ -131,6 +133,8 @@ class World {
   void pause(uint8_t id) { machine(id).paused = true; }
   void resume(uint8_t id);
   // Power of all machines at once.
+  // The leader, if there is one, is asked to trim all but the latest entries.
+  void trim();
   void power_cut_all();
 
   // ---- Links
@@ -193,7 +197,7 @@ class World {
   void show(Machine& m);
   void show_entry(Machine& m, const log::EntryView& view);
   void restart_reader(Machine& m);
-  void ask_trim();
+  void trim_now_and_then();
   bool agreed() const;
   void read_again();
   replication::ReplicaOptions replica_options(ReplicaId id) const;
