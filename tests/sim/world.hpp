@@ -39,7 +39,7 @@ struct WorldOptions {
   uint32_t entry_bytes_max = 8 * 1024;
   Persistence persistence = Persistence::adr;
   bool auto_apply = true;
-  bool trims = true;  // the leader is asked to trim now and then
+  bool trims = true;                  // the leader is asked to trim now and then
   uint64_t cursor_persist_bytes = 0;  // 0: a sixteenth of the ring
   uint64_t cursor_persist_idle_ns = 300 * kUs;
   transport::sim::SimOptions fabric;
@@ -110,8 +110,7 @@ class World {
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  // ---- Time
-  // ----------------------------------------------------------------------------------------
+  // ---- Time ----
   uint64_t now() const { return now_ns_; }
   void run_for(uint64_t ns) { run_until_time(now_ns_ + ns); }
   // True once `done` holds; false if it did not within `ns`.
@@ -119,8 +118,7 @@ class World {
   void after(uint64_t ns, std::function<void()> run);
   uint64_t local_now(const Machine& m) const;  // as the machine's own clock shows it
 
-  // ---- Machines
-  // ------------------------------------------------------------------------------------
+  // ---- Machines ----
   Machine& machine(uint8_t id) { return *machines_[id - 1u]; }
   size_t size() const { return machines_.size(); }
   std::vector<uint8_t> ids() const;
@@ -133,22 +131,20 @@ class World {
   void pause(uint8_t id) { machine(id).paused = true; }
   void resume(uint8_t id);
   // Power of all machines at once.
+  void power_cut_all();
   // The leader, if there is one, is asked to trim all but the latest entries.
   void trim();
-  void power_cut_all();
 
-  // ---- Links
-  // --------------------------------------------------------------------------------------- Data
-  // and control, one way.
+  // ---- Links ----
+  // Data and control, one way.
   void cut(uint8_t from, uint8_t to, bool data = true, bool control = true);
   void mend(uint8_t from, uint8_t to);
   void isolate(uint8_t id);
   void heal();  // links, pauses, clocks, slowness; starts what is down
   SimFabric& fabric() { return *fabric_; }
 
-  // ---- Work
-  // ---------------------------------------------------------------------------------------- Runs
-  // `f` as the machine's own code: hooks may kill it there. False if it died.
+  // ---- Work ----
+  // Runs `f` as the machine's own code: hooks may kill it there. False if it died.
   bool inside(Machine& m, const std::function<void()>& f);
   // Submits for a client; resolutions come back through `done`.
   Code submit(uint8_t id, replication::Submission submission, OnResolution done);
@@ -156,8 +152,7 @@ class World {
   Client& add_client(std::unique_ptr<Client> client);
   std::vector<std::unique_ptr<Client>>& clients() { return clients_; }
 
-  // ---- Judgement
-  // -----------------------------------------------------------------------------------
+  // ---- Judgement ----
   Event& record(Event event);
   // A breach that needs no history to be seen.
   void breach(const std::string& invariant, const std::string& what);

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Rules whose breach needs a history of its own: P2, P3, P14, P23, P26.
+#include <gtest/gtest.h>
+
+#include "tests/sim/script.hpp"
+
+namespace caisson::simtest {
+namespace {
+
+constexpr uint64_t kEntryBytes = 64 + 128;  // of a payload of 100 bytes
+
+// P23: every control message comes twice, half of them late. A grant request that comes again must
+// cut nothing that was counted since.
+Outcome messages_come_again(uint64_t seed) {
+  WorldOptions o = quiet_world(seed);
+  o.message_twice_permille = 1000;
+  o.message_late_permille = 500;
+  o.message_late_ns_max = 1500 * kUs;
+  World world(o);
+  Script script(world);
+  for (int round = 0; round < 5; ++round) {
+    const uint8_t id = script.await_leader();
+    if (id == 0) break;
+    // Only one follower has what is acknowledged next.
+    const std::vector<uint8_t> others = script.others(id);
+    world.cut(id, others[0], true, false);
+    for (uint64_t i = world.random().between(3, 12); i > 0; --i) {
+      script.append_acknowledged(id);
+      world.run_for(world.random().below(200 * kUs));
+    }
+    world.kill(id);
+    world.mend(id, others[0]);
+    const uint8_t next = script.await_leader();
+    if (next != 0) script.append_acknowledged(next);
+    world.start(id);
+    world.run_for(2 * kMs);
+  }
+  return conclude(world);
+}
+
+TEST(P23, AGrantRequestThatComesAgainCutsNothing) { over_seeds(1, 40, messages_come_again); }
+
+// P26: b has a hole with old entries behind it; repair fills the hole with the very bytes that were
+// lost, and the old entries chain before the new leader's own have landed.
+Outcome leftovers_behind_a_filled_hole(uint64_t seed) {
+  World world(quiet_world(seed));
+  Script script(world);
+  const uint8_t a = script.await_leader();
+  script.append_acknowledged(a);
+  world.run_for(kMs);
+  const std::vector<uint8_t> others = script.others(a);
+  const uint8_t b = others[0];
+  const uint8_t c = others[1];
+  const Offset hole = script.tail(a);
+  const Offset behind = hole + kEntryBytes;
+  world.fabric().hold(ReplicaId{a}, ReplicaId{b}, hole);
+  world.fabric().hold(ReplicaId{a}, ReplicaId{c}, behind);
+  world.fabric().hold(ReplicaId{c}, ReplicaId{b}, behind);
+  for (int i = 0; i < 6; ++i) script.append(a);
+  world.run_for(50 * kUs);
+  world.fabric().land_now(ReplicaId{a}, ReplicaId{b}, [&](Offset at) { return at >= behind; });
+  world.run_for(20 * kUs);
+  world.kill(a);
+  script.release_all(a);
+  Outcome outcome;
+  world.run_until([&] { return world.machine(b).replica->log().tail().end >= behind; }, 20 * kMs);
+  world.run_for(world.random().below(60 * kUs));
+  outcome.constructed = script.tail(b) > behind && script.tail(c) <= behind + kEntryBytes;
+  world.fabric().release(ReplicaId{c}, ReplicaId{b});
+  const uint8_t next = script.await_leader();
+  if (next != 0) script.append_acknowledged(next);
+  if (next != 0) world.kill(next);
+  world.start(a);
+  const uint8_t last = script.await_leader();
+  if (last != 0) script.append_acknowledged(last);
+  if (next != 0) world.start(next);
+  const uint64_t constructed = outcome.constructed;
+  outcome = conclude(world);
+  outcome.constructed = constructed;
+  return outcome;
+}
+
+TEST(P26, WhatChainsBehindAFilledHoleIsALeftover) {
+  const Outcome sum = over_seeds(1, 60, leftovers_behind_a_filled_hole);
+  EXPECT_GT(sum.constructed, 3u);
+}
+
+// A longer log of an older term against a shorter one that holds what was acknowledged.
+Outcome longer_but_older(uint64_t seed) {
+  World world(quiet_world(seed));
+  Script script(world);
+  const uint8_t a = script.await_leader();
+  script.append_acknowledged(a);
+  world.run_for(kMs);
+  script.hold_all(a, script.tail(a));
+  for (int i = 0; i < 12; ++i) script.append(a);
+  world.run_for(60 * kUs);
+  world.kill(a, Death::power);
+  script.release_all(a);
+  const uint8_t b = script.await_leader();
+  if (b != 0) script.append_acknowledged(b);
+  if (b != 0) world.kill(b);
+  world.start(a);
+  const uint8_t next = script.await_leader();
+  if (next != 0) script.append_acknowledged(next);
+  if (b != 0) world.start(b);
+  return conclude(world);
+}
+
+TEST(P3, TheLastTermWinsNotTheLongestLog) { over_seeds(1, 30, longer_but_older); }
+
+// What a seal answers for is persistent: entries that were visible, and not yet flushed, are
+// adopted, and must outlive a power cut at whoever answered.
+Outcome unflushed_at_the_seal(uint64_t seed) {
+  World world(quiet_world(seed));
+  Script script(world);
+  const uint8_t a = script.await_leader();
+  script.append_acknowledged(a);
+  world.run_for(kMs);
+  const std::vector<uint8_t> others = script.others(a);
+  const uint8_t b = others[0];
+  const uint8_t c = others[1];
+  world.fabric().hold(ReplicaId{a}, ReplicaId{c}, script.tail(a));
+  for (int i = 0; i < 3; ++i) script.append(a);
+  world.run_for(world.random().between(1, 12) * kUs);
+  world.kill(a, Death::power);
+  script.release_all(a);
+  const uint8_t next = script.await_leader();
+  if (next != 0) script.append_acknowledged(next);
+  world.kill(c);
+  world.kill(b, Death::power);
+  world.start(a);
+  world.start(b);
+  const uint8_t last = script.await_leader();
+  if (last != 0) script.append_acknowledged(last);
+  world.start(c);
+  return conclude(world);
+}
+
+TEST(P2, WhatASealAnswersForOutlivesThePower) { over_seeds(1, 120, unflushed_at_the_seal); }
+
+// A follower comes back with an older commit mark. Repair starts at what both hold, not at that
+// mark: what lies between was acknowledged, and may be nowhere else.
+Outcome back_with_an_older_mark(uint64_t seed) {
+  World world(quiet_world(seed));
+  Script script(world);
+  const uint8_t a = script.await_leader();
+  script.append_acknowledged(a);
+  world.kill(a);
+  const uint8_t b = script.await_leader();
+  if (b == 0) return conclude(world);
+  const uint8_t c = static_cast<uint8_t>(6 - a - b);
+  world.run_for(kMs);
+  const Offset from = script.tail(b);
+  for (int i = 0; i < 5; ++i) script.append_acknowledged(b);
+  world.kill(c);
+  world.fabric().hold(ReplicaId{b}, ReplicaId{c}, from);
+  world.start(c);
+  world.run_for(world.random().between(500, 2500) * kUs);
+  world.kill(b);
+  world.fabric().release(ReplicaId{b}, ReplicaId{c});
+  world.start(a);
+  const uint8_t next = script.await_leader();
+  if (next != 0) script.append_acknowledged(next);
+  world.start(b);
+  return conclude(world);
+}
+
+TEST(P14, RepairStartsAtTheDivergence) { over_seeds(1, 30, back_with_an_older_mark); }
+
+}  // namespace
+}  // namespace caisson::simtest
