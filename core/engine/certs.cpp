@@ -111,7 +111,7 @@ Result<Certificate> read_certificate(const std::filesystem::path& path) {
   Certificate certificate(PEM_read_bio_X509(bio->get(), nullptr, nullptr, nullptr));
   ERR_clear_error();
   if (!certificate) {
-    return fail(Code::damaged, path.string() +
+    return fail(Code::invalid, path.string() +
                                    ": holds no PEM certificate; name the file that "
                                    "`caisson cert make` wrote");
   }
@@ -126,7 +126,7 @@ Result<Key> read_key(const std::filesystem::path& path) {
   Key key(PEM_read_bio_PrivateKey(bio->get(), nullptr, no_passphrase, nullptr));
   ERR_clear_error();
   if (!key) {
-    return fail(Code::damaged, path.string() +
+    return fail(Code::invalid, path.string() +
                                    ": holds no unencrypted PEM private key; name the "
                                    "file that `caisson cert make` wrote");
   }
@@ -260,7 +260,7 @@ Result<Pair> read_authority(const KeyPairFiles& files, const ClusterUuid& cluste
   if (X509_check_private_key(certificate->get(), key->get()) != 1 ||
       X509_check_ca(certificate->get()) != 1) {
     ERR_clear_error();
-    return fail(Code::damaged, files.certificate.string() + " and " + files.key.string() +
+    return fail(Code::invalid, files.certificate.string() + " and " + files.key.string() +
                                    " are not the certificate and key of one authority; name the "
                                    "files that `caisson cert make` made together");
   }

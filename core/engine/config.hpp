@@ -33,6 +33,9 @@ inline constexpr uint64_t kEntryBytesLimit = kMiB;
 inline constexpr uint32_t kOutstandingMin = 16;
 inline constexpr uint32_t kOutstandingMax = 1u << 20;
 inline constexpr int kCoreMax = 4095;
+inline constexpr uint64_t kSpinUsMax = 1'000'000;
+inline constexpr uint64_t kSuspectUsMin = 100;
+inline constexpr uint64_t kSuspectUsMax = 60'000'000;
 inline constexpr size_t kConfigBytesMax = size_t{1} << 20;
 
 using ClusterUuid = std::array<uint8_t, 16>;
@@ -44,6 +47,9 @@ std::string to_hex(const ClusterUuid& uuid);  // 32 lower-case digits
 std::string_view name(Idle policy);
 std::string_view name(PersistenceMode mode);
 std::string_view name(FabricKind fabric);
+
+// 1 to 64 of a-z 0-9 - _, of which the first is a letter or digit.
+bool log_name_allowed(std::string_view text);
 
 // What the zeros of LogOptions stand for.
 uint64_t segment_bytes_of(const LogOptions& log);

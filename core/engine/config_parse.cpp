@@ -127,22 +127,24 @@ class Table {
     findings_.refuse(key(name), "is missing: " + std::string(cure));
   }
 
+  // `least` to `most` are for the message: values within T are judged by the rules.
   template <class T>
-  bool number(std::string_view name, T& out) {
+  bool number(std::string_view name, T& out, uint64_t least, uint64_t most) {
     const toml::node* node = find(name);
     if (node == nullptr) return false;
     const auto value = node->value_exact<int64_t>();
     if (!value || *value < 0 || static_cast<uint64_t>(*value) > std::numeric_limits<T>::max()) {
-      findings_.refuse(key(name), found_text(*node) +
-                                      " is not allowed: use a whole number from 0 to " +
-                                      std::to_string(std::numeric_limits<T>::max()));
+      findings_.refuse(key(name), found_text(*node) + " is not allowed: use a whole number from " +
+                                      std::to_string(least) + " to " + std::to_string(most));
       return false;
     }
     out = static_cast<T>(*value);
     return true;
   }
 
-  bool replica(std::string_view name, ReplicaId& out) { return number(name, out.value); }
+  bool replica(std::string_view name, ReplicaId& out) {
+    return number(name, out.value, 1, kReplicaIdMax);
+  }
 
   bool bytes(std::string_view name, uint64_t& out) {
     const toml::node* node = find(name);
@@ -312,7 +314,11 @@ void read_node(Table& table, EngineOptions& options) {
     table.missing("directory", "name the directory that holds this node's data");
   }
   table.text("listen_host", options.listen_host);
-  table.number("listen_port", options.listen_port);
+  if (table.number("listen_port", options.listen_port, 1, UINT16_MAX) && options.listen_port == 0) {
+    table.findings().refuse(table.key("listen_port"),
+                            "0 is not allowed: use a whole number from 1 to 65535, or leave it out "
+                            "for the port of this node's [[peer]]");
+  }
   table.choice("persistence", options.persistence,
                {PersistenceMode::emulated, PersistenceMode::real});
   std::string fabric = "shm";
@@ -330,7 +336,8 @@ void read_peer(Table& table, EngineOptions& options) {
   PeerOptions peer;
   if (!table.replica("id", peer.id)) table.missing("id", "write the node's number, 1 to 63");
   if (!table.text("host", peer.host)) table.missing("host", "write its name or address");
-  if (!table.number("port", peer.port)) table.missing("port", "write its listen_port");
+  if (!table.number("port", peer.port, 1, UINT16_MAX))
+    table.missing("port", "write its listen_port");
   table.path("directory", peer.directory);
   options.peers.push_back(std::move(peer));
 }
@@ -345,7 +352,8 @@ void read_tls(Table& table, EngineOptions& options) {
 void read_log(Table& table, EngineOptions& options) {
   LogOptions log;
   if (!table.text("name", log.name)) table.missing("name", "name the log, for example \"main\"");
-  if (!table.number("id", log.id)) table.missing("id", "number the log, the same on every node");
+  if (!table.number("id", log.id, 1, UINT32_MAX))
+    table.missing("id", "number the log, the same on every node");
   table.bytes("ring_bytes", log.ring_bytes);
   table.bytes("segment_bytes", log.segment_bytes);
   table.bytes("salvage_bytes", log.salvage_bytes);
@@ -353,7 +361,7 @@ void read_log(Table& table, EngineOptions& options) {
   if (table.bytes("entry_bytes_max", entry_bytes_max)) {
     log.entry_bytes_max = static_cast<uint32_t>(std::min<uint64_t>(entry_bytes_max, UINT32_MAX));
   }
-  table.number("outstanding_max", log.outstanding_max);
+  table.number("outstanding_max", log.outstanding_max, kOutstandingMin, kOutstandingMax);
   table.flag("auto_apply", log.auto_apply);
   options.logs.push_back(std::move(log));
 }
@@ -384,12 +392,12 @@ void read_poller(Table& table, EngineOptions& options) {
   table.flag("inline", options.inline_poller);
   read_cores(table, options.poller_cores);
   table.choice("idle", options.idle, {Idle::busy, Idle::yield, Idle::adaptive});
-  table.number("spin_us", options.spin_us);
+  table.number("spin_us", options.spin_us, 0, kSpinUsMax);
 }
 
 void read_failure_detection(Table& table, EngineOptions& options) {
-  table.number("suspect_after_us", options.suspect_after_us);
-  if (!table.number("link_hint_us", options.link_hint_us)) {
+  table.number("suspect_after_us", options.suspect_after_us, kSuspectUsMin, kSuspectUsMax);
+  if (!table.number("link_hint_us", options.link_hint_us, 0, kSuspectUsMax)) {
     options.link_hint_us = std::min(options.link_hint_us, options.suspect_after_us);
   }
 }

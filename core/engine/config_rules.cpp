@@ -12,9 +12,6 @@ namespace {
 
 using Found = std::optional<Violation>;
 
-constexpr uint64_t kSpinMaxUs = 1'000'000;
-constexpr uint64_t kSuspectMinUs = 100;
-constexpr uint64_t kSuspectMaxUs = 60'000'000;
 constexpr std::string_view kLogLevels[] = {"trace", "debug", "info", "warn", "error", "off"};
 
 Found violation(std::string key, std::string sentence, Code code = Code::invalid) {
@@ -26,13 +23,6 @@ std::string in_quotes(std::string_view text) { return '"' + std::string(text) + 
 bool printable_word(std::string_view text) {
   return !text.empty() && text.size() <= 255 &&
          std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
-}
-
-bool log_name_allowed(std::string_view text) {
-  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  return !text.empty() && text.size() <= kLogNameBytesMax && plain(text.front()) &&
-         std::all_of(text.begin(), text.end(),
-                     [&](char c) { return plain(c) || c == '-' || c == '_'; });
 }
 
 Found check_replica_id(const std::string& key, ReplicaId id) {
@@ -239,18 +229,18 @@ Found check_poller(const EngineOptions& options) {
                                            " twice: a poller has a core to itself");
     }
   }
-  if (options.spin_us > kSpinMaxUs) {
+  if (options.spin_us > kSpinUsMax) {
     return violation("poller.spin_us", std::to_string(options.spin_us) + " is too long: use 0 to " +
-                                           std::to_string(kSpinMaxUs));
+                                           std::to_string(kSpinUsMax));
   }
   return std::nullopt;
 }
 
 Found check_failure_detection(const EngineOptions& options) {
-  if (options.suspect_after_us < kSuspectMinUs || options.suspect_after_us > kSuspectMaxUs) {
+  if (options.suspect_after_us < kSuspectUsMin || options.suspect_after_us > kSuspectUsMax) {
     return violation("failure_detection.suspect_after_us",
                      std::to_string(options.suspect_after_us) + " is not allowed: use " +
-                         std::to_string(kSuspectMinUs) + " to " + std::to_string(kSuspectMaxUs) +
+                         std::to_string(kSuspectUsMin) + " to " + std::to_string(kSuspectUsMax) +
                          " microseconds");
   }
   if (options.link_hint_us > options.suspect_after_us) {
@@ -271,6 +261,13 @@ Found check_logging(const EngineOptions& options) {
 }
 
 }  // namespace
+
+bool log_name_allowed(std::string_view text) {
+  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  return !text.empty() && text.size() <= kLogNameBytesMax && plain(text.front()) &&
+         std::all_of(text.begin(), text.end(),
+                     [&](char c) { return plain(c) || c == '-' || c == '_'; });
+}
 
 std::optional<Violation> find_violation(const EngineOptions& options) {
   if (auto found = check_node(options)) return found;

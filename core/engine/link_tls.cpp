@@ -138,12 +138,12 @@ Result<TlsContext> make_tls_context(const TlsOptions& options) {
       SSL_CTX_check_private_key(native) == 1;
   ERR_clear_error();
   if (!authority) {
-    return fail(Code::damaged, options.ca_file + ": holds no PEM certificate of an authority");
+    return fail(Code::invalid, options.ca_file + ": holds no PEM certificate of an authority");
   }
   if (!certificate)
-    return fail(Code::damaged, options.certificate_file + ": holds no PEM certificate");
+    return fail(Code::invalid, options.certificate_file + ": holds no PEM certificate");
   if (!key) {
-    return fail(Code::damaged,
+    return fail(Code::invalid,
                 options.key_file + ": is not the PEM key of " + options.certificate_file);
   }
   return context;

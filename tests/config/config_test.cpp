@@ -179,6 +179,10 @@ TEST(Config, RefusesWrongTypes) {
   expect_refused({{"replica = 2", "replica = \"2\""}}, 4, "node.replica: \"2\" is not allowed");
   expect_refused({{"replica = 2", "replica = 2.0"}}, 4, "2.0 is not allowed");
   expect_refused({{"replica = 2", "replica = -1"}}, 4, "-1 is not allowed: use a whole number");
+  expect_refused({{"replica = 2", "replica = -1"}}, 4, "from 1 to 63");
+  expect_refused({{"replica = 2", "replica = 2\nlisten_port = 0"}}, 5, "from 1 to 65535");
+  expect_refused({{"replica = 2", "replica = 2\nlisten_port = 70000"}}, 5, "from 1 to 65535");
+  expect_refused({{"[tls]", "[poller]\nspin_us = -5\n[tls]"}}, 8, "from 0 to 1000000");
   expect_refused({{"\"/data/2\"", "17"}}, 5, "17 is no text: put it in double quotes");
   expect_refused({{"enabled = false", "enabled = 0"}}, 8, "use true or false");
   expect_refused({{"[tls]\nenabled = false", "tls = 3"}}, 7, "");

@@ -98,7 +98,7 @@ TEST_F(CertsTest, ANodesCertificateIssuesNothing) {
   const auto issued = engine::issue_certificate(files("node"), Identity::of_node(cluster_, three_),
                                                 files("forged"));
   ASSERT_FALSE(issued.has_value());
-  EXPECT_EQ(issued.error().code, Code::damaged) << issued.error().message;
+  EXPECT_EQ(issued.error().code, Code::invalid) << issued.error().message;
 }
 
 TEST_F(CertsTest, BadIdentitiesAndValiditiesAreInvalid) {
@@ -125,7 +125,7 @@ TEST_F(CertsTest, MissingAndBrokenFilesAreNamed) {
   std::ofstream(directory_ / "broken.pem") << "-----BEGIN CERTIFICATE-----\nAAAA\n";
   const auto broken = engine::inspect_certificate(directory_ / "broken.pem");
   ASSERT_FALSE(broken.has_value());
-  EXPECT_EQ(broken.error().code, Code::damaged) << broken.error().message;
+  EXPECT_EQ(broken.error().code, Code::invalid) << broken.error().message;
   const auto nowhere = engine::make_authority(
       cluster_, {directory_ / "no" / "ca.pem", directory_ / "no" / "ca.key"});
   ASSERT_FALSE(nowhere.has_value());

@@ -197,12 +197,12 @@ TEST_F(LinksTest, MissingAndForeignCertificateFilesAreNamed) {
   options.tls.key_file = tls(Identity::of_node(cluster_, one_)).key_file;
   links = Links::start(options, told);
   ASSERT_FALSE(links.has_value());
-  EXPECT_EQ(links.error().code, Code::damaged) << links.error().message;
+  EXPECT_EQ(links.error().code, Code::invalid) << links.error().message;
   options.tls = good;
   options.tls.ca_file = good.key_file;
   links = Links::start(options, told);
   ASSERT_FALSE(links.has_value());
-  EXPECT_EQ(links.error().code, Code::damaged) << links.error().message;
+  EXPECT_EQ(links.error().code, Code::invalid) << links.error().message;
 }
 
 TEST_F(LinksTest, WithoutTlsLinksWorkIfBothSidesSaySo) {
@@ -229,7 +229,7 @@ TEST_F(LinksTest, CertificatesAreExchangedWithoutARestart) {
   auto b = start(node_options(two_, {one_}), b_told);
   const TlsOptions fresh = tls(Identity::of_node(cluster_, one_));
   std::filesystem::rename(fresh.certificate_file, a_options.tls.certificate_file);
-  EXPECT_EQ(a->reload_certificates().error().code, Code::damaged) << "half an exchange is refused";
+  EXPECT_EQ(a->reload_certificates().error().code, Code::invalid) << "half an exchange is refused";
   std::filesystem::rename(fresh.key_file, a_options.tls.key_file);
   EXPECT_TRUE(a->reload_certificates().has_value());
   connect_both(*a, one_, *b, two_);
