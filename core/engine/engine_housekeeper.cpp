@@ -14,7 +14,8 @@ namespace {
 constexpr auto kPeriod = std::chrono::milliseconds(20);
 }
 
-Housekeeper::Housekeeper(const EngineOptions& options) : logs_(options.logs) {}
+Housekeeper::Housekeeper(const EngineOptions& options)
+    : logs_(options.logs), said_(options.logs.size()) {}
 
 Result<std::unique_ptr<Housekeeper>> Housekeeper::start(const EngineOptions& options) {
   std::unique_ptr<Housekeeper> keeper(new Housekeeper(options));
@@ -95,13 +96,27 @@ std::string Housekeeper::log_name(uint32_t index) const {
   return index < logs_.size() ? logs_[index].name : std::to_string(index);
 }
 
+// News are a change of term or leader, and what a replica is seldom; the rest is for who debugs.
+void Housekeeper::tell_role(const Event& event) {
+  auto level = spdlog::level::info;
+  const bool seeks = event.role == replication::Role::follower ||
+                     event.role == replication::Role::asking ||
+                     event.role == replication::Role::sealing;
+  if (event.log < said_.size()) {
+    Said& said = said_[event.log];
+    const bool same = said.anything && said.term == event.term && said.leader == event.replica;
+    if (same && seeks) level = spdlog::level::debug;
+    said = {event.term, event.replica, true};
+  }
+  logger_->log(level, "log {}: now {} (term {}, committed {}, evidence {})", log_name(event.log),
+               replication::name(event.role), event.term.value, event.committed.value,
+               control::name(event.evidence));
+}
+
 void Housekeeper::tell(const Event& event) {
   const std::string log = log_name(event.log);
   switch (event.kind) {
-    case Event::Kind::role:
-      return logger_->info("log {}: now {} (term {}, committed {}, evidence {})", log,
-                           replication::name(event.role), event.term.value, event.committed.value,
-                           control::name(event.evidence));
+    case Event::Kind::role: return tell_role(event);
     case Event::Kind::leader:
       if (event.replica.value == 0) {
         return logger_->info("log {}: no leader is known (term {})", log, event.term.value);

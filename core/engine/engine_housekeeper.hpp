@@ -42,9 +42,18 @@ class Housekeeper {
   void run();
   void look();
   void tell(const Event& event);
+  void tell_role(const Event& event);
   std::string log_name(uint32_t index) const;
 
+  // What was last said of a log: a replica that seeks a quorum in vain changes its role for ever.
+  struct Said {
+    Term term;
+    ReplicaId leader;
+    bool anything = false;
+  };
+
   const std::vector<LogOptions> logs_;
+  std::vector<Said> said_;  // by index of logs_; the thread's
   std::shared_ptr<spdlog::logger> logger_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What an engine writes into its log file.
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "core/engine/engine_events.hpp"
+#include "core/engine/engine_housekeeper.hpp"
+
+namespace caisson::engine {
+namespace {
+
+using replication::Role;
+
+TEST(Housekeeper, SeekingAQuorumInVainIsSaidOnce) {
+  EngineOptions options;
+  options.logs.resize(1);
+  options.logs[0].name = "main";
+  options.log_file = "/dev/shm/caisson-housekeeper-" + std::to_string(getpid());
+  options.log_level = "info";
+  EventRing ring;
+  {
+    auto keeper = Housekeeper::start(options);
+    ASSERT_TRUE(keeper) << keeper.error().message;
+    Event event;
+    event.term = Term{7};
+    for (int i = 0; i < 100; ++i) {
+      event.role = i % 2 == 0 ? Role::asking : Role::follower;
+      ring.put(event);
+    }
+    event.term = Term{8};
+    event.role = Role::leader;
+    ring.put(event);
+    (*keeper)->watch(ring);
+    for (int i = 0; i < 200; ++i) {
+      usleep(10'000);
+      std::ifstream file(options.log_file);
+      std::ostringstream text;
+      text << file.rdbuf();
+      if (text.str().find("leader") != std::string::npos) break;
+    }
+  }
+  std::ifstream file(options.log_file);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  std::filesystem::remove(options.log_file);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_THAT(lines[0], ::testing::HasSubstr("log main: now asking (term 7"));
+  EXPECT_THAT(lines[1], ::testing::HasSubstr("log main: now leader (term 8"));
+}
+
+}  // namespace
+}  // namespace caisson::engine
