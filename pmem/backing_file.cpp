@@ -157,8 +157,13 @@ Result<BackingFile> BackingFile::open(const std::string& path, Access access) {
   if (file.fd_ < 0 && errno == ENOENT) {
     return fail(Code::amnesia,
                 "region " + path +
-                    " is missing: if this replica ever ran, it has lost its memory "
-                    "and must come back through a view change; only a new cluster creates regions");
+                    " is missing: put the very file back, or correct the path. A replica that has "
+                    "lost its memory may not take part, and this version cannot replace it: the "
+                    "others go on without it; only a new cluster creates regions");
+  }
+  if (file.fd_ < 0 && mode == O_RDONLY && (errno == EACCES || errno == EPERM)) {
+    return fail(Code::denied, "cannot open region " + path + ": " + std::strerror(errno) +
+                                  ": give this user the right to read it");
   }
   if (file.fd_ < 0) return tl::unexpected(os_error("cannot open region", path, errno));
   if (auto sized = file.refresh_size(); !sized) return tl::unexpected(sized.error());

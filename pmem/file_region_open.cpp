@@ -25,7 +25,8 @@ AbSlots manifest_slots(const RegionLayout& layout) {
 Error named(const Error& error, const std::string& path, const char* part) {
   const char* cure =
       error.code == Code::amnesia || error.code == Code::damaged
-          ? ": this replica has lost its memory and must come back through a view change"
+          ? ": this replica has lost its memory and may not take part; this version cannot replace "
+            "it, the others go on without it"
           : "";
   return {error.code, "region " + path + ": " + part + ": " + error.message + cure};
 }
@@ -179,6 +180,7 @@ Result<void> FileRegion::load_identity(bool writable) {
   writable_ = writable;
   const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   if (file_.bytes() < kManifestAt) {
+    if (!writable) return fail(Code::amnesia, path() + " is no region file: it is too short");
     return tl::unexpected(
         named({Code::amnesia, "the file is too short to be one"}, path(), "identity"));
   }
@@ -189,6 +191,11 @@ Result<void> FileRegion::load_identity(bool writable) {
       return mapped;
     }
     const auto found = kIdentity.read(front);
+    if (!found && !writable && found.error().code == Code::amnesia) {
+      return fail(Code::amnesia, path() +
+                                     " is no region file, or has lost its identity: name a file "
+                                     "DIR/data/logs/NAME/region");
+    }
     if (!found) return tl::unexpected(named(found.error(), path(), "identity"));
     if (found->payload.size() != sizeof identity) {
       return tl::unexpected(named({Code::damaged, "unexpected length"}, path(), "identity"));

@@ -35,11 +35,12 @@ Result<void> expect_blank(const EngineOptions& options) {
       trace = fs::path(path).parent_path();
     }
     if (trace.empty()) continue;
-    return fail(Code::amnesia,
-                who + " has existed before: " + trace + " is there, " + path +
-                    " is not. An empty replica would vote without knowing what it acknowledged: "
-                    "restore the region, or go on without this replica; to begin anew, remove the "
-                    "regions and data directories of every replica");
+    return fail(
+        Code::amnesia,
+        who + " has existed before: " + trace + " is there, " + path +
+            " is not. An empty replica would vote without knowing what it acknowledged: "
+            "put the very file back (an older copy has forgotten, too), or go on without this "
+            "replica; to begin anew, remove the data directories of every replica");
   }
   return {};
 }

@@ -118,9 +118,10 @@ Result<void> expect_never_ran(const EngineOptions& options, const LogOptions& lo
     return fail(Code::amnesia,
                 "replica " + std::to_string(options.replica.value) +
                     " may have run before: " + trace +
-                    ". An empty replica would vote without knowing what it acknowledged: restore " +
+                    ". An empty replica would vote without knowing what it acknowledged: put " +
                     options.directory +
-                    ", or go on without it; to begin anew, remove the regions of every replica");
+                    " back as it was, or go on without it; to begin anew, remove the data "
+                    "directories of every replica");
   }
   return {};
 }

@@ -142,7 +142,7 @@ TEST(FileRegion, MissingFileIsAmnesia) {
   const auto region = FileRegion::open(directory / "log", kEmulated);
   ASSERT_FALSE(region);
   EXPECT_EQ(region.error().code, Code::amnesia);
-  EXPECT_THAT(region.error().message, HasSubstr("view change"));
+  EXPECT_THAT(region.error().message, HasSubstr("may not take part"));
 }
 
 TEST(FileRegion, LossOfBothSlotsIsAmnesiaOfEitherIsNot) {
