@@ -6,7 +6,8 @@
 // included, comes from one and the same thread.
 //
 // Fork. Do not fork a process that holds an open Engine, unless the child calls exec at once: the
-// rings are not mapped in the child (MADV_DONTFORK), the locks stay with the parent.
+// rings are not mapped in the child (MADV_DONTFORK), and it shares the locks: as long as it lives,
+// the replica may not be opened again, even after close().
 //
 // Order is promised within a log only (R1). Nothing here throws; errors are values.
 #pragma once
@@ -165,7 +166,7 @@ class Appender {
 };
 
 // Committed entries in order, in place (R6). While it stands it holds the trim point below its next
-// entry.
+// entry. Must not outlive its Engine.
 class Subscription {
  public:
   ~Subscription();
@@ -194,6 +195,7 @@ struct AppenderOptions {
   bool resume = false;
   uint32_t outstanding_max =
       1024;  // of this stream; at most 1024, the window of remembered retries
+  // How long Log::appender() may wait for the leader to open the stream; then Code::timed_out.
   uint64_t timeout_ns = 10'000'000'000;
 };
 
@@ -243,19 +245,24 @@ class Log {
 
 class Engine {
  public:
-  // Creates the regions of a new replica, once, with its cluster (P17). exists: there is one
-  // already.
+  // Creates the regions of a new replica, all of them or none, once, with its cluster (P17).
+  // exists: there is one already · amnesia: it may have run before, and must not begin anew · busy:
+  // another process runs it · invalid · unsupported: the configured persistence cannot be had here
+  // · denied · no_space · io.
   static Result<void> create(const EngineOptions& options);
 
   // Opens what was created, and takes part. busy: another process runs this replica (P7) · amnesia:
-  // its region is missing (P17) · invalid · denied · no_space · wrong_cluster · wrong_version ·
-  // damaged.
+  // its region is missing (P17) · invalid · not_found: the configuration file, or a file of [tls] ·
+  // unsupported: the fabric or persistence asked for · denied · no_space · wrong_cluster ·
+  // wrong_version · damaged · io.
   static Result<std::unique_ptr<Engine>> open(const EngineOptions& options);
   static Result<std::unique_ptr<Engine>> open(const std::string& configuration_file);
   ~Engine();  // closes
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
+  // The log of that name; it belongs to the Engine and lives as long. not_found, naming those there
+  // are · closed.
   Result<Log*> open_log(std::string_view name);
 
   // Inline mode: one turn of the engine; returns how much was done.
