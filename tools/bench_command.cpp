@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <unistd.h>
-
 #include <cinttypes>
 #include <cstdio>
 #include <fstream>
@@ -35,12 +33,6 @@ struct ScanOptions {
   std::string directory = "/dev/shm";
 };
 
-std::string default_samples(const char* what) {
-  const char* const temporary = std::getenv("TMPDIR");
-  return std::string(temporary != nullptr ? temporary : "/tmp") + "/caisson-bench-" + what + "-" +
-         std::to_string(getpid());
-}
-
 Result<void> check_append(const bench::AppendRunOptions& run) {
   LogOptions log;
   log.ring_bytes = run.ring_bytes;
@@ -73,7 +65,7 @@ void print_append(const bench::AppendRunResult& result) {
   }
   std::printf("  against the floor: p50 %.2fx, p99 %.2fx, goodput %.1f %%\n",
               result.engine.p50_ns / f.p50_ns, result.engine.p99_ns / f.p99_ns,
-              100 * result.goodput() / result.floor_goodput());
+              result.floor_goodput() > 0 ? 100 * result.goodput() / result.floor_goodput() : 0.0);
   std::printf("  %.1f laps, %" PRIu64 " entries validated and delivered by every follower%s\n",
               result.laps, result.verified_entries, result.all_verified ? "" : " (NOT ALL)");
   const auto per_append = [](const std::optional<double>& value) {
@@ -83,10 +75,13 @@ void print_append(const bench::AppendRunResult& result) {
               " acknowledged while every follower was stopped\n",
               per_append(result.system_calls_per_append).c_str(),
               per_append(result.allocations_per_append).c_str(), result.acknowledged_while_stopped);
-  std::printf("  samples: %s\n", result.options.samples.c_str());
+  if (!result.options.samples.empty()) {
+    std::printf("  samples: %s\n", result.options.samples.c_str());
+  }
 }
 
 Result<void> write_configuration(const bench::AppendRunResult& result) {
+  if (result.options.samples.empty()) return {};
   return write_text(result.options.samples / "result.json", bench::to_json(result).dump(2) + "\n");
 }
 
@@ -96,7 +91,7 @@ Exit run_bench_append(const AppendOptions& given, bool json) {
   if (!durability) return report(durability.error(), json);
   options.run.durability = *durability;
   options.run.directory = options.directory;
-  options.run.samples = options.samples.empty() ? default_samples("append") : options.samples;
+  options.run.samples = options.samples;
   if (const auto possible = check_append(options.run); !possible)
     return report(possible.error(), json);
   Progress progress(json);
@@ -197,7 +192,8 @@ void add_bench_append(Commands& commands, CLI::App& group) {
       ->capture_default_str();
   command->add_option("--dir", options->directory, "where the regions are made")
       ->capture_default_str();
-  command->add_option("--samples", options->samples, "directory for the raw samples");
+  command->add_option("--samples", options->samples,
+                      "directory for the raw samples; else they are not kept");
   command->add_option("--html", options->html, "write a report page to this file");
 }
 
