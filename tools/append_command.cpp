@@ -7,6 +7,7 @@
 #include "tools/append_session.hpp"
 #include "tools/command.hpp"
 #include "tools/options.hpp"
+#include "tools/status.hpp"
 
 namespace caisson::tools {
 
@@ -77,6 +78,9 @@ class Append {
     object["exit_code"] = static_cast<int>(exit);
     return object;
   }
+
+  // Of the payload that has waited longest.
+  uint64_t waiting_bytes() const { return session_.front_bytes(); }
 
   // Unknown fates come first: they are what a script must act upon.
   Exit exit_for(const Result<void>& ended) const {
@@ -166,7 +170,11 @@ class Append {
 
 Exit run_append(const AppendOptions& options, bool json) {
   const auto durability = parse_durability(options.durability);
-  if (!durability) return report(durability.error(), json);
+  if (!durability) {
+    const Error& error = durability.error();
+    if (error.code == Code::invalid) return report_usage("--durability: " + error.message, json);
+    return report(error, json);
+  }
   if (options.resume && options.stream.empty()) {
     return report_usage("--resume needs --stream: it goes on where that stream ended", json);
   }
@@ -181,7 +189,11 @@ Exit run_append(const AppendOptions& options, bool json) {
   session_options.durability = *durability;
   session_options.timeout = milliseconds_of(options.timeout_s);
   Append append(*cluster, session_options, options.framing, json);
-  const auto ended = append.run();
+  auto ended = append.run();
+  if (!ended && ended.error().code == Code::timed_out) {
+    const std::string full = full_ring(*cluster, (*log)->name, append.waiting_bytes());
+    if (!full.empty()) ended = fail(Code::timed_out, ended.error().message + ": " + full);
+  }
   const Exit exit = append.exit_for(ended);
   if (!ended) std::fprintf(stderr, "caisson: %s\n", ended.error().message.c_str());
   if (json) {

@@ -24,6 +24,7 @@ static_assert(kMessageBytesMax <= protocol::kBatchBytesMax);
 constexpr milliseconds kCallTimeout{2'000};
 constexpr milliseconds kSilence{150};  // no word from the leader: ask the others about it
 constexpr microseconds kPressurePause{500};
+constexpr milliseconds kLastAnswers{1'000};  // awaited so long once the stream is refused
 
 }  // namespace
 
@@ -45,7 +46,7 @@ void AppendSession::push(std::span<const std::byte> payload) {
   if (pending_.empty()) heard_ = now;
   pending_.push_back({next_sequence_++,
                       std::string(reinterpret_cast<const char*>(payload.data()), payload.size()),
-                      now, 0, false});
+                      now, 0, 0, false});
   pending_bytes_ += payload.size();
 }
 
@@ -130,6 +131,7 @@ bool AppendSession::send_some() {
       bytes += pending.payload.size();
       append.payloads.push_back(pending.payload);
       if (pending.sent++ > 0) ++retries_;
+      ++pending.open;
       ++unsent_;
     }
     if (leader_->send(std::move(body)) == 0) return false;
@@ -161,11 +163,17 @@ Error AppendSession::refused(const Pending& pending, Code code) const {
 }
 
 // moved: leadership did · pressed: back-pressure.
-Result<void> AppendSession::take(const protocol::AppendOutcome& outcome, bool& moved,
-                                 bool& pressed) {
+void AppendSession::refuse(const Pending& pending, Code code) {
+  if (!refusal_) refusal_ = refused(pending, code);
+}
+
+void AppendSession::take(const protocol::AppendOutcome& outcome, bool& moved, bool& pressed) {
   Pending* const pending = find(outcome.sequence);
-  if (pending == nullptr || pending->resolved)
-    return {};  // answered already, by an earlier sending
+  if (pending == nullptr || pending->resolved) return;  // answered already, by an earlier sending
+  // These alone leave open whether that sending is, or will be, in the log.
+  const bool settled = outcome.code != Code::indefinite && outcome.code != Code::timed_out &&
+                       outcome.code != Code::fenced && outcome.code != Code::closed;
+  if (settled && pending->open > 0) --pending->open;
   switch (outcome.code) {
     case Code::ok:
       pending->resolved = true;
@@ -175,26 +183,23 @@ Result<void> AppendSession::take(const protocol::AppendOutcome& outcome, bool& m
       term_ = std::max(term_, outcome.term);
       if (first_.value == 0 || outcome.position < first_) first_ = outcome.position;
       last_ = std::max(last_, outcome.position);
-      return {};
+      return;
     case Code::again:
     case Code::timed_out:
     case Code::not_appended:
       pressed = true;
       send_again(*pending);
-      return {};
+      return;
     case Code::not_leader:
     case Code::fenced:
     case Code::closed:
-    case Code::indefinite: moved = true; return {};
+    case Code::indefinite: moved = true; return;
     case Code::broken_stream:
       // Only news if nothing before it is on its way.
-      if (pending != &pending_.front()) {
-        pressed = true;
-        send_again(*pending);
-        return {};
-      }
-      return tl::unexpected(refused(*pending, outcome.code));
-    default: return tl::unexpected(refused(*pending, outcome.code));
+      if (pending == &pending_.front()) return refuse(*pending, outcome.code);
+      pressed = true;
+      return send_again(*pending);
+    default: return refuse(*pending, outcome.code);
   }
 }
 
@@ -202,9 +207,7 @@ Result<void> AppendSession::take(const protocol::AppendResult& result) {
   if (result.client != options_.client || result.incarnation != incarnation_) return {};
   bool moved = false;
   bool pressed = false;
-  for (const protocol::AppendOutcome& outcome : result.outcomes) {
-    if (const auto taken = take(outcome, moved, pressed); !taken) return taken;
-  }
+  for (const protocol::AppendOutcome& outcome : result.outcomes) take(outcome, moved, pressed);
   while (!pending_.empty() && pending_.front().resolved) {
     pending_bytes_ -= pending_.front().payload.size();
     pending_.pop_front();
@@ -274,6 +277,19 @@ Result<void> AppendSession::check_time() {
   return {};
 }
 
+// Nothing is sent any more; what was sent has its answer under way, and with it its fate known.
+Result<void> AppendSession::end_refused() {
+  const auto until = Clock::now() + kLastAnswers;
+  const auto open = [this] {
+    return std::any_of(pending_.begin(), pending_.end(),
+                       [](const Pending& one) { return !one.resolved && one.open > 0; });
+  };
+  while (leader_ != nullptr && open() && Clock::now() < until) {
+    if (const auto received = receive_some(kPressurePause); !received) break;
+  }
+  return tl::unexpected(*refusal_);
+}
+
 Result<void> AppendSession::turn(microseconds wait) {
   if (const auto connected = connect(); !connected) return connected;
   if (!send_some()) {
@@ -281,13 +297,13 @@ Result<void> AppendSession::turn(microseconds wait) {
     return check_time();
   }
   if (const auto received = receive_some(wait); !received) return received;
-  return check_time();
+  return refusal_ ? end_refused() : check_time();
 }
 
 std::vector<uint64_t> AppendSession::indefinite() const {
   std::vector<uint64_t> sequences;
   for (const Pending& pending : pending_) {
-    if (!pending.resolved && pending.sent > 0) sequences.push_back(pending.sequence);
+    if (!pending.resolved && pending.open > 0) sequences.push_back(pending.sequence);
   }
   return sequences;
 }
@@ -295,7 +311,7 @@ std::vector<uint64_t> AppendSession::indefinite() const {
 std::vector<uint64_t> AppendSession::not_appended() const {
   std::vector<uint64_t> sequences;
   for (const Pending& pending : pending_) {
-    if (!pending.resolved && pending.sent == 0) sequences.push_back(pending.sequence);
+    if (!pending.resolved && pending.open == 0) sequences.push_back(pending.sequence);
   }
   return sequences;
 }

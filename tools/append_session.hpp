@@ -44,8 +44,9 @@ class AppendSession {
   // Takes the payload under the next sequence number. Precondition: has_room().
   void push(std::span<const std::byte> payload);
   bool idle() const { return pending_.empty(); }
+  uint64_t front_bytes() const { return pending_.empty() ? 0 : pending_.front().payload.size(); }
   // Sends what can be sent, and takes answers for at most this long. An error is final: what it
-  // left unresolved is listed by indefinite() and unsent().
+  // left unresolved is listed by indefinite() and not_appended().
   Result<void> turn(std::chrono::microseconds wait);
 
   // Links to every node now, so that none has to be made when the leader dies.
@@ -68,6 +69,7 @@ class AppendSession {
     std::string payload;
     Clock::time_point since;
     uint32_t sent = 0;  // how often
+    uint32_t open = 0;  // sendings of which it is not known whether they reached the log
     bool resolved = false;
   };
 
@@ -80,7 +82,9 @@ class AppendSession {
   Result<void> receive_some(std::chrono::microseconds wait);
   Result<void> take(const protocol::Reply& reply);
   Result<void> take(const protocol::AppendResult& result);
-  Result<void> take(const protocol::AppendOutcome& outcome, bool& moved, bool& pressed);
+  void take(const protocol::AppendOutcome& outcome, bool& moved, bool& pressed);
+  void refuse(const Pending& pending, Code code);
+  Result<void> end_refused();
   Pending* find(uint64_t sequence);
   Result<void> check_time();
   Error refused(const Pending& pending, Code code) const;
@@ -98,6 +102,7 @@ class AppendSession {
   uint64_t pending_bytes_ = 0;
   Clock::time_point heard_;       // last sign of progress
   Clock::time_point hold_until_;  // back-pressure: nothing is sent before
+  std::optional<Error> refusal_;  // the first; nothing is sent any more
 
   uint64_t acknowledged_ = 0;
   uint64_t retries_ = 0;

@@ -21,6 +21,8 @@ LogStatus parse_log(const Json& json) {
   log.marks = {mark(marks, "submitted"), mark(marks, "replicated"), mark(marks, "persisted"),
                mark(marks, "committed"), mark(marks, "delivered"),  mark(marks, "applied"),
                mark(marks, "trimmed")};
+  log.used_bytes = json.value("used_bytes", uint64_t{0});
+  log.ring_bytes = json.value("ring_bytes", uint64_t{0});
   log.raw = json;
   return log;
 }

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "tools/cluster.hpp"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "core/control/wire_code.hpp"
@@ -146,6 +150,27 @@ std::optional<ProcessId> running(const Cluster& cluster, ReplicaId id) {
   return process;
 }
 
+std::optional<ProcessId> foreign_owner(const Cluster& cluster, ReplicaId id) {
+  if (running(cluster, id)) return std::nullopt;
+  const std::filesystem::path path = cluster.data(id) / "lock";
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return std::nullopt;
+  const bool held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  close(fd);
+  const auto text = held ? read_text(path) : Result<std::string>(std::string());
+  if (!text) return std::nullopt;
+  const int pid = std::atoi(text->c_str());
+  return pid > 0 ? identify(pid) : std::nullopt;
+}
+
+Error not_ours(ReplicaId id, const ProcessId& owner) {
+  const std::string pid = std::to_string(owner.pid);
+  return {Code::busy, "replica " + std::to_string(id.value) + " is run by process " + pid +
+                          ", which `cluster start` did not start: end it where it was started, or "
+                          "with kill " +
+                          pid};
+}
+
 Result<ProcessId> start_replica(const Cluster& cluster, ReplicaId id, const StartWith& with) {
   const std::string who = "replica " + std::to_string(id.value);
   if (const auto process = running(cluster, id)) {
@@ -201,6 +226,7 @@ Result<void> stop_replica(const Cluster& cluster, ReplicaId id, uint64_t timeout
   }
   std::error_code error;
   std::filesystem::remove(cluster.pid_file(id), error);
+  if (const auto owner = foreign_owner(cluster, id)) return tl::unexpected(not_ours(id, *owner));
   return {};
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A cluster of node processes on this machine, all of its state under one directory:
 //
-//   cluster.json           identity, replicas with their ports, logs; written once, when all else
-//   is there authority.crt .key     the cluster's certificate authority client.crt .key        what
-//   the command line shows the nodes replica-N/node.toml    configuration        node.crt .key
-//   certificate replica-N/data/        regions              log, pid        output and identity of
-//   the process
+//   cluster.json           identity, replicas with their ports, logs; written last
+//   authority.crt .key     the cluster's certificate authority
+//   client.crt .key        what the command line shows the nodes
+//   replica-N/node.toml    configuration
+//   replica-N/node.crt .key    certificate
+//   replica-N/data/        regions
+//   replica-N/log, pid     output and identity of the process
 #pragma once
 
 #include <cstdint>
@@ -74,6 +76,12 @@ Result<Cluster> create_cluster(const ClusterShape& shape);
 // The process that runs a replica, if it lives.
 std::optional<ProcessId> running(const Cluster& cluster, ReplicaId id);
 
+// The process that holds a replica's data directory although `cluster start` did not start it: a
+// `caisson node`, or a program that has the engine in it.
+std::optional<ProcessId> foreign_owner(const Cluster& cluster, ReplicaId id);
+// What to say of it, as a refusal.
+Error not_ours(ReplicaId id, const ProcessId& owner);
+
 struct StartWith {
   std::vector<int> cores;            // empty: any
   std::vector<std::string> command;  // of this program; empty: node --config …
@@ -81,7 +89,7 @@ struct StartWith {
 // Starts one replica's process in the background and waits for its word that it takes part. busy,
 // if it runs already; otherwise the error the node itself reported.
 Result<ProcessId> start_replica(const Cluster& cluster, ReplicaId id, const StartWith& with = {});
-// Asks it to close, and kills it if it does not within the time.
+// Asks it to close, and kills it if it does not within the time. busy: somebody else runs it.
 Result<void> stop_replica(const Cluster& cluster, ReplicaId id, uint64_t timeout_ms = 10'000);
 
 // The code that `caisson::name(Code)` calls so; internal if there is none.

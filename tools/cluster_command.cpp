@@ -2,13 +2,17 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cstdio>
+#include <set>
 #include <thread>
 
 #include "tools/cluster.hpp"
 #include "tools/command.hpp"
 #include "tools/files.hpp"
+#include "tools/node_link.hpp"
+#include "tools/options.hpp"
 #include "tools/status.hpp"
 
 namespace caisson::tools {
@@ -31,6 +35,8 @@ struct StartOptions {
   CLI::Option* replicas_given = nullptr;
   CLI::Option* logs_given = nullptr;
   CLI::Option* ring_given = nullptr;
+  CLI::Option* persistence_given = nullptr;
+  CLI::Option* idle_given = nullptr;
 };
 
 struct DirectoryOptions {
@@ -46,6 +52,19 @@ struct KillOptions {
 
 Result<FileLock> lock(const std::filesystem::path& directory) {
   return FileLock::take(directory / ".lock");
+}
+
+// How pollers wait stands in each node's file, and may be changed there.
+Result<void> check_idle(const StartOptions& options, const Cluster& cluster) {
+  for (const ClusterReplica& replica : cluster.replicas) {
+    const auto node = engine::load_config(cluster.configuration(replica.id));
+    if (!node || engine::name(node->idle) == options.idle) continue;
+    return fail(Code::exists, "--idle " + options.idle + ": '" +
+                                  cluster.configuration(replica.id).string() + "' says idle = \"" +
+                                  std::string(engine::name(node->idle)) +
+                                  "\": change it there, or leave the option out");
+  }
+  return {};
 }
 
 // A cluster is made once: what the command line says about its shape must agree with what is there.
@@ -68,7 +87,33 @@ Result<void> check_same(const StartOptions& options, const Cluster& cluster) {
         [](const std::string& name, const ClusterLog& log) { return name == log.name; });
     if (!same) return differs("other logs");
   }
-  return {};
+  const std::string persistence(engine::name(cluster.persistence));
+  if (*options.persistence_given && options.persistence != persistence) {
+    return differs("persistence " + persistence);
+  }
+  return *options.idle_given ? check_idle(options, cluster) : Result<void>{};
+}
+
+// What can never be right, whatever there is; empty: nothing.
+std::string bad_argument(const StartOptions& options) {
+  if (*options.ring_given &&
+      (!std::has_single_bit(options.ring_bytes) || options.ring_bytes < engine::kRingBytesMin ||
+       options.ring_bytes > engine::kRingBytesMax)) {
+    return "--ring-bytes: " + engine::bytes_text(options.ring_bytes) +
+           " is no size of a ring: use a power of two from 1MiB to 1TiB";
+  }
+  std::set<std::string> names;
+  for (const std::string& name : options.logs) {
+    if (!engine::log_name_allowed(name)) {
+      return "--logs: '" + name +
+             "' is no log name: use 1 to 64 of a-z 0-9 - _ and begin with a letter or digit";
+    }
+    if (!names.insert(name).second) return "--logs: '" + name + "' is named twice";
+  }
+  if (names.size() > engine::kLogsMax) {
+    return "--logs: at most " + std::to_string(engine::kLogsMax) + " are possible";
+  }
+  return "";
 }
 
 Result<Cluster> make_cluster(const StartOptions& options) {
@@ -137,6 +182,14 @@ Result<void> await_part(const Cluster& cluster, ReplicaId id, uint64_t timeout_m
         report && std::all_of(report->logs.begin(), report->logs.end(),
                               [](const LogStatus& log) { return log.leader.value != 0; });
     if (takes_part) return {};
+    const auto process = running(cluster, id);
+    if (process && stopped(*process)) {
+      return fail(Code::busy,
+                  "replica " + std::to_string(id.value) +
+                      " is stopped by a signal; let it go on with: caisson cluster kill "
+                      "--signal CONT --replica " +
+                      std::to_string(id.value) + " --dir " + cluster.directory.string());
+    }
     if (std::chrono::steady_clock::now() >= until) {
       return fail(Code::timed_out, "replica " + std::to_string(id.value) +
                                        " runs, but has found no leader in time; see " +
@@ -163,6 +216,7 @@ Result<Cluster> open_or_make(const StartOptions& options, Progress& progress) {
 }
 
 Exit run_start(const StartOptions& options, bool json) {
+  if (const std::string bad = bad_argument(options); !bad.empty()) return report_usage(bad, json);
   Progress progress(json);
   auto cluster = open_or_make(options, progress);
   if (!cluster) return report(cluster.error(), json);
@@ -172,9 +226,10 @@ Exit run_start(const StartOptions& options, bool json) {
   if (only.value != 0) {
     if (const auto known = cluster->replica(only); !known) return report(known.error(), json);
   }
+  if (const auto sound = check_client_files(*cluster); !sound) return report(sound.error(), json);
   const auto started = start_missing(*cluster, only, progress);
   if (!started) return report(started.error(), json);
-  const auto timeout_ms = static_cast<uint64_t>(options.timeout_s * 1000);
+  const auto timeout_ms = static_cast<uint64_t>(milliseconds_of(options.timeout_s).count());
   if (only.value != 0) {
     if (const auto part = await_part(*cluster, only, timeout_ms); !part)
       return report(part.error(), json);
@@ -222,6 +277,7 @@ Exit run_stop(const DirectoryOptions& options, bool json) {
 Exit run_status(const DirectoryOptions& options, bool json) {
   const auto cluster = load_cluster(options.directory);
   if (!cluster) return report(cluster.error(), json);
+  if (const auto sound = check_client_files(*cluster); !sound) return report(sound.error(), json);
   const auto reports = ask_cluster(*cluster);
   if (json) {
     print_json(status_object(*cluster, reports));
@@ -231,20 +287,32 @@ Exit run_status(const DirectoryOptions& options, bool json) {
   return Exit::ok;
 }
 
+// 0: it is none.
+ReplicaId parse_replica(const std::string& text) {
+  unsigned number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || stop != end || number > kReplicaIdMax) number = 0;
+  return ReplicaId{static_cast<uint8_t>(number)};
+}
+
+std::string expect_replica_or_leader(const std::string& text) {
+  if (text == "leader" || parse_replica(text).value != 0) return "";
+  return "'" + text + "' is no replica: use a number from 1 to 63, or leader";
+}
+
 Result<ReplicaId> replica_meant(const Cluster& cluster, const KillOptions& options) {
   if (options.replica == "leader") {
     const auto log = cluster.log(options.log);
     if (!log) return tl::unexpected(log.error());
+    if (const auto sound = check_client_files(cluster); !sound)
+      return tl::unexpected(sound.error());
     const ReplicaId leader = leader_of(ask_cluster(cluster), (*log)->name);
     if (leader.value == 0)
       return fail(Code::no_quorum, "log '" + (*log)->name + "' has no leader now");
     return leader;
   }
-  unsigned number = 0;
-  const char* const end = options.replica.data() + options.replica.size();
-  const auto [stop, error] = std::from_chars(options.replica.data(), end, number);
-  if (error != std::errc() || stop != end || number > kReplicaIdMax) number = 0;
-  const auto replica = cluster.replica(ReplicaId{static_cast<uint8_t>(number)});
+  const auto replica = cluster.replica(parse_replica(options.replica));
   if (!replica) return tl::unexpected(replica.error());
   return (*replica)->id;
 }
@@ -260,6 +328,7 @@ Exit run_kill(const KillOptions& options, bool json) {
   if (!id) return report(id.error(), json);
   const auto process = running(*cluster, *id);
   if (!process) {
+    if (const auto owner = foreign_owner(*cluster, *id)) return report(not_ours(*id, *owner), json);
     return report({Code::not_found, "replica " + std::to_string(id->value) + " does not run"},
                   json);
   }
@@ -289,23 +358,23 @@ void add_start(Commands& commands, CLI::App& group) {
       "Returns once every log has a leader. A replica whose region is gone is refused (exit code "
       "15).\n",
       options, run_start);
-  command->add_option("--dir", options->directory, "all state lies under it")->required();
+  add_directory(command, options->directory, "all state lies under it");
   options->replicas_given =
       command->add_option("--replicas", options->replicas, "how many")->check(CLI::Range(1, 7));
   options->logs_given =
       command->add_option("--logs", options->logs, "names, [a-z0-9_-]")->delimiter(',');
   options->ring_given = add_bytes(command, "--ring-bytes", options->ring_bytes,
                                   "of each log: a power of two (64MiB)");
-  command->add_option("--persistence", options->persistence, "what regions survive")
-      ->check(CLI::IsMember({"emulated", "real"}))
-      ->capture_default_str();
-  command->add_option("--idle", options->idle, "how pollers wait")
-      ->check(CLI::IsMember({"busy", "yield", "adaptive"}))
-      ->capture_default_str();
+  options->persistence_given =
+      command->add_option("--persistence", options->persistence, "what regions survive")
+          ->check(CLI::IsMember({"emulated", "real"}))
+          ->capture_default_str();
+  options->idle_given = command->add_option("--idle", options->idle, "how pollers wait")
+                            ->check(CLI::IsMember({"busy", "yield", "adaptive"}))
+                            ->capture_default_str();
   command->add_option("--replica", options->replica, "start only this one")
       ->check(CLI::Range(1, 63));
-  command->add_option("--timeout", options->timeout_s, "seconds to wait for leaders")
-      ->capture_default_str();
+  add_timeout(command, options->timeout_s, "how long to wait for leaders");
 }
 
 void add_kill(Commands& commands, CLI::App& group) {
@@ -314,8 +383,10 @@ void add_kill(Commands& commands, CLI::App& group) {
                                    "  caisson cluster kill --dir D --replica leader\n"
                                    "  caisson cluster kill --dir D --replica 3 --signal STOP\n",
                                    options, run_kill);
-  command->add_option("--dir", options->directory, "the cluster's directory")->required();
-  command->add_option("--replica", options->replica, "a number, or leader")->required();
+  add_directory(command, options->directory);
+  command->add_option("--replica", options->replica, "a number, or leader")
+      ->required()
+      ->check(CLI::Validator(expect_replica_or_leader, "", ""));
   command->add_option("--log", options->log, "whose leader is meant; the first log if not given");
   command->add_option("--signal", options->signal, "which")
       ->check(CLI::IsMember({"KILL", "STOP", "CONT", "TERM"}))
@@ -333,14 +404,14 @@ void add_cluster(Commands& commands) {
   auto stop = std::make_shared<DirectoryOptions>();
   CLI::App* command = commands.add(*group, "stop", "close every replica cleanly",
                                    "  caisson cluster stop --dir D\n", stop, run_stop);
-  command->add_option("--dir", stop->directory, "the cluster's directory")->required();
+  add_directory(command, stop->directory);
 
   auto status = std::make_shared<DirectoryOptions>();
   command = commands.add(*group, "status", "what each replica says of itself",
                          "  caisson cluster status --dir D\n"
                          "  caisson cluster status --dir D --json | jq '.logs[0].leader'\n",
                          status, run_status);
-  command->add_option("--dir", status->directory, "the cluster's directory")->required();
+  add_directory(command, status->directory);
   add_kill(commands, *group);
 }
 

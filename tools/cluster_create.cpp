@@ -152,6 +152,21 @@ EngineOptions node_options(const Cluster& cluster, const ClusterShape& shape, si
   return options;
 }
 
+// As the node's file says it: paths from its own directory, so that a cluster may be moved, and a
+// copy of it never writes to the original.
+EngineOptions written_options(const Cluster& cluster, EngineOptions options) {
+  const fs::path home = cluster.home(options.replica);
+  const auto from_home = [&home](std::string& path) {
+    path = fs::path(path).lexically_relative(home).string();
+  };
+  from_home(options.directory);
+  from_home(options.tls.ca_file);
+  from_home(options.tls.certificate_file);
+  from_home(options.tls.key_file);
+  for (PeerOptions& peer : options.peers) from_home(peer.directory);
+  return options;
+}
+
 Result<void> create_replica(const Cluster& cluster, const ClusterShape& shape, size_t index,
                             Scaffold& scaffold) {
   const ReplicaId id = cluster.replicas[index].id;
@@ -164,7 +179,8 @@ Result<void> create_replica(const Cluster& cluster, const ClusterShape& shape, s
       {cluster.directory / "authority.crt", cluster.directory / "authority.key"},
       engine::Identity::of_node(cluster.uuid, id), {home / "node.crt", home / "node.key"});
   if (!issued) return issued;
-  const auto written = write_text(cluster.configuration(id), engine::to_toml(options));
+  const auto written =
+      write_text(cluster.configuration(id), engine::to_toml(written_options(cluster, options)));
   if (!written) return written;
   return Engine::create(options);
 }

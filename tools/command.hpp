@@ -59,6 +59,8 @@ int run_program(int argc, const char* const* argv);
 
 // One JSON object on standard output, and a line feed.
 void print_json(const Json& object);
+// Hands on what is still buffered. io, no_space: some of what was printed is lost.
+Result<void> finish_output();
 // Says what went wrong: in words on standard error, and with `json` as an object on standard
 // output.
 Exit report(const Error& error, bool json);

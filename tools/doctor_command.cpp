@@ -23,6 +23,13 @@ std::string_view name(Finding::Level level) {
 }
 
 Exit run_doctor(const DoctorOptions& options, bool json) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(options.directory, error)) {
+    return report({Code::not_found, "'" + options.directory +
+                                        "' is no directory: make it, or name another one with "
+                                        "--dir"},
+                  json);
+  }
   const std::vector<Finding> findings = examine(options.directory);
   Json list = Json::array();
   uint64_t warnings = 0;

@@ -145,7 +145,7 @@ std::vector<Finding> examine(const std::filesystem::path& directory) {
   std::vector<Finding> findings;
   examine_processor(findings);
   examine_topology(findings);
-  examine_memory(findings);
+  examine_memory(findings, directory);
   examine_persistence(findings, directory);
   examine_fabrics(findings);
   examine_kernel(findings);

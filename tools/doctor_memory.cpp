@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -44,24 +45,73 @@ std::string chosen(const std::string& text) {
   return text.substr(open + 1, close - open - 1);
 }
 
-void examine_huge_pages(std::vector<Finding>& findings) {
-  const uint64_t reserved = number_in("/proc/sys/vm/nr_hugepages");
+struct Mount {
+  std::string point;
+  std::string type;
+  std::string options;  // ",rw,size=8m,"
+};
+
+std::vector<Mount> mounts() {
+  std::vector<Mount> found;
+  std::ifstream list("/proc/self/mounts");
+  for (std::string line; std::getline(list, line);) {
+    std::istringstream fields(line);
+    std::string device;
+    Mount mount;
+    fields >> device >> mount.point >> mount.type >> mount.options;
+    mount.options = "," + mount.options + ",";
+    found.push_back(mount);
+  }
+  return found;
+}
+
+// Where the directory lies: the longest mount point above it, of equal ones the last, which hides
+// the others.
+Mount mount_of(const std::filesystem::path& directory) {
+  std::error_code error;
+  const std::string path = std::filesystem::canonical(directory, error).string() + "/";
+  Mount best;
+  for (const Mount& mount : mounts()) {
+    const std::string point = mount.point == "/" ? "/" : mount.point + "/";
+    if (path.starts_with(point) && mount.point.size() >= best.point.size()) best = mount;
+  }
+  return best;
+}
+
+void examine_huge_pages(std::vector<Finding>& findings, const std::filesystem::path& directory) {
+  findings.push_back({"huge pages", Level::ok,
+                      std::to_string(number_in("/proc/sys/vm/nr_hugepages")) +
+                          " reserved; the fabric shm needs none",
+                      ""});
+  // /sys/…/shmem_enabled governs the kernel's own mount; others follow their mount's option, if
+  // that file does not overrule it.
+  const Mount mount = mount_of(directory);
+  if (mount.type != "tmpfs") return;
+  const std::string forced =
+      chosen(first_line("/sys/kernel/mm/transparent_hugepage/shmem_enabled"));
+  const size_t at = mount.options.find(",huge=");
+  std::string huge = "never";
+  if (at != std::string::npos) {
+    const size_t from = at + std::string_view(",huge=").size();
+    huge = mount.options.substr(from, mount.options.find(',', from) - from);
+  }
+  const bool denied = forced.empty() || forced == "deny";
+  const bool on = !denied && (huge != "never" || forced == "force");
   findings.push_back(
-      {"huge pages", reserved > 0 ? Level::ok : Level::note, std::to_string(reserved) + " reserved",
-       reserved > 0 ? ""
-                    : "not needed by the shm fabric on files; for regions on hugetlbfs: "
-                      "sysctl vm.nr_hugepages=512"});
-  const std::string shmem = chosen(first_line("/sys/kernel/mm/transparent_hugepage/shmem_enabled"));
-  const bool on = shmem == "always" || shmem == "within_size" || shmem == "advise";
-  findings.push_back({"transparent huge pages of tmpfs", on ? Level::ok : Level::note,
-                      shmem.empty() ? "not offered by this kernel" : shmem,
-                      on || shmem.empty()
-                          ? ""
-                          : "large rings on tmpfs miss the TLB less with: echo within_size > "
-                            "/sys/kernel/mm/transparent_hugepage/shmem_enabled"});
+      {"transparent huge pages of " + mount.point, on ? Level::ok : Level::note,
+       forced.empty() ? "not offered by this kernel"
+       : denied       ? "denied by /sys/kernel/mm/transparent_hugepage/shmem_enabled"
+                      : "huge=" + huge,
+       on || denied ? ""
+                    : "large rings miss the TLB less with: mount -o remount,huge=within_size " +
+                          mount.point});
 }
 
 void examine_room(std::vector<Finding>& findings, const std::filesystem::path& directory) {
+  if (access(directory.c_str(), W_OK | X_OK) != 0) {
+    findings.push_back({"rights in " + directory.string(), Level::warn, "no right to write there",
+                        "give this user the right, or name another directory with --dir"});
+  }
   struct statvfs room {};
   if (statvfs(directory.c_str(), &room) != 0) {
     findings.push_back({"room in " + directory.string(), Level::warn, "cannot be looked at",
@@ -98,19 +148,14 @@ Medium medium_of(const std::filesystem::path& directory) {
 
 // Mount points with DAX, from the kernel's own list.
 std::vector<std::string> dax_mounts() {
-  std::vector<std::string> mounts;
-  std::ifstream list("/proc/self/mounts");
-  for (std::string line; std::getline(list, line);) {
-    std::istringstream fields(line);
-    std::string device, point, type, options;
-    fields >> device >> point >> type >> options;
-    const std::string framed = "," + options + ",";
-    if (framed.find(",dax,") != std::string::npos ||
-        framed.find(",dax=always,") != std::string::npos) {
-      mounts.push_back(point);
+  std::vector<std::string> points;
+  for (const Mount& mount : mounts()) {
+    if (mount.options.find(",dax,") != std::string::npos ||
+        mount.options.find(",dax=always,") != std::string::npos) {
+      points.push_back(mount.point);
     }
   }
-  return mounts;
+  return points;
 }
 
 std::string joined(const std::vector<std::string>& words) {
@@ -156,8 +201,8 @@ void examine_domain(std::vector<Finding>& findings) {
 
 }  // namespace
 
-void examine_memory(std::vector<Finding>& findings) {
-  examine_huge_pages(findings);
+void examine_memory(std::vector<Finding>& findings, const std::filesystem::path& directory) {
+  examine_huge_pages(findings, directory);
   rlimit lock{};
   getrlimit(RLIMIT_MEMLOCK, &lock);
   const bool unlimited = lock.rlim_cur == RLIM_INFINITY;

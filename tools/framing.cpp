@@ -31,7 +31,7 @@ Error FrameReader::oversized(uint64_t bytes) const {
                                     std::to_string(taken_ + 1) + " holds " +
                                     (bytes == 0 ? "more" : std::to_string(bytes) + " bytes, more") +
                                     " than an entry may: " + std::to_string(payload_bytes_max_) +
-                                    " bytes. Split it, or use a log with a larger max_entry_bytes"};
+                                    " bytes. Split it, or use a log with a larger entry_bytes_max"};
 }
 
 Result<bool> FrameReader::fill(int timeout_ms) {

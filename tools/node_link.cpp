@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "core/engine/link_tls.hpp"
+
 namespace caisson::tools {
 
 namespace {
@@ -15,7 +17,18 @@ using std::chrono::milliseconds;
 constexpr milliseconds kProbeTimeout{300};
 constexpr milliseconds kSearchPause{1};
 
+bool lasting(Code code) {
+  return code == Code::denied || code == Code::not_found || code == Code::wrong_cluster ||
+         code == Code::invalid;
+}
+
 }  // namespace
+
+Result<void> check_client_files(const Cluster& cluster) {
+  const auto context = engine::make_tls_context(cluster.client_tls());
+  if (!context) return tl::unexpected(context.error());
+  return {};
+}
 
 Result<std::unique_ptr<NodeLink>> NodeLink::connect(const Cluster& cluster, ReplicaId id,
                                                     milliseconds timeout) {
@@ -77,7 +90,7 @@ Result<protocol::LogOpened> NodeLink::open_log(const std::string& name, millisec
 NodeLinks::NodeLinks(const Cluster& cluster, std::string log_name)
     : cluster_(cluster), log_name_(std::move(log_name)) {
   for (const ClusterReplica& replica : cluster.replicas)
-    slots_.push_back({replica.id, nullptr, ""});
+    slots_.push_back({replica.id, nullptr, "", std::nullopt});
 }
 
 NodeLinks::Slot* NodeLinks::slot(ReplicaId id) {
@@ -116,8 +129,12 @@ void NodeLinks::warm_up() {
 
 // The link, if this node says that it leads; otherwise remembers whom it names.
 NodeLink* NodeLinks::try_leader(Slot& place) {
+  place.refusal.reset();
   const auto link = node(place.id, kProbeTimeout);
-  if (!link) return nullptr;
+  if (!link) {
+    if (lasting(link.error().code)) place.refusal = link.error();
+    return nullptr;
+  }
   const auto opened = (*link)->open_log(log_name_, kProbeTimeout);
   if (!opened) {
     place.problem = opened.error().message;
@@ -147,9 +164,11 @@ Result<NodeLink*> NodeLinks::leader(Clock::time_point deadline) {
     suggested_ = ReplicaId{};
     if (Slot* const place = slot(first)) {
       if (NodeLink* const link = try_leader(*place)) return link;
+      if (place->refusal) return tl::unexpected(*place->refusal);
     }
     for (Slot& place : slots_) {
       if (NodeLink* const link = try_leader(place)) return link;
+      if (place.refusal) return tl::unexpected(*place.refusal);
       if (suggested_.value != 0 && suggested_ != first)
         break;  // it names one that was not asked yet
     }
@@ -163,9 +182,7 @@ Result<NodeLink*> NodeLinks::any(Clock::time_point deadline) {
     for (const Slot& place : slots_) {
       const auto link = node(place.id, kProbeTimeout);
       if (link) return link;
-      const Code code = link.error().code;
-      if (code == Code::denied || code == Code::not_found || code == Code::wrong_cluster)
-        return link;
+      if (lasting(link.error().code)) return link;
     }
     if (Clock::now() >= deadline) return tl::unexpected(unreachable());
     std::this_thread::sleep_for(kSearchPause);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,13 +59,18 @@ class NodeLink {
   protocol::LeaderHint hint_;
 };
 
+// That the files that this program shows the nodes are there, readable and whole. denied,
+// not_found, invalid.
+Result<void> check_client_files(const Cluster& cluster);
+
 // The links to all nodes of a cluster; made when needed, kept until they break.
 class NodeLinks {
  public:
   NodeLinks(const Cluster& cluster, std::string log_name);
 
   // A link to the node that leads and serves, with the log opened. no_quorum: not found before the
-  // deadline; the message says what each node answered.
+  // deadline; the message says what each node answered. denied, not_found, invalid, wrong_cluster:
+  // at once, where waiting does not help.
   Result<NodeLink*> leader(Clock::time_point deadline);
   // Where to look first.
   void suggest(ReplicaId id) { suggested_ = id; }
@@ -83,6 +89,7 @@ class NodeLinks {
     ReplicaId id;
     std::unique_ptr<NodeLink> link;
     std::string problem;
+    std::optional<Error> refusal;  // the last error, if it will not pass
   };
   Slot* slot(ReplicaId id);
   NodeLink* try_leader(Slot& slot);

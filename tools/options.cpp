@@ -5,8 +5,32 @@
 
 namespace caisson::tools {
 
+CLI::Option* add_directory(CLI::App* command, std::string& directory,
+                           const std::string& description) {
+  const auto named = [](const std::string& text) {
+    return std::string(text.empty() ? "the name is empty: name a directory" : "");
+  };
+  return command->add_option("--dir", directory, description)
+      ->required()
+      ->check(CLI::Validator(named, "", ""));
+}
+
+CLI::Option* add_position(CLI::App* command, const std::string& name, uint64_t& position,
+                          const std::string& description) {
+  const auto positive = [](const std::string& text) {
+    uint64_t number = 0;
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, number);
+    const bool good = error == std::errc() && stop == end && number != 0;
+    return good ? std::string() : "'" + text + "' is no position: use a whole number from 1";
+  };
+  return command->add_option(name, position, description)
+      ->check(CLI::Validator(positive, "", ""))
+      ->type_name("POSITION");
+}
+
 void add_log_choice(CLI::App* command, LogChoice& choice) {
-  command->add_option("--dir", choice.directory, "the cluster's directory")->required();
+  add_directory(command, choice.directory);
   command->add_option("--log", choice.log, "name; the cluster's first log if not given");
 }
 
@@ -24,8 +48,15 @@ void add_framing(CLI::App* command, Framing& framing) {
 }
 
 CLI::Option* add_timeout(CLI::App* command, double& seconds, const std::string& description) {
+  const auto in_range = [](const std::string& text) {
+    double number = -1;
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, number);
+    const bool good = error == std::errc() && stop == end && number >= 0 && number <= 1e6;
+    return good ? std::string() : "'" + text + "' is no time: use 0 to 1000000 seconds";
+  };
   return command->add_option("--timeout", seconds, description)
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(CLI::Validator(in_range, "", ""))
       ->type_name("SECONDS")
       ->capture_default_str();
 }

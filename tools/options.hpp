@@ -18,6 +18,12 @@ struct LogChoice {
   std::string log;  // "": the first
 };
 
+// --dir, required; never an empty name, which would mean the root of everything.
+CLI::Option* add_directory(CLI::App* command, std::string& directory,
+                           const std::string& description = "the cluster's directory");
+// An option that names a position: a whole number from 1.
+CLI::Option* add_position(CLI::App* command, const std::string& name, uint64_t& position,
+                          const std::string& description);
 void add_log_choice(CLI::App* command, LogChoice& choice);
 void add_framing(CLI::App* command, Framing& framing);
 CLI::Option* add_timeout(CLI::App* command, double& seconds, const std::string& description);

@@ -3,10 +3,12 @@
 
 #include <array>
 #include <cctype>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 
 #include "tools/command.hpp"
+#include "tools/files.hpp"
 
 namespace caisson::tools {
 
@@ -35,7 +37,17 @@ void print_json(const Json& object) {
   const std::string text =
       object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  (void)finish_output();
+}
+
+Result<void> finish_output() {
+  static int lost = 0;  // why, as it was first seen
+  errno = 0;
+  if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && lost == 0) {
+    lost = errno == 0 ? EIO : errno;
+  }
+  if (lost == 0) return {};
+  return tl::unexpected(system_error("standard output cannot be written", lost));
 }
 
 Json error_object(const Error& error) {

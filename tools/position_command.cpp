@@ -82,6 +82,13 @@ Exit run_trim(const TrimOptions& options, bool json) {
                                    std::to_string(trimmed->trimmed.value)},
                   json);
   }
+  if (trimmed->code == Code::not_yet) {
+    const auto tail = (*link)->call<protocol::TailIs>(protocol::Tail{(*link)->log()}, kCallTimeout);
+    return report({Code::not_yet,
+                   "position " + std::to_string(options.through) + " is not committed yet" +
+                       (tail ? "; the last that is: " + std::to_string(tail->position.value) : "")},
+                  json);
+  }
   if (trimmed->code != Code::ok) {
     return report({trimmed->code, "trimming through " + std::to_string(options.through) +
                                       " is refused: " + std::string(name(trimmed->code))},
@@ -104,6 +111,7 @@ Exit run_status(const StatusOptions& options, bool json) {
     const ClusterReplica only = **replica;
     cluster->replicas = {only};
   }
+  if (const auto sound = check_client_files(*cluster); !sound) return report(sound.error(), json);
   const auto reports = ask_cluster(*cluster);
   if (json) {
     print_json(status_object(*cluster, reports));
@@ -137,9 +145,7 @@ void add_log_position(Commands& commands) {
                          "or a reader holds them.\n",
                          trim, run_trim);
   add_log_choice(command, trim->choice);
-  command->add_option("--through", trim->through, "the last position to forget")
-      ->required()
-      ->check(CLI::PositiveNumber);
+  add_position(command, "--through", trim->through, "the last position to forget")->required();
   add_timeout(command, trim->timeout_s, "how long to look for a leader");
 }
 
@@ -151,7 +157,7 @@ void add_status(Commands& commands) {
                    "  caisson status --dir D --replica 2 --json\n\n"
                    "Exit code 16 if no node answers.\n",
                    options, run_status);
-  command->add_option("--dir", options->directory, "the cluster's directory")->required();
+  add_directory(command, options->directory);
   command->add_option("--replica", options->replica, "only this one")->check(CLI::Range(1, 63));
 }
 

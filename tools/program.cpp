@@ -46,12 +46,33 @@ bool wants_json(int argc, const char* const* argv) {
                      [](const char* word) { return !std::strcmp(word, "--json"); });
 }
 
-Exit on_parse_error(const CLI::App& app, const CLI::ParseError& error, bool json) {
+// The first word that stands where a command is expected and is none; empty: there is none.
+std::string unknown_command(const CLI::App& app, int argc, const char* const* argv) {
+  const CLI::App* group = &app;
+  std::string path = "caisson";
+  for (int i = 1; i < argc; ++i) {
+    if (argv[i][0] == '-') continue;
+    if (group->get_require_subcommand_min() == 0) return "";
+    const auto commands = group->get_subcommands(
+        [&](const CLI::App* command) { return command->get_name() == argv[i]; });
+    if (commands.empty()) {
+      return "there is no command '" + path + " " + argv[i] + "'; see " + path + " --help";
+    }
+    group = commands.front();
+    path += std::string(" ") + argv[i];
+  }
+  return "";
+}
+
+Exit on_parse_error(const CLI::App& app, const CLI::ParseError& error, int argc,
+                    const char* const* argv) {
+  const bool json = wants_json(argc, argv);
   if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
     (void)app.exit(error);  // --help: prints it
     return Exit::ok;
   }
-  return report_usage(std::string(error.what()) + "; see --help", json);
+  const std::string unknown = unknown_command(app, argc, argv);
+  return report_usage(unknown.empty() ? std::string(error.what()) + "; see --help" : unknown, json);
 }
 
 }  // namespace
@@ -83,9 +104,14 @@ int run_program(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return static_cast<int>(on_parse_error(app, error, wants_json(argc, argv)));
+    return static_cast<int>(on_parse_error(app, error, argc, argv));
   }
-  return static_cast<int>(commands.chosen(commands.json));
+  const Exit exit = commands.chosen(commands.json);
+  const auto written = finish_output();
+  // What was to be found out is lost; a failure that was reported stays what it is.
+  const bool good = exit == Exit::ok || exit == Exit::unfinished || exit == Exit::missed;
+  if (!written && good) return static_cast<int>(report(written.error(), false));
+  return static_cast<int>(exit);
 }
 
 }  // namespace caisson::tools

@@ -109,10 +109,9 @@ void add_read(Commands& commands) {
       ->add_option("--replica", options->replica,
                    "ask this one, and what it knows; else the leader")
       ->check(CLI::Range(1, 63));
-  command->add_option("--from", options->from, "first position; the first one held if not given")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--to", options->to, "last position");
-  command->add_option("--wait-for", options->wait_for, "wait until this position is committed");
+  add_position(command, "--from", options->from, "first position; the first one held if not given");
+  add_position(command, "--to", options->to, "last position");
+  add_position(command, "--wait-for", options->wait_for, "wait until this position is committed");
   command->add_flag("--follow", options->follow,
                     "go on as entries are committed, until interrupted");
   command->add_flag("--positions", options->positions,

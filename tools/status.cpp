@@ -125,6 +125,26 @@ ReplicaId leader_of(const std::vector<ReplicaReport>& reports, const std::string
   return leader;
 }
 
+std::string full_ring(const Cluster& cluster, const std::string& log, uint64_t payload_bytes) {
+  // What the engine keeps free for itself, and for padding.
+  constexpr uint64_t kReserveBytes = 64 << 10;
+  const auto reports = ask_cluster(cluster);
+  const ReplicaId leader = leader_of(reports, log);
+  std::optional<Position> applied;
+  bool full = false;
+  for (const ReplicaReport& report : reports) {
+    const LogStatus* const status = report.log(log);
+    if (status == nullptr) continue;
+    applied = std::min(applied.value_or(status->marks.applied), status->marks.applied);
+    full |= report.id == leader &&
+            status->ring_bytes < status->used_bytes + payload_bytes + kReserveBytes;
+  }
+  if (!full) return "";
+  return "the ring of log '" + log + "' is full: forget entries with caisson trim --dir " +
+         cluster.directory.string() + " --log " + log + " --through N (at most " +
+         std::to_string(applied->value) + " now), or make a cluster with larger --ring-bytes";
+}
+
 Json status_object(const Cluster& cluster, const std::vector<ReplicaReport>& reports) {
   Json replicas = Json::array();
   for (const ReplicaReport& report : reports) replicas.push_back(replica_object(report));
@@ -157,16 +177,18 @@ void print_status(const Cluster& cluster, const std::vector<ReplicaReport>& repo
     std::printf("log %s: %s\n", log.name.c_str(),
                 leader.value == 0 ? "no leader"
                                   : ("led by replica " + std::to_string(leader.value)).c_str());
-    std::printf("  %-8s %-10s %10s %12s %12s %12s %12s\n", "replica", "role", "term", "committed",
-                "delivered", "applied", "trimmed");
+    std::printf("  %-8s %-10s %10s %12s %12s %12s %12s  %s\n", "replica", "role", "term",
+                "committed", "delivered", "applied", "trimmed", "ring used");
     for (const ReplicaReport& report : reports) {
       const LogStatus* status = report.log(log.name);
       if (status == nullptr) continue;
       const Marks& at = status->marks;
       std::printf("  %-8u %-10s %10" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12" PRIu64
-                  "\n",
+                  "  %s of %s\n",
                   unsigned{report.id.value}, status->role.c_str(), status->term.value,
-                  at.committed.value, at.delivered.value, at.applied.value, at.trimmed.value);
+                  at.committed.value, at.delivered.value, at.applied.value, at.trimmed.value,
+                  human_bytes(static_cast<double>(status->used_bytes)).c_str(),
+                  human_bytes(static_cast<double>(status->ring_bytes)).c_str());
     }
   }
 }

@@ -20,6 +20,8 @@ struct LogStatus {
   ReplicaId leader;    // as this replica knows it; 0: nobody
   bool leads = false;  // this replica leads, and serves
   Marks marks;
+  uint64_t used_bytes = 0;  // of its ring
+  uint64_t ring_bytes = 0;
   Json raw;  // all of what the node said
 };
 
@@ -50,6 +52,10 @@ std::vector<ReplicaReport> ask_cluster(const Cluster& cluster,
 
 // The replica that leads the log and says so itself: the one with the highest term; 0: nobody.
 ReplicaId leader_of(const std::vector<ReplicaReport>& reports, const std::string& log);
+
+// What to say if the log takes no more because the leader's ring is full: there is no room for
+// `payload_bytes` more. Empty: it is not.
+std::string full_ring(const Cluster& cluster, const std::string& log, uint64_t payload_bytes);
 
 Json status_object(const Cluster& cluster, const std::vector<ReplicaReport>& reports);
 void print_status(const Cluster& cluster, const std::vector<ReplicaReport>& reports);

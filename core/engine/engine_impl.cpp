@@ -35,6 +35,15 @@ transport::ReplicaSet peers_of(const EngineOptions& options) {
   return peers;
 }
 
+// Of the ring: from the first entry held to the tail.
+uint64_t used_bytes(const LogImpl& log) {
+  const uint64_t tail = log.status().tail_end.value;
+  log::EntryView first;
+  if (log.state().read(log.state().trimmed() + 1, first) != Code::ok) return 0;
+  const uint64_t begin = first.cursor.end.value - log::entry_bytes(first.payload.size());
+  return tail > begin ? tail - begin : 0;
+}
+
 }  // namespace
 
 // One log's messages, on their way to the links. Runs on the poller; Links::send never blocks.
@@ -71,9 +80,9 @@ Result<void> EngineImpl::start() {
     return fail(
         Code::amnesia,
         "the data directory " + options_.directory +
-            " is missing: correct node.directory, or restore it. A replica whose directory is "
-            "lost must not be created again (P17): this build cannot replace it, the others "
-            "go on without it. If its cluster is new, create it once: caisson node --create");
+            " is missing: correct node.directory. If its cluster is new, create the replica once, "
+            "with caisson node --create. If it ran and is lost, it must not be created again "
+            "(P17): this version cannot replace it, the others go on without it");
   }
   lock_ = std::move(*lock);
   auto housekeeper = Housekeeper::start(options_);
@@ -293,6 +302,7 @@ std::string EngineImpl::status_json() const {
   for (const auto& log : logs_) {
     nlohmann::json status = nlohmann::json::parse(log->status_json());
     status["numa_node"] = memory_nodes_[log->index()];
+    status["used_bytes"] = closed() ? 0 : used_bytes(*log);
     logs.push_back(std::move(status));
   }
   nlohmann::json links = nlohmann::json::object();

@@ -24,6 +24,17 @@ TEST(Arguments, BadOnesAreRefusedWithTheUsageCodeAndNothingOnStandardOutput) {
       {"append", "--dir"},
       {"append", "--dir", "/nowhere", "--frame", "xml"},
       {"append", "--dir", "/nowhere", "--timeout", "-1"},
+      {"append", "--dir", "/nowhere", "--timeout", "nan"},
+      {"append", "--dir", "/nowhere", "--durability", "bogus"},
+      {"append", "--dir", ""},
+      {"cluster", "frobnicate"},
+      {"cluster", "start", "--dir", ""},
+      {"cluster", "start", "--dir", "/nowhere", "--timeout", "nan"},
+      {"cluster", "start", "--dir", "/nowhere", "--ring-bytes", "1000"},
+      {"cluster", "start", "--dir", "/nowhere", "--logs", "Main"},
+      {"cluster", "start", "--dir", "/nowhere", "--logs", "a,a"},
+      {"cluster", "kill", "--dir", "/nowhere", "--replica", "foo"},
+      {"cluster", "kill", "--dir", "/nowhere", "--replica", "300"},
       {"append", "--dir", "/nowhere", "--resume"},
       {"read", "--dir", "/nowhere", "--from", "0"},
       {"read", "--dir", "/nowhere", "--positions", "--frame", "length32"},
@@ -46,6 +57,24 @@ TEST(Arguments, BadOnesAreRefusedWithTheUsageCodeAndNothingOnStandardOutput) {
     EXPECT_EQ(outcome.exit, code(Exit::usage)) << line << outcome.errors;
     EXPECT_EQ(outcome.output, "") << line;
     EXPECT_THAT(outcome.errors, HasSubstr("caisson: ")) << line;
+  }
+}
+
+TEST(Arguments, WhatIsWrongIsNamed) {
+  EXPECT_THAT(run({"foo"}).errors, HasSubstr("no command 'caisson foo'"));
+  EXPECT_THAT(run({"cluster", "foo"}).errors, HasSubstr("no command 'caisson cluster foo'"));
+  EXPECT_THAT(run({"trim", "--dir", "/nowhere", "--through", "0"}).errors,
+              HasSubstr("whole number from 1"));
+  EXPECT_THAT(run({"log", "verify", "/etc/passwd"}).errors, HasSubstr("is no region file"));
+  EXPECT_EQ(run({"cert", "show", "/etc/passwd"}).exit, code(Exit::configuration));
+  EXPECT_EQ(run({"doctor", "--dir", "/nowhere"}).exit, code(Exit::not_found));
+}
+
+TEST(Arguments, LostOutputIsAFailure) {
+  for (const char* command : {"version", "version --json", "doctor --json"}) {
+    const Outcome lost = run_other({"/bin/sh", "-c", program() + " " + command + " > /dev/full"});
+    EXPECT_EQ(lost.exit, code(Exit::no_space)) << command << lost.errors;
+    EXPECT_THAT(lost.errors, HasSubstr("standard output")) << command;
   }
 }
 

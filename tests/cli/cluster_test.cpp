@@ -81,7 +81,7 @@ TEST(Cluster, AForeignProcessIsNeverSignalled) {
   // The right id, another start time: as if the id had been reused.
   write_file(pid_file, std::to_string(getpid()) + before.substr(before.find(' ')));
   EXPECT_EQ(replicas({"cluster", "kill", "--replica", std::to_string(follower)}).exit,
-            code(Exit::not_found));
+            code(Exit::busy));
   write_file(pid_file, before);
   EXPECT_EQ(replicas({"cluster", "kill", "--replica", std::to_string(follower)}).exit, 0);
 }
