@@ -279,7 +279,7 @@ Outcome mark_before_repair(uint64_t seed) {
   script.append_acknowledged(c);
   const Offset from = script.tail(c);
   script.hold_all(c, from);
-  for (int i = 0; i < 4; ++i) script.append(c);
+  for (int i = 0; i < 10; ++i) script.append(c);
   world.run_for(60 * kUs);
   world.isolate(c);
   world.run_until([&] { return world.leader() != 0 && world.leader() != c; }, 40 * kMs);
