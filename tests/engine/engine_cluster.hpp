@@ -174,8 +174,9 @@ class Cluster {
     return true;
   }
 
-  // The replica that leads `name` and serves; 0 if patience runs out. Not one of `besides`. Where it
-  // can be had, everybody who runs follows it: one who does not may be about to ask for another term.
+  // The replica that leads `name` and serves; 0 if patience runs out. Not one of `besides`. Where
+  // it can be had, everybody who runs follows it: one who does not may be about to ask for another
+  // term.
   int leader(std::string_view name = {}, const std::set<int>& besides = {}) {
     const auto serves = [&] {
       for (int id = 1; id <= shape_.replicas; ++id) {

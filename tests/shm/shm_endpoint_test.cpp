@@ -143,8 +143,8 @@ TEST_F(ShmEndpointTest, ARevocationForgetsWhatOfItsOwnWasNotReported) {
   EXPECT_EQ(a_->endpoint.poll(completions), 0u) << "a later term would count it";
 }
 
-// Upkeep follows what the target has re-homed: the window of a writer that does not know yet that it
-// was revoked must not move to the segments its successor writes to.
+// Upkeep follows what the target has re-homed: the window of a writer that does not know yet that
+// it was revoked must not move to the segments its successor writes to.
 TEST_F(ShmEndpointTest, ARevokedWriterThatFollowsStoresNothingBehindANewGrant) {
   lead();
   const auto old_bytes = filled(64, 22);
