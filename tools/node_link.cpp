@@ -164,29 +164,22 @@ Result<NodeLink*> NodeLinks::leader(Clock::time_point deadline) {
     suggested_ = ReplicaId{};
     if (Slot* const place = slot(first)) {
       if (NodeLink* const link = try_leader(*place)) return link;
-      if (place->refusal) return tl::unexpected(*place->refusal);
     }
     for (Slot& place : slots_) {
       if (NodeLink* const link = try_leader(place)) return link;
-      if (place.refusal) return tl::unexpected(*place.refusal);
       if (suggested_.value != 0 && suggested_ != first)
         break;  // it names one that was not asked yet
     }
+    if (refused_by_all()) return tl::unexpected(*slots_.front().refusal);
     if (Clock::now() >= deadline) return tl::unexpected(unreachable());
     std::this_thread::sleep_for(kSearchPause);
   }
 }
 
-Result<NodeLink*> NodeLinks::any(Clock::time_point deadline) {
-  for (;;) {
-    for (const Slot& place : slots_) {
-      const auto link = node(place.id, kProbeTimeout);
-      if (link) return link;
-      if (lasting(link.error().code)) return link;
-    }
-    if (Clock::now() >= deadline) return tl::unexpected(unreachable());
-    std::this_thread::sleep_for(kSearchPause);
-  }
+// One alone may be a stranger who has taken a dead node's port.
+bool NodeLinks::refused_by_all() const {
+  return std::all_of(slots_.begin(), slots_.end(),
+                     [](const Slot& place) { return place.refusal.has_value(); });
 }
 
 bool NodeLinks::superseded(ReplicaId leader, Term term) {

@@ -70,12 +70,10 @@ class NodeLinks {
 
   // A link to the node that leads and serves, with the log opened. no_quorum: not found before the
   // deadline; the message says what each node answered. denied, not_found, invalid, wrong_cluster:
-  // at once, where waiting does not help.
+  // at once, if every node is refused or refuses so.
   Result<NodeLink*> leader(Clock::time_point deadline);
   // Where to look first.
   void suggest(ReplicaId id) { suggested_ = id; }
-  // Any node that answers.
-  Result<NodeLink*> any(Clock::time_point deadline);
   Result<NodeLink*> node(ReplicaId id, std::chrono::milliseconds timeout);
   void drop(ReplicaId id);
   // Connects to every node that answers.
@@ -94,6 +92,7 @@ class NodeLinks {
   Slot* slot(ReplicaId id);
   NodeLink* try_leader(Slot& slot);
   Error unreachable() const;
+  bool refused_by_all() const;
 
   const Cluster& cluster_;
   const std::string log_name_;
