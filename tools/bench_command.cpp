@@ -91,7 +91,10 @@ Exit run_bench_append(const AppendOptions& given, bool json) {
   if (!durability) return report(durability.error(), json);
   options.run.durability = *durability;
   options.run.directory = options.directory;
-  options.run.samples = options.samples;
+  // One place, so that runs replace each other and nothing piles up.
+  options.run.samples = options.samples.empty()
+                            ? std::filesystem::temp_directory_path() / "caisson-bench-samples"
+                            : std::filesystem::path(options.samples);
   if (const auto possible = check_append(options.run); !possible)
     return report(possible.error(), json);
   Progress progress(json);
@@ -192,8 +195,9 @@ void add_bench_append(Commands& commands, CLI::App& group) {
       ->capture_default_str();
   command->add_option("--dir", options->directory, "where the regions are made")
       ->capture_default_str();
-  command->add_option("--samples", options->samples,
-                      "directory for the raw samples; else they are not kept");
+  command->add_option(
+      "--samples", options->samples,
+      "directory for the raw samples (caisson-bench-samples where temporary files go)");
   command->add_option("--html", options->html, "write a report page to this file");
 }
 

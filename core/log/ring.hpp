@@ -54,7 +54,7 @@ std::string_view name(Break reason);
 
 struct Step {
   Break reason = Break::none;
-  EntryHeader header{};      // as read (also where reason is position, term_order or chain)
+  EntryHeader header;        // as read; not set where reason is window before it could be read
   uint32_t payload_crc = 0;  // valid where reason is none or chain
   Cursor next{};             // valid where reason == none
 };

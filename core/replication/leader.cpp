@@ -342,16 +342,16 @@ bool Leader::expire_claim(uint64_t now_ns) {
 
 Offset Leader::reached_by(uint32_t count, Offset Peer::*mark, Offset own) const {
   // The count-th highest mark of all voters, by insertion: there are few.
-  Offset highest[kReplicaIdMax + 1];
+  uint64_t highest[kReplicaIdMax + 1];  // not cleared: only what is kept is read
   uint32_t kept = 1;
-  highest[0] = own;
+  highest[0] = own.value;
   for_each(followers_, [&](ReplicaId id) {
-    const Offset value = peers_[id.value].*mark;
+    const uint64_t value = (peers_[id.value].*mark).value;
     uint32_t i = kept++;
     for (; i > 0 && highest[i - 1] < value; --i) highest[i] = highest[i - 1];
     highest[i] = value;
   });
-  return kept >= count ? highest[count - 1] : Offset{0};
+  return Offset{kept >= count ? highest[count - 1] : 0};
 }
 
 uint32_t Leader::reap(uint64_t now_ns) {
