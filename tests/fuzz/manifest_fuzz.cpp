@@ -21,8 +21,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   require(manifest->slot_of_segment.size() == segments, "every segment has a slot");
+  // Several writers may taint one slot.
+  std::vector<uint32_t> tainted_slots;
+  for (const pmem::TaintedSlot& tainted : manifest->tainted) tainted_slots.push_back(tainted.slot);
+  std::sort(tainted_slots.begin(), tainted_slots.end());
+  tainted_slots.erase(std::unique(tainted_slots.begin(), tainted_slots.end()), tainted_slots.end());
   std::vector<uint32_t> taken = manifest->slot_of_segment;
-  for (const pmem::TaintedSlot& tainted : manifest->tainted) taken.push_back(tainted.slot);
+  taken.insert(taken.end(), tainted_slots.begin(), tainted_slots.end());
   std::sort(taken.begin(), taken.end());
   require(std::adjacent_find(taken.begin(), taken.end()) == taken.end(), "no slot is used twice");
   require(taken.back() < slots, "every slot is in the file");
