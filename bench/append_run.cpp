@@ -183,7 +183,6 @@ class Run {
   }
 
   Result<void> save() {
-    if (options().samples.empty()) return {};
     if (const auto made = tools::make_directories(options().samples); !made) return made;
     if (const auto saved = samples_.save(options().samples / "engine.u32"); !saved) return saved;
     for (const FloorVariant& variant : floor_->variants()) {

@@ -19,6 +19,7 @@
 #include "core/engine/node_server.hpp"
 #include "tools/command.hpp"
 #include "tools/files.hpp"
+#include "tools/process.hpp"
 
 namespace caisson::bench {
 
@@ -127,11 +128,7 @@ int run_load_node(const std::string& configuration, const std::string& cells_pat
   tools::print_json({{"ready", true}, {"replica", options->replica.value}, {"pid", getpid()}});
   std::atomic<bool> stop{false};
   std::thread application([&] { Application(**log, ***cells).run(stop); });
-  // Until it is told to end, or whoever watches is gone.
-  const pid_t parent = getppid();
-  const timespec pause{1, 0};
-  while (sigtimedwait(&signals, nullptr, &pause) < 0 && getppid() == parent) {
-  }
+  tools::await_end(signals, true);
   stop.store(true);
   application.join();
   server->reset();

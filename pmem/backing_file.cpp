@@ -63,16 +63,6 @@ Result<void> allocate(int fd, const std::string& path, uint64_t from, uint64_t b
       os_error("cannot allocate " + std::to_string(bytes) + " bytes for", path, error));
 }
 
-Result<void> sync_directory(const std::string& directory) {
-  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return tl::unexpected(os_error("cannot open directory", directory, errno));
-  const int result = ::fsync(fd);
-  const int error = errno;
-  ::close(fd);
-  if (result != 0) return tl::unexpected(os_error("cannot sync directory", directory, error));
-  return {};
-}
-
 }  // namespace
 
 Error os_error(const std::string& what, const std::string& path, int error) {
@@ -91,6 +81,16 @@ Error os_error(const std::string& what, const std::string& path, int error) {
       return {Code::exists, text + ": an existing region is never overwritten; remove it yourself"};
     default: return {Code::io, text};
   }
+}
+
+Result<void> sync_directory(const std::string& directory) {
+  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return tl::unexpected(os_error("cannot open directory", directory, errno));
+  const int result = ::fsync(fd);
+  const int error = errno;
+  ::close(fd);
+  if (result != 0) return tl::unexpected(os_error("cannot sync directory", directory, error));
+  return {};
 }
 
 BackingFile::~BackingFile() {

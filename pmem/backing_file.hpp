@@ -15,6 +15,8 @@ namespace caisson::pmem {
 
 // An errno as a sentence and a code.
 Error os_error(const std::string& what, const std::string& path, int error);
+// Makes what was created, renamed or removed in it durable.
+Result<void> sync_directory(const std::string& directory);
 
 class BackingFile {
  public:

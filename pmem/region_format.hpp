@@ -38,7 +38,6 @@ inline constexpr uint64_t kManifestAt = kControlAt + kControlBytes;
 static_assert(kManifestAt == 36864);
 
 inline constexpr uint64_t kSegmentBytesMin = 64 * 1024;
-inline constexpr uint64_t kSegmentBytesDefault = 256 * 1024;
 // devdax devices are mapped in these units; their segments are no smaller.
 inline constexpr uint64_t kDeviceAlignBytes = 2 * 1024 * 1024;
 static_assert(kDeviceAlignBytes % kSegmentBytesMin == 0);

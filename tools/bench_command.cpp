@@ -75,13 +75,10 @@ void print_append(const bench::AppendRunResult& result) {
               " acknowledged while every follower was stopped\n",
               per_append(result.system_calls_per_append).c_str(),
               per_append(result.allocations_per_append).c_str(), result.acknowledged_while_stopped);
-  if (!result.options.samples.empty()) {
-    std::printf("  samples: %s\n", result.options.samples.c_str());
-  }
+  std::printf("  samples: %s\n", result.options.samples.c_str());
 }
 
 Result<void> write_configuration(const bench::AppendRunResult& result) {
-  if (result.options.samples.empty()) return {};
   return write_text(result.options.samples / "result.json", bench::to_json(result).dump(2) + "\n");
 }
 

@@ -2,7 +2,6 @@
 // `caisson node`: one replica, in the foreground, until SIGTERM or SIGINT.
 #include <pthread.h>
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -12,6 +11,7 @@
 #include "core/engine/links.hpp"
 #include "core/engine/node_server.hpp"
 #include "tools/command.hpp"
+#include "tools/process.hpp"
 
 namespace caisson::tools {
 
@@ -32,18 +32,6 @@ sigset_t hold_back_signals() {
   sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return signals;
-}
-
-// Until SIGTERM or SIGINT; with_parent: or until whoever started this process has ended.
-void await_end(const sigset_t& signals, bool with_parent) {
-  const pid_t parent = getppid();
-  const timespec pause{1, 0};
-  for (;;) {
-    const int signal = sigtimedwait(&signals, nullptr, &pause);
-    if (signal == SIGTERM || signal == SIGINT) return;
-    // SIGHUP: a terminal that goes away is no reason to stop.
-    if (with_parent && getppid() != parent) return;
-  }
 }
 
 void say_ready(const EngineOptions& options, bool json) {

@@ -8,6 +8,7 @@
 #include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -131,6 +132,17 @@ bool alive(const ProcessId& process) {
   const auto tasks =
       std::filesystem::directory_iterator("/proc/" + std::to_string(process.pid) + "/task", error);
   return !error && std::distance(begin(tasks), end(tasks)) > 1;
+}
+
+void await_end(const sigset_t& signals, bool with_parent) {
+  const pid_t parent = getppid();
+  const timespec pause{1, 0};
+  for (;;) {
+    const int signal = sigtimedwait(&signals, nullptr, &pause);
+    if (signal == SIGTERM || signal == SIGINT) return;
+    // SIGHUP: a terminal that goes away is no reason to stop.
+    if (with_parent && getppid() != parent) return;
+  }
 }
 
 char process_state(const ProcessId& process) {

@@ -3,6 +3,7 @@
 // its start time, so that a recycled id is never signalled.
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -20,6 +21,10 @@ struct ProcessId {
   uint64_t start_ticks = 0;  // since boot
   std::string boot_id;       // start times of another boot mean nothing
 };
+
+// Waits for SIGTERM or SIGINT, which `signals` holds blocked; with_parent: or until whoever started
+// this process has ended.
+void await_end(const sigset_t& signals, bool with_parent);
 
 // R running, S sleeping, T stopped by a signal, Z zombie …; '-' if this very process is no more.
 char process_state(const ProcessId& process);

@@ -239,16 +239,12 @@ size_t AppenderImpl::completions(std::span<Completion> out) {
   if (inline_) poller_.turn();
   size_t count = 0;
   while (count < out.size() && kept_read_ != kept_written_) {
-    out[count++] = public_form(kept_[kept_read_++ & kept_mask_]);
+    tell(kept_[kept_read_++ & kept_mask_], out[count++]);
   }
   while (count < out.size()) {
     const LaneCompletion* const next = pop();
     if (next == nullptr) break;
-    Completion& to = out[count++];
-    to.tag = next->tag;
-    to.code = next->code;
-    to.position = next->position;
-    to.term = next->term;
+    tell(*next, out[count++]);
   }
   return count;
 }
@@ -306,7 +302,7 @@ bool AppenderImpl::turn_for(uint32_t ticket, Completion& out) {
     if (next->ticket != ticket) {
       keep(*next);
     } else if (next->final) {
-      out = public_form(*next);
+      tell(*next, out);
       return true;
     }
   }

@@ -84,8 +84,12 @@ class AppenderImpl {
   Completion await(uint32_t ticket);
   bool turn_for(uint32_t ticket, Completion& out);
   void keep(const LaneCompletion& completion);
-  static Completion public_form(const LaneCompletion& from) {
-    return {from.tag, from.code, from.position, from.term};
+  // Field by field: a whole copy of what was just written so would stall.
+  static void tell(const LaneCompletion& from, Completion& to) {
+    to.tag = from.tag;
+    to.code = from.code;
+    to.position = from.position;
+    to.term = from.term;
   }
 
   LogImpl& log_;

@@ -11,6 +11,8 @@
 #include <system_error>
 #include <utility>
 
+#include "pmem/backing_file.hpp"
+
 namespace caisson::engine {
 
 namespace {
@@ -57,13 +59,7 @@ Result<void> make_mark(const std::string& path) {
     return os_failure("cannot create " + path, errno, "; check the directory's owner and rights");
   }
   ::close(fd);
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  const int directory = open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = directory >= 0 && fsync(directory) == 0;
-  const int error = errno;
-  if (directory >= 0) ::close(directory);
-  if (!synced) return os_failure("cannot sync " + parent, error, "");
-  return {};
+  return pmem::sync_directory(std::filesystem::path(path).parent_path().string());
 }
 
 Result<void> make_directory(const std::string& path) {

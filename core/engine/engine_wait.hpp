@@ -33,7 +33,6 @@ class Bed {
   void wake() {
     if (occupied_.load(std::memory_order_seq_cst) != 0) rouse();
   }
-  bool occupied() const { return occupied_.load(std::memory_order_relaxed) != 0; }
 
  private:
   void doze(uint64_t ns);

@@ -72,7 +72,7 @@ class Lane {
   uint32_t push(const LaneRecord& record, std::span<const std::byte> payload);
   void publish() { submitted_.store(write_at_, std::memory_order_release); }
 
-  // The next completion, good until outstanding_max() more are reported; nullptr: none.
+  // The next completion, good until its producer submits again; nullptr: none.
   const LaneCompletion* pop() {
     if (popped_ == completed_seen_ && !refill()) return nullptr;
     const LaneCompletion* const next = &completions_[popped_++ & completion_mask_];

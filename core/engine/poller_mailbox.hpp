@@ -60,9 +60,7 @@ class Mailbox {
     bed_.sleep(ns, [this] { return top_.load(std::memory_order_seq_cst) == nullptr; });
   }
   // Anybody: ends a sleep, where one is seen. A sleep that is just beginning may be missed.
-  void hint() {
-    if (bed_.occupied()) bed_.wake();
-  }
+  void hint() { bed_.wake(); }
 
   // Receiver: runs what was posted, in the order of posting. Returns how many.
   uint32_t run(uint64_t now_ns) {

@@ -115,24 +115,28 @@ inline uint32_t chain_next(uint32_t previous_chain, uint32_t header_hash, uint32
   return crc32c_u64(previous_chain, uint64_t{header_hash} | uint64_t{payload_crc} << 32);
 }
 
-// Fills both checksums; returns the new chain value.
-inline uint32_t seal_header(EntryHeader& header, uint32_t previous_chain, uint32_t payload_crc) {
-  const uint32_t hash = header_hash(header);
-  header.chain = chain_next(previous_chain, hash, payload_crc);
-  header.header_crc = crc32c_u32(hash, header.chain);
-  return header.chain;
-}
-
-// The same, into a copy of the header at `at`, which may be shared memory: stored once, whole.
-inline uint32_t seal_header_to(std::byte* at, EntryHeader& header, uint32_t previous_chain,
-                               uint32_t payload_crc) {
+// Fills both checksums; returns the whole header as words.
+inline HeaderWords sealed_words(EntryHeader& header, uint32_t previous_chain,
+                                uint32_t payload_crc) {
   HeaderWords words = words_of(header);
   const uint32_t hash = header_hash(words);
   header.chain = chain_next(previous_chain, hash, payload_crc);
   header.header_crc = crc32c_u32(hash, header.chain);
   words[0] = uint64_t{header.header_crc} | uint64_t{header.chain} << 32;
-  std::memcpy(at, words.data(), sizeof words);
+  return words;
+}
+
+// Fills both checksums; returns the new chain value.
+inline uint32_t seal_header(EntryHeader& header, uint32_t previous_chain, uint32_t payload_crc) {
+  (void)sealed_words(header, previous_chain, payload_crc);
   return header.chain;
+}
+
+// The same, with a copy of the header at `at`, stored once.
+inline void seal_header_to(std::byte* at, EntryHeader& header, uint32_t previous_chain,
+                           uint32_t payload_crc) {
+  const HeaderWords words = sealed_words(header, previous_chain, payload_crc);
+  std::memcpy(at, words.data(), sizeof words);
 }
 
 inline EntryHeader load_header(const std::byte* at) {

@@ -55,14 +55,12 @@ void StreamTable::begin_run(Entry& entry, Position at, uint32_t incarnation, uin
 }
 
 // Makes the client known, or opens its next run.
-void StreamTable::apply_first(const EntryHeader& header, uint32_t payload_crc) {
-  if (header.client == 0) return;
+StreamTable::Entry& StreamTable::open_run(const EntryHeader& header) {
   Entry& entry = obtain(header.client, Position{header.position});
   if (header.incarnation > entry.now.stream.incarnation) {
     begin_run(entry, Position{header.position}, header.incarnation, 0);
   }
-  entry.now.stream.last_sequence = header.sequence;
-  slot(entry, ++entry.count) = {header.sequence, header.position, header.incarnation, payload_crc};
+  return entry;
 }
 
 void StreamTable::apply_session(const EntryHeader& header, const SessionPayload& session) {

@@ -34,9 +34,10 @@ class StreamTable {
 
   // The entry now is part of the log. Entries of client 0 are ignored.
   void apply(const EntryHeader& header, uint32_t payload_crc) {
-    Entry* const entry = lookup(header.client);
+    if (header.client == 0) return;
+    Entry* entry = lookup(header.client);
     if (entry == nullptr || header.incarnation > entry->now.stream.incarnation) [[unlikely]] {
-      return apply_first(header, payload_crc);
+      entry = &open_run(header);
     }
     entry->now.stream.last_sequence = header.sequence;
     slot(*entry, ++entry->count) = {header.sequence, header.position, header.incarnation,
@@ -92,7 +93,7 @@ class StreamTable {
     return find_entry(client);
   }
   Entry* find_entry(uint64_t client) const;
-  void apply_first(const EntryHeader& header, uint32_t payload_crc);
+  Entry& open_run(const EntryHeader& header);
   Entry& obtain(uint64_t client, Position first);
   void begin_run(Entry& entry, Position at, uint32_t incarnation, uint64_t base);
   // The window holds a client's entries in log order, so that rolling back is popping, whatever

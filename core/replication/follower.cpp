@@ -11,8 +11,7 @@ namespace caisson::replication {
 
 Code Follower::seal_ring(Extent extent) {
   // What was taken for the tail may have been overwritten since; the bytes that are there now are
-  // what the leader counted.
-  // Forgotten now, not behind the revocation: that may fail, and be tried again.
+  // what the leader counted. Forgotten now, not behind the revocation: that may be tried again.
   if (unsure()) c_.state.truncate(granted_behind_);
   stop();
   if (const Code code = c_.endpoint.revoke_all(); code != Code::ok) return code;
@@ -209,8 +208,7 @@ uint32_t Follower::follow_trim() {
 }
 
 log::Cursor Follower::durable_tail() const {
-  if (unsure()) return granted_behind_;
-  if (!leading_) return c_.state.batch_tail();
+  if (!leading_) return sure_tail();
   const auto committed = c_.state.cursor_at(c_.state.committed());
   return committed.has_value() ? *committed : c_.durable.superblock().validated;
 }
@@ -229,9 +227,7 @@ Code Follower::save_progress() {
 uint32_t Follower::keep_books(uint64_t now_ns) {
   if (c_.options.auto_apply) c_.applied = c_.state.committed();
   const log::Superblock& superblock = c_.durable.superblock();
-  const Offset tail_end = leading_   ? c_.state.committed_end()
-                          : unsure() ? granted_behind_.end
-                                     : c_.state.batch_tail().end;
+  const Offset tail_end = leading_ ? c_.state.committed_end() : sure_tail().end;
   const uint64_t ahead =
       tail_end > superblock.validated.end ? tail_end - superblock.validated.end : 0;
   const bool changed =
@@ -266,7 +262,7 @@ void Follower::publish() const {
   transport::TargetCell cell;
   cell.term = superblock.promised;
   cell.incarnation = superblock.incarnation;
-  const log::Cursor& sure = unsure() ? granted_behind_ : c_.state.batch_tail();
+  const log::Cursor& sure = sure_tail();
   cell.validated = sure.position;
   cell.validated_end = sure.end;
   cell.applied = trimmable();

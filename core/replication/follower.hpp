@@ -71,6 +71,10 @@ class Follower {
   // old lines behind a hole, which continue the chain once repair has filled the hole with the same
   // bytes.
   bool unsure() const { return granted() && c_.state.tail().term < given_.term; }
+  // The tail, as far as it is known to be the leader's.
+  const log::Cursor& sure_tail() const {
+    return unsure() ? granted_behind_ : c_.state.batch_tail();
+  }
   void look_again();
   void commit_hinted(Position hinted);
   [[nodiscard]] Code look_for_damage();

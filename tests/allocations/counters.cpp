@@ -12,59 +12,15 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <cstdlib>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CAISSON_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define CAISSON_SANITIZED 1
-#endif
-#endif
-#ifndef CAISSON_SANITIZED
-#define CAISSON_SANITIZED 0
-#endif
+#include "bench/allocations.hpp"
 
 namespace {
 
-thread_local uint64_t allocations_made = 0;
 volatile sig_atomic_t trapped = 0;
 volatile long first_trapped = -1;
 
 }  // namespace
-
-#if !CAISSON_SANITIZED
-// glibc's own allocator behind its public names; operator new ends here, too.
-extern "C" {
-
-void* __libc_malloc(size_t bytes);
-void* __libc_calloc(size_t items, size_t bytes);
-void* __libc_realloc(void* at, size_t bytes);
-void* __libc_memalign(size_t alignment, size_t bytes);
-
-void* malloc(size_t bytes) {
-  ++allocations_made;
-  return __libc_malloc(bytes);
-}
-void* calloc(size_t items, size_t bytes) {
-  ++allocations_made;
-  return __libc_calloc(items, bytes);
-}
-void* realloc(void* at, size_t bytes) {
-  ++allocations_made;
-  return __libc_realloc(at, bytes);
-}
-void* memalign(size_t alignment, size_t bytes) {
-  ++allocations_made;
-  return __libc_memalign(alignment, bytes);
-}
-void* aligned_alloc(size_t alignment, size_t bytes) { return memalign(alignment, bytes); }
-int posix_memalign(void** at, size_t alignment, size_t bytes) {
-  *at = memalign(alignment, bytes);
-  return *at == nullptr ? ENOMEM : 0;
-}
-}
-#endif
 
 namespace caisson::allocations_test {
 
@@ -78,9 +34,9 @@ void on_trap(int, siginfo_t* info, void* context) {
 
 }  // namespace
 
-bool countable() { return CAISSON_SANITIZED == 0; }
+bool countable() { return bench::allocations_counted(); }
 
-uint64_t allocations() { return allocations_made; }
+uint64_t allocations() { return bench::allocations_of_this_thread(); }
 uint64_t trapped_system_calls() { return static_cast<uint64_t>(trapped); }
 long first_trapped_system_call() { return first_trapped; }
 

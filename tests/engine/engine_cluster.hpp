@@ -199,7 +199,8 @@ class Cluster {
     int found = 0;
     (void)until([&] { return (found = serves()) != 0; });
     (void)until(all_follow, 2 * kSecondNs);
-    return serves() != 0 ? serves() : found;
+    const int now = serves();
+    return now != 0 ? now : found;
   }
 
   // An appender at `id`; null, and a failure, if there is none to be had.

@@ -84,7 +84,6 @@ Outcome trim_then_power_cut(uint64_t seed) {
   c.large_permille = 0;
   c.session_permille = 0;
   add_clients(world, 2, c);
-  Outcome outcome;
   for (int round = 0; round < 6; ++round) {
     const uint8_t id = script.await_leader();
     if (id == 0) break;
@@ -183,9 +182,7 @@ Outcome late_local_store(uint64_t seed) {
     world.kill(id);
     world.start(id);
   }
-  Outcome outcome = conclude(world);
-  outcome.constructed = stored && next != id;
-  return outcome;
+  return conclude(world, stored && next != id);
 }
 
 TEST(H12, ALateStoreOfAnApplicationTouchesNothing) {
@@ -222,9 +219,7 @@ Outcome rot_taken_for_a_tear(uint64_t seed) {
   const uint8_t early = world.leader();
   if (early != 0) script.append_acknowledged(early);
   world.start(a);
-  Outcome outcome = conclude(world);
-  outcome.constructed = built;
-  return outcome;
+  return conclude(world, built);
 }
 
 TEST(H13, ARottenReplicaElectsNobody) {
@@ -253,9 +248,7 @@ Outcome wiped_replica(uint64_t seed) {
   }
   world.run_for(10 * kMs);
   world.start(a);
-  Outcome outcome = conclude(world);
-  outcome.constructed = built;
-  return outcome;
+  return conclude(world, built);
 }
 
 TEST(H14, AWipedReplicaHasNoVote) {
@@ -275,7 +268,6 @@ Outcome forgotten_promise(uint64_t seed) {
   world.isolate(a);
   world.run_until([&] { return world.leader() != 0 && world.leader() != a; }, 5 * kMs);
   const uint8_t l = world.leader();
-  Outcome outcome;
   if (l == 0 || l == a) return conclude(world);
   const auto v = static_cast<uint8_t>(6 - a - l);
   world.kill(v);
@@ -287,9 +279,7 @@ Outcome forgotten_promise(uint64_t seed) {
   world.start(v);
   if (still) script.append(a);
   world.run_for(4 * kMs);
-  outcome = conclude(world);
-  outcome.constructed = still;
-  return outcome;
+  return conclude(world, still);
 }
 
 TEST(H14, APromiseOutlivesTheLossOfASuperblockSlot) {

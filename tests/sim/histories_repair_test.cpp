@@ -129,8 +129,7 @@ Outcome torn_repair(uint64_t seed) {
   if (world.random().permille(500)) world.kill(a, Death::power);
   script.release_all(b);
   world.start(a);
-  const uint8_t next = script.await_leader();
-  if (next != 0) script.append_acknowledged(next);
+  script.await_service();
   world.start(b);
   return conclude(world);
 }
@@ -179,7 +178,6 @@ TEST(H5, AnEntryOfThePreviousLapIsNeverTakenForTheNext) {
 Outcome old_term_commit(uint64_t seed) {
   World world(quiet_world(seed));
   Script script(world);
-  Outcome outcome;
   const uint8_t a = script.await_leader();
   script.append_acknowledged(a);
   world.run_for(kMs);
@@ -219,18 +217,14 @@ Outcome old_term_commit(uint64_t seed) {
   const auto holds_x = [&](uint8_t id) { return script.tail(id) >= behind_x; };
   world.run_until([&] { return (leads(a) || leads(b)) && holds_x(a) && holds_x(b); }, 40 * kMs);
   world.run_for(200 * kUs);
-  outcome.constructed = holds_x(a) && holds_x(b);
+  const bool constructed = holds_x(a) && holds_x(b);
   const uint8_t l = leads(a) ? a : b;
   world.kill(l);
   for (const uint8_t each : world.ids()) script.release_all(each);
   world.start(c);
-  const uint8_t next = script.await_leader();
-  if (next != 0) script.append_acknowledged(next);
+  script.await_service();
   world.start(l);
-  const uint64_t constructed = outcome.constructed;
-  outcome = conclude(world);
-  outcome.constructed = constructed;
-  return outcome;
+  return conclude(world, constructed);
 }
 
 TEST(H6, AnEntryOfAnOldTermIsNotCommittedByCountingAlone) {
@@ -294,13 +288,9 @@ Outcome mark_before_repair(uint64_t seed) {
   world.fabric().hold(ReplicaId{a}, ReplicaId{c}, from);
   world.run_for(world.random().between(500, 3000) * kUs);
   world.fabric().release(ReplicaId{a}, ReplicaId{c});
-  Outcome outcome;
-  outcome.constructed =
+  const bool constructed =
       world.machine(c).replica->status().promised == world.machine(a).replica->status().promised;
-  const uint64_t constructed = outcome.constructed;
-  outcome = conclude(world);
-  outcome.constructed = constructed;
-  return outcome;
+  return conclude(world, constructed);
 }
 
 TEST(H11, AMarkThatOvertakesTheRepairDeliversNoOrphan) {

@@ -30,8 +30,7 @@ Outcome messages_come_again(uint64_t seed) {
     }
     world.kill(id);
     world.mend(id, others[0]);
-    const uint8_t next = script.await_leader();
-    if (next != 0) script.append_acknowledged(next);
+    script.await_service();
     world.start(id);
     world.run_for(2 * kMs);
   }
@@ -62,22 +61,16 @@ Outcome leftovers_behind_a_filled_hole(uint64_t seed) {
   world.run_for(20 * kUs);
   world.kill(a);
   script.release_all(a);
-  Outcome outcome;
   world.run_until([&] { return world.machine(b).replica->log().tail().end >= behind; }, 20 * kMs);
   world.run_for(world.random().below(60 * kUs));
-  outcome.constructed = script.tail(b) > behind && script.tail(c) <= behind + kEntryBytes;
+  const bool constructed = script.tail(b) > behind && script.tail(c) <= behind + kEntryBytes;
   world.fabric().release(ReplicaId{c}, ReplicaId{b});
-  const uint8_t next = script.await_leader();
-  if (next != 0) script.append_acknowledged(next);
+  const uint8_t next = script.await_service();
   if (next != 0) world.kill(next);
   world.start(a);
-  const uint8_t last = script.await_leader();
-  if (last != 0) script.append_acknowledged(last);
+  script.await_service();
   if (next != 0) world.start(next);
-  const uint64_t constructed = outcome.constructed;
-  outcome = conclude(world);
-  outcome.constructed = constructed;
-  return outcome;
+  return conclude(world, constructed);
 }
 
 TEST(P26, WhatChainsBehindAFilledHoleIsALeftover) {
@@ -97,12 +90,10 @@ Outcome longer_but_older(uint64_t seed) {
   world.run_for(60 * kUs);
   world.kill(a, Death::power);
   script.release_all(a);
-  const uint8_t b = script.await_leader();
-  if (b != 0) script.append_acknowledged(b);
+  const uint8_t b = script.await_service();
   if (b != 0) world.kill(b);
   world.start(a);
-  const uint8_t next = script.await_leader();
-  if (next != 0) script.append_acknowledged(next);
+  script.await_service();
   if (b != 0) world.start(b);
   return conclude(world);
 }
@@ -125,14 +116,12 @@ Outcome unflushed_at_the_seal(uint64_t seed) {
   world.run_for(world.random().between(1, 12) * kUs);
   world.kill(a, Death::power);
   script.release_all(a);
-  const uint8_t next = script.await_leader();
-  if (next != 0) script.append_acknowledged(next);
+  script.await_service();
   world.kill(c);
   world.kill(b, Death::power);
   world.start(a);
   world.start(b);
-  const uint8_t last = script.await_leader();
-  if (last != 0) script.append_acknowledged(last);
+  script.await_service();
   world.start(c);
   return conclude(world);
 }
@@ -160,8 +149,7 @@ Outcome back_with_an_older_mark(uint64_t seed) {
   world.kill(b);
   world.fabric().release(ReplicaId{b}, ReplicaId{c});
   world.start(a);
-  const uint8_t next = script.await_leader();
-  if (next != 0) script.append_acknowledged(next);
+  script.await_service();
   world.start(b);
   return conclude(world);
 }

@@ -71,8 +71,9 @@ void expect_sound(const Outcome& outcome, uint64_t seed) {
   }
 }
 
-Outcome conclude(World& world) {
+Outcome conclude(World& world, bool constructed) {
   Outcome outcome;
+  outcome.constructed = constructed;
   outcome.violations = world.finish();
   if (const char* file = std::getenv("CAISSON_HISTORY");
       file != nullptr && !outcome.violations.empty()) {

@@ -25,7 +25,7 @@ struct Outcome {
 };
 
 // Finishes the world, and collects. CAISSON_HISTORY=FILE writes the history of a failed run there.
-Outcome conclude(World& world);
+Outcome conclude(World& world, bool constructed = false);
 
 // One random day.
 Outcome swarm_run(uint64_t seed);

@@ -40,6 +40,12 @@ uint8_t Script::await_leader() {
   return world_.leader();
 }
 
+uint8_t Script::await_service() {
+  const uint8_t id = await_leader();
+  if (id != 0) append_acknowledged(id);
+  return id;
+}
+
 bool Script::make_leader(uint8_t id) {
   for (int attempt = 0; attempt < 40; ++attempt) {
     const uint8_t now = await_leader();

@@ -25,6 +25,8 @@ class Script {
 
   // Waits until somebody leads; fails the run (LIVE) if nobody does within 100 ms. 0: nobody.
   uint8_t await_leader();
+  // Waits until somebody leads, and has it acknowledge an append. 0: nobody leads.
+  uint8_t await_service();
   // Waits until `id` leads, disturbing everybody else until it does.
   bool make_leader(uint8_t id);
   // Two machines that are not `id`, in a random order.

@@ -113,7 +113,7 @@ class BasicShmEndpoint final : public Endpoint {
   Control& own_control() const { return control_of(region_.control()); }
   Peer* mapped_peer(ReplicaId target) const;
   Result<void> open_peer(Peer& peer);
-  [[nodiscard]] Code follow(Peer& peer);
+  [[nodiscard]] Code follow(ReplicaId target);
 
   // Places [at, at + n) in every target's ring, and in our own if `own`.
   void place(ReplicaSet targets, bool own, uint64_t at, const std::byte* from, size_t n);

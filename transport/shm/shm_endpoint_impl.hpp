@@ -198,14 +198,14 @@ Result<void> BasicShmEndpoint<Probe>::open_peer(Peer& peer) {
 // Follows what a peer has re-homed, and says so: what had been stored to the orphans is in memory,
 // and nothing more will be.
 template <class Probe>
-Code BasicShmEndpoint<Probe>::follow(Peer& peer) {
+Code BasicShmEndpoint<Probe>::follow(ReplicaId target) {
+  Peer& peer = peers_[target.value];
   fence_stores();
   // The allowance was for the segments as mapped so far: before the next store it is published, and
   // the grant looked at, again. A revoked writer must not store to what a new one was let into.
-  Target& target = targets_[static_cast<size_t>(&peer - peers_.data())];
-  target.low = target.high = 0;
+  targets_[target.value].low = targets_[target.value].high = 0;
   if (const Code code = peer.mapping->refresh(); code != Code::ok) {
-    live_.remove(ReplicaId{static_cast<uint8_t>(&peer - peers_.data())});
+    live_.remove(target);
     return code;
   }
   WriterLine& line = control_of(peer.mapping->control()).writers[self_.value].line;
@@ -223,7 +223,7 @@ Result<void> BasicShmEndpoint<Probe>::warm(ReplicaId target) {
   if (!peer.mapping) {
     if (auto opened = open_peer(peer); !opened) return opened;
   }
-  Code code = follow(peer);
+  Code code = follow(target);
   if (code == Code::ok) code = peer.mapping->warm();
   if (code == Code::ok || code == Code::again) return {};
   return fail(code, "cannot follow the region " + peer.path + " of replica " +
@@ -245,7 +245,7 @@ Code BasicShmEndpoint<Probe>::attach(ReplicaId target, const Grant& grant, Offse
   if (peer.mapping->uuid() != blob->uuid) return Code::wrong_cluster;
   Control& control = control_of(peer.mapping->control());
   if (load_word(control.header.magic) != kControlMagic) return Code::unsupported;
-  if (const Code code = follow(peer); code != Code::ok) return code;
+  if (const Code code = follow(target); code != Code::ok) return code;
   if (peer.mapping->manifest_generation() < blob->manifest_generation) return Code::again;
 
   Target& slot = targets_[target.value];
@@ -273,7 +273,7 @@ bool BasicShmEndpoint<Probe>::read(ReplicaId target, Offset at, void* destinatio
   Peer* peer = mapped_peer(target);
   if (peer == nullptr) return false;
   if (peer->mapping->owner_generation() != peer->mapping->manifest_generation() &&
-      follow(*peer) != Code::ok) {
+      follow(target) != Code::ok) {
     return false;
   }
   std::memcpy(destination, peer->mapping->ring_data() + (at.value & ring_mask_), n);
