@@ -26,7 +26,7 @@ namespace caisson::bench {
 namespace {
 
 constexpr size_t kPayloadBytes = 64;
-constexpr std::chrono::microseconds kFollowPause{200};
+constexpr uint64_t kStandbyTurnNs = 100'000'000;  // … and a look whether it is to stop
 constexpr std::chrono::microseconds kPressurePause{100};
 constexpr uint64_t kTrimEvery = 4096;
 constexpr uint64_t kKept = 16384;
@@ -39,13 +39,11 @@ class Application {
   void run(const std::atomic<bool>& stop) {
     prctl(PR_SET_TIMERSLACK, 1UL);
     while (!stop.load(std::memory_order_relaxed)) {
-      if (!log_.leadership().is_self) {
-        appender_.reset();
-        std::this_thread::sleep_for(kFollowPause);
-        continue;
-      }
       if (!appender_) {
-        auto opened = log_.appender();
+        AppenderOptions options;
+        options.await_leadership = true;
+        options.timeout_ns = kStandbyTurnNs;
+        auto opened = log_.appender(options);
         if (!opened) continue;
         appender_ = std::move(*opened);
       }

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -98,6 +99,17 @@ bool proven_dead(const ProcessIdentity& process) {
   if (stat.start_ticks != process.start_ticks) return true;
   // A group leader that has exited while other threads run on shows as a zombie, too.
   return (stat.state == 'Z' || stat.state == 'X') && stat.threads <= 1;
+}
+
+bool thread_gone(const ProcessIdentity& process, uint64_t thread, const ProcessIdentity& self) {
+  if (!process.known() || !self.known() || thread == 0) return false;
+  if (process.boot != self.boot) return true;
+  if (process.pid_namespace != self.pid_namespace) return false;
+  // A number that was reused, by this process or by another, can only make a gone thread look
+  // alive.
+  return ::syscall(SYS_tgkill, static_cast<pid_t>(process.pid), static_cast<pid_t>(thread), 0) !=
+             0 &&
+         errno == ESRCH;
 }
 
 std::string describe(const ProcessIdentity& process) {

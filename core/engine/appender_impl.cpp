@@ -38,17 +38,14 @@ std::string cannot_open(const LogImpl& log, Code code) {
 
 }  // namespace
 
-AppenderImpl::AppenderImpl(LogImpl& log, uint64_t client, const replication::OpenedStream& opened,
-                           uint32_t outstanding_max)
+AppenderImpl::AppenderImpl(LogImpl& log, uint64_t client, uint32_t outstanding_max)
     : log_(log),
       poller_(log.poller()),
       clock_(log.poller().clock()),
       inline_(log.poller().runs_inline()),
       client_(client),
-      incarnation_(opened.incarnation),
       outstanding_max_(outstanding_max),
       lane_(std::make_shared<Lane>(outstanding_max, inline_ ? 0 : log.entry_bytes_max())),
-      next_sequence_(opened.last_sequence + 1),
       kept_mask_(2 * std::bit_ceil(outstanding_max) - 1) {
   kept_ = std::make_unique<LaneCompletion[]>(kept_mask_ + 1);
 }
@@ -73,21 +70,20 @@ Result<std::unique_ptr<AppenderImpl>> AppenderImpl::open(LogImpl& log,
   // Shared: the poller may answer after this caller has given up.
   auto outcome = std::make_shared<Outcome>();
   const uint64_t client = options.client != 0 ? options.client : random_client();
+  std::unique_ptr<AppenderImpl> impl(new AppenderImpl(log, client, options.outstanding_max));
   const uint64_t deadline_ns = log.poller().clock().deadline_ns(options.timeout_ns);
-  log.open_stream(
-      {client, options.resume, deadline_ns, [outcome](Code code, replication::OpenedStream opened) {
-         outcome->code = code;
-         outcome->opened = opened;
-         outcome->done.store(true, std::memory_order_release);
-       }});
+  log.open_stream({client, options.resume, options.await_leadership, deadline_ns,
+                   [outcome](Code code, replication::OpenedStream opened) {
+                     outcome->code = code;
+                     outcome->opened = opened;
+                     outcome->done.store(true, std::memory_order_release);
+                   },
+                   impl->lane_});
   Code code = log.await([&] { return outcome->done.load(std::memory_order_acquire); }, deadline_ns);
   if (code == Code::ok) code = outcome->code;
   if (code != Code::ok) return fail(code, cannot_open(log, code));
-  std::unique_ptr<AppenderImpl> impl(
-      new AppenderImpl(log, client, outcome->opened, options.outstanding_max));
-  if (log.attach(impl->lane_) != Code::ok) {
-    return fail(Code::closed, cannot_open(log, Code::closed));
-  }
+  impl->incarnation_ = outcome->opened.incarnation;
+  impl->next_sequence_ = outcome->opened.last_sequence + 1;
   return impl;
 }
 

@@ -45,8 +45,7 @@ class AppenderImpl {
   void abandon(uint64_t number);
 
  private:
-  AppenderImpl(LogImpl& log, uint64_t client, const replication::OpenedStream& opened,
-               uint32_t outstanding_max);
+  AppenderImpl(LogImpl& log, uint64_t client, uint32_t outstanding_max);
 
   // With an inline poller, how many synchronous appends pass between two whole turns of the engine,
   // and between two looks at the clock.
@@ -97,10 +96,10 @@ class AppenderImpl {
   const Clock& clock_;
   const bool inline_;
   const uint64_t client_;
-  const uint32_t incarnation_;
+  uint32_t incarnation_ = 0;
   const uint32_t outstanding_max_;
   const std::shared_ptr<Lane> lane_;
-  uint64_t next_sequence_;
+  uint64_t next_sequence_ = 1;
   bool doubtful_ = false;  // a completion other than ok was seen: the numbering may have to go back
   bool fresh_ = false;     // … and has gone back: the next entry says so to the poller
   uint32_t appends_ = 0;   // synchronous ones, inline

@@ -169,6 +169,8 @@ Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log) 
   transport::shm::ShmOptions shm;
   shm.self = options.replica;
   shm.peers = peer_paths(options, log);
+  // Inline it is the application that promises to use one thread only: not for safety to rest on.
+  shm.one_thread = !options.inline_poller;
   auto endpoint = std::make_unique<transport::shm::ShmEndpoint>(**region, shm);
   transport::ReplicaSet peers = voters_of(options);
   peers.remove(options.replica);

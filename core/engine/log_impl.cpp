@@ -159,17 +159,21 @@ Code LogImpl::attach(std::shared_ptr<Lane> lane) {
   bool taken = false;
   const bool ran = poller_.call([&](uint64_t) {
     if (closed_.load(std::memory_order_relaxed)) return;
-    const auto free = std::find(lanes_.begin(), lanes_.end(), nullptr);
-    lane->id = static_cast<uint32_t>(free - lanes_.begin());
-    active_.push_back(lane.get());
-    if (free == lanes_.end()) {
-      lanes_.push_back(lane);
-    } else {
-      *free = lane;
-    }
+    attach_here(std::move(lane));
     taken = true;
   });
   return ran && taken ? Code::ok : Code::closed;
+}
+
+void LogImpl::attach_here(std::shared_ptr<Lane> lane) {
+  const auto free = std::find(lanes_.begin(), lanes_.end(), nullptr);
+  lane->id = static_cast<uint32_t>(free - lanes_.begin());
+  active_.push_back(lane.get());
+  if (free == lanes_.end()) {
+    lanes_.push_back(std::move(lane));
+  } else {
+    *free = std::move(lane);
+  }
 }
 
 void LogImpl::detach(std::shared_ptr<Lane> lane) {
@@ -212,6 +216,7 @@ void LogImpl::advance_openings(uint64_t now_ns) {
       code = replica_->open_stream(opening.client, opening.resume,
                                    uint64_t{kControlLane} << 32 | opening.serial);
       opening.taken = code == Code::ok;
+      if (code == Code::not_leader && opening.await_leadership) code = Code::again;
     }
     if (opening.taken || code == Code::again) {
       if (now_ns < opening.deadline_ns) {
@@ -233,9 +238,14 @@ void LogImpl::resolve_opening(const replication::Resolution& resolution) {
     return opening.taken && opening.serial == serial;
   });
   if (found == openings_.end()) return;  // its deadline passed
-  const Opening opening = std::move(*found);
+  if (resolution.code != Code::ok && found->await_leadership) {
+    found->taken = false;  // lost with the term it was asked in
+    return;
+  }
+  Opening opening = std::move(*found);
   openings_.erase(found);
   if (resolution.code == Code::ok) {
+    if (opening.lane) attach_here(std::move(opening.lane));
     opening.done(Code::ok, replica_->opened_stream(opening.client));
   } else {
     opening.done(resolution.code == Code::not_appended ? Code::not_leader : resolution.code, {});

@@ -89,14 +89,17 @@ class LogImpl {
   struct Opening {
     uint64_t client = 0;
     bool resume = false;
+    bool await_leadership = false;
     uint64_t deadline_ns = kNever;
     std::function<void(Code, replication::OpenedStream)> done;
+    std::shared_ptr<Lane> lane = nullptr;  // becomes one of this log's with the stream
     uint32_t serial = 0;
     bool taken = false;  // by the replica: its resolution follows
   };
   void open_stream(Opening opening);
   // Makes the lane one of this log's; waits for the poller.
   Code attach(std::shared_ptr<Lane> lane);
+  void attach_here(std::shared_ptr<Lane> lane);  // poller's thread
   // The producer is gone. What it submitted goes on; the lane ends when all of it is resolved.
   void detach(std::shared_ptr<Lane> lane);
   // Waits until `done()`; ok, timed_out or closed. Inline it runs the engine meanwhile.

@@ -171,7 +171,7 @@ void ServerSession::handle(uint64_t id, const client::OpenStream& request) {
   if (log == nullptr || crowded(id)) return;
   auto outcome = std::make_shared<Opening::Outcome>();
   openings_.push_back({id, request, log, outcome});
-  log->open_stream({request.client, request.resume, deadline_after_us(kOpenStreamTimeoutUs),
+  log->open_stream({request.client, request.resume, false, deadline_after_us(kOpenStreamTimeoutUs),
                     [outcome](Code code, replication::OpenedStream opened) {
                       outcome->code = code;
                       outcome->opened = opened;

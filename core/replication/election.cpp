@@ -79,16 +79,17 @@ Code Election::seal(Term seen, uint64_t now_ns) {
   holder_ = ReplicaId{};
   replies_ = {};
   answered_ = agreed_ = {};
+  answered_.add(c_.options.self);
   // P3: our own promise is persistent before anybody hears of the term; P1, P2: our own seal is a
   // seal.
   if (const Code code = c_.durable.promise(term_, nonce_); code != Code::ok) return code;
   c_.endpoint.publish_promise(term_);
+  // The others seal while we do.
+  send_to_silent(control::Seal{term_, nonce_, c_.durable.superblock().view});
   if (const Code code = follower_.seal_ring(Follower::Extent::tail); code != Code::ok) return code;
   stage_ = Stage::sealing;
   deadline_ns_ = now_ns + kRetriesMax * c_.options.retry_ns;
   retry_ns_ = now_ns + c_.options.retry_ns;
-  answered_.add(c_.options.self);
-  send_to_silent(control::Seal{term_, nonce_, c_.durable.superblock().view});
   const Code own = follower_.damaged() ? Code::damaged : Code::ok;
   on_seal_reply(c_.options.self, follower_.seal_reply(term_, nonce_, own), now_ns);
   return Code::ok;

@@ -30,8 +30,9 @@ class Election {
   // term: then there is no living leader to disturb. Asks otherwise. Reads the promises
   // one-sidedly.
   void succeed(ReplicaId dead, Term term, uint64_t now_ns);
-  // Seals every voter under a term above `seen`, this replica first. Code: the promise could not be
-  // made persistent, or our own ring could not be sealed; nothing was sent.
+  // Seals every voter under a term above `seen`, all at once; this replica promises first. Code:
+  // the promise could not be made persistent, and nobody was asked; or our own ring could not be
+  // sealed, and the term is lost to those that were.
   [[nodiscard]] Code seal(Term seen, uint64_t now_ns);
   void give_up() { stage_ = Stage::idle; }
 

@@ -195,7 +195,11 @@ struct AppenderOptions {
   bool resume = false;
   uint32_t outstanding_max =
       1024;  // of this stream; at most 1024, the window of remembered retries
-  // How long Log::appender() may wait for the leader to open the stream; then Code::timed_out.
+  // true: Log::appender() waits until this replica leads. A standby that is to go on at once when
+  // it is elected waits here: its stream is open, and its memory touched, as soon as the term
+  // serves.
+  bool await_leadership = false;
+  // How long Log::appender() may wait in all; then Code::timed_out.
   uint64_t timeout_ns = 10'000'000'000;
 };
 
@@ -203,7 +207,8 @@ class Log {
  public:
   const std::string& name() const;
 
-  // Opens a stream; needs the leader. not_leader, timed_out, no_quorum, closed.
+  // Opens a stream; needs the leader. not_leader, timed_out, no_quorum, closed. Memory for
+  // `outstanding_max` appends is taken first, whatever comes of it.
   Result<std::unique_ptr<Appender>> appender(const AppenderOptions& options = {});
 
   // Copies the payload of a committed entry into `out` (resized). not_yet, trimmed, damaged.

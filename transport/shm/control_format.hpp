@@ -57,7 +57,7 @@ struct alignas(64) WriterLine {
   uint64_t
       drained_through;  // manifest generation that the writer's mapping follows, no store pending
   pmem::ProcessIdentity process;
-  uint64_t reserved;
+  uint64_t thread;  // whose stores the allowance is for, and the only one to store; 0: not told
 };
 static_assert(sizeof(WriterLine) == 64);
 

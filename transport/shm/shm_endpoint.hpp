@@ -7,7 +7,7 @@
 // segment of the ring it is about to store to; the target closes the grant, has all writers'
 // processors fenced (asymmetric_fence.hpp), and re-homes the published segments. What a late writer
 // stores then, it stores into an orphan; and it counts nothing, because it reads the closed grant
-// first (P6, H7).
+// first (P6, H7). A writer whose storing thread has ended, by the kernel's word, needs neither.
 //
 // Thread: the poller's, for everything. Allocation, system calls and waiting happen only in the
 // constructor, warm(), maintain(), attach(), revoke_all(), grant(), revoke_claims(), in the first
@@ -43,6 +43,9 @@ struct NoProbe {
 struct ShmOptions {
   ReplicaId self;
   std::map<ReplicaId, std::string> peers;  // their region files
+  // The thread that first stores to a peer is the only one that ever does: its end, of which the
+  // kernel tells long before that of its process, then spares the peer's revocation the copy.
+  bool one_thread = false;
 };
 
 template <class Probe = NoProbe>
@@ -97,7 +100,7 @@ class BasicShmEndpoint final : public Endpoint {
     uint64_t high = 0;
     uint64_t handed = 0;
     uint64_t reported = 0;
-    uint64_t* allowance = nullptr;
+    WriterLine* line = nullptr;
   };
   static_assert(sizeof(Target) == 64);
 
@@ -121,8 +124,12 @@ class BasicShmEndpoint final : public Endpoint {
   void place_with_allowances(ReplicaSet targets, bool own, uint64_t at, const std::byte* from,
                              size_t n);
   bool publish_allowance(Target& target, uint64_t at);
+  uint64_t storing_thread();
   void fence_stores();
 
+  // The kernel's word that whoever stored as `writer` stores no more.
+  bool writer_gone(size_t writer, const pmem::ProcessIdentity& process) const;
+  bool granted_writer_gone() const;
   [[nodiscard]] Code rehome_allowances();
   void watch_writer(size_t writer);
   [[nodiscard]] Code ensure_claim_mapping();
@@ -143,6 +150,9 @@ class BasicShmEndpoint final : public Endpoint {
   bool claims_poisoned_ = false;
   bool claims_lent_ = false;
   bool revoked_once_ = false;  // by this process
+  ReplicaId granted_to_;       // by this process, most lately; 0: nobody so far
+  const bool one_thread_;
+  uint64_t storing_thread_ = 0;
   uint64_t own_handed_ = 0;
   uint64_t own_reported_ = 0;
   std::array<Target, kWriters> targets_{};

@@ -3,6 +3,8 @@
 // own.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cassert>
 #include <cstring>
@@ -27,6 +29,7 @@ BasicShmEndpoint<Probe>::BasicShmEndpoint(pmem::FileRegion& region, const ShmOpt
       segment_bytes_(region.geometry().segment_bytes),
       probe_(probe),
       registered_(register_light_half()),
+      one_thread_(options.one_thread),
       process_(pmem::this_process()) {
   prepare_control(own_control());
   for (const auto& [id, path] : options.peers) {
@@ -89,7 +92,9 @@ bool BasicShmEndpoint<Probe>::publish_allowance(Target& target, uint64_t at) {
   fence_stores();
   probe_.at(ProbePoint::before_allowance);
   const Allowance allowance{static_cast<uint32_t>((at & ring_mask_) / segment_bytes_), 1};
-  store_word(*target.allowance, allowance.pack());
+  // First the thread: whoever finds the allowance finds who made it, or a later one.
+  store_word(target.line->thread, storing_thread());
+  store_word(target.line->allowance, allowance.pack());
   if (light_fences_) {
     pmem::light_fence();
   } else {
@@ -100,6 +105,12 @@ bool BasicShmEndpoint<Probe>::publish_allowance(Target& target, uint64_t at) {
   target.low = at - at % segment_bytes_;
   target.high = target.low + segment_bytes_;
   return true;
+}
+
+template <class Probe>
+uint64_t BasicShmEndpoint<Probe>::storing_thread() {
+  if (one_thread_ && storing_thread_ == 0) storing_thread_ = static_cast<uint64_t>(::gettid());
+  return storing_thread_;
 }
 
 // Orders every store so far before what this process loads or counts next, as a revoker sees it
@@ -190,6 +201,7 @@ Result<void> BasicShmEndpoint<Probe>::open_peer(Peer& peer) {
   }
   peer.mapping = std::move(*mapping);
   WriterLine& line = control_of(peer.mapping->control()).writers[self_.value].line;
+  store_word(line.thread, 0);  // our predecessor's; before our name stands beside it
   write_process(line.process, process_);
   store_word(line.drained_through, peer.mapping->manifest_generation());
   return {};
@@ -254,7 +266,7 @@ Code BasicShmEndpoint<Probe>::attach(ReplicaId target, const Grant& grant, Offse
   slot.grant_word = &control.grant.open;
   slot.generation = grant.generation;
   slot.handed = slot.reported = from.value;
-  slot.allowance = &control.writers[self_.value].line.allowance;
+  slot.line = &control.writers[self_.value].line;
   light_fences_ = registered_ && load_word(control.header.revoker_fences) != 0 &&
                   (attached_.bits == 0 || light_fences_);
   attached_.add(target);
@@ -318,7 +330,8 @@ Code BasicShmEndpoint<Probe>::revoke_all() {
   Control& control = own_control();
   store_word(control.grant.open, 0);
   // Writers that were told to rely on our half have no fence of their own.
-  if (!heavy_half() && load_word(control.header.revoker_fences) != 0) return Code::io;
+  if (!granted_writer_gone() && !heavy_half() && load_word(control.header.revoker_fences) != 0)
+    return Code::io;
   if (const Code code = rehome_allowances(); code != Code::ok) return code;
   if (!revoked_once_) {
     // Whoever ran this replica before us may have died between a store and its write-back.
@@ -327,6 +340,21 @@ Code BasicShmEndpoint<Probe>::revoke_all() {
   }
   for (auto& writer : control.writers) store_word(writer.line.allowance, 0);
   return Code::ok;
+}
+
+template <class Probe>
+bool BasicShmEndpoint<Probe>::writer_gone(size_t writer,
+                                          const pmem::ProcessIdentity& process) const {
+  const uint64_t thread = load_word(own_control().writers[writer].line.thread);
+  return pmem::thread_gone(process, thread, process_) || watches_[writer].dead(process);
+}
+
+// Holders of earlier grants were fenced when those were revoked.
+template <class Probe>
+bool BasicShmEndpoint<Probe>::granted_writer_gone() const {
+  const size_t writer = granted_to_.value;
+  return writer != 0 &&
+         writer_gone(writer, read_process(own_control().writers[writer].line.process));
 }
 
 template <class Probe>
@@ -339,7 +367,7 @@ Code BasicShmEndpoint<Probe>::rehome_allowances() {
     if (allowance.count == 0) continue;
     // Read after the allowance: whoever published that had published its identity before.
     const pmem::ProcessIdentity writer = read_process(line.process);
-    if (watches_[id].dead(writer)) {
+    if (writer_gone(id, writer)) {
       region_.persist_ring(Offset{allowance.first * segment_bytes_},
                            std::min(allowance.count * segment_bytes_, ring_mask_ + 1));
       continue;
@@ -367,6 +395,7 @@ Result<Grant> BasicShmEndpoint<Probe>::grant(ReplicaId writer, Term term) {
                        region_.geometry().ring_bytes, segment_bytes_};
   const auto bytes = std::as_bytes(std::span(&blob, 1));
   grant.blob.assign(bytes.begin(), bytes.end());
+  granted_to_ = writer;
   store_word(control.grant.last, grant.generation);
   store_word(control.grant.open, grant.generation);
   return grant;
