@@ -65,6 +65,7 @@ class Rounds {
     shape.replicas = options_.replicas;
     shape.ring_bytes = options_.ring_bytes;
     shape.suspect_after_us = options_.suspect_after_us;
+    shape.poller_priority = options_.poller_priority;
     const auto cluster = tools::create_cluster(shape);
     if (!cluster) return tl::unexpected(cluster.error());
     cluster_ = *cluster;
@@ -148,8 +149,8 @@ class Rounds {
     const auto process = tools::running(cluster_, *leader);
     if (!process) return fail(Code::internal, "the leader's process is gone");
     const uint64_t term = highest_term();
-    const uint64_t killed_ns = monotonic_ns();
-    if (const auto sent = tools::send_signal(*process, SIGKILL); !sent) return sent;
+    uint64_t killed_ns = 0;
+    if (const auto sent = tools::send_signal(*process, SIGKILL, &killed_ns); !sent) return sent;
     const auto acknowledged_ns = await_term_above(term);
     if (!acknowledged_ns) return tl::unexpected(acknowledged_ns.error());
     result_.latencies_ns.push_back(*acknowledged_ns - killed_ns);
@@ -216,6 +217,7 @@ nlohmann::ordered_json to_json(const FailoverRunResult& result) {
           {"rounds", result.rounds},
           {"replicas", result.options.replicas},
           {"ring_bytes", result.options.ring_bytes},
+          {"poller_priority", result.options.poller_priority},
           {"fabric", "shm"},
           {"persistence", result.persistence},
           {"cpu", processor_name()},

@@ -22,6 +22,7 @@ struct FailoverRunOptions {
   uint32_t replicas = 3;
   uint64_t ring_bytes = 256ull << 20;
   uint64_t suspect_after_us = 0;  // 0: the default of a node's configuration
+  uint32_t poller_priority = 0;   // real-time priority of pollers; 0: ordinary threads
 };
 
 struct FailoverRunResult {

@@ -17,32 +17,25 @@ namespace caisson::bench {
 
 namespace {
 
-// A file of ring_bytes, mapped twice in a row and faulted in; its name is gone at once.
-Result<std::byte*> map_twice(const std::filesystem::path& path, uint64_t ring_bytes) {
+// Maps a file of ring_bytes as a replica's ring is mapped; its name is gone at once.
+Result<void> map_ring(const std::filesystem::path& path, uint64_t ring_bytes,
+                      pmem::RingMapping& ring) {
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  const auto failed = [&](const char* what) -> Result<std::byte*> {
-    const Error error = tools::system_error(std::string(what) + " '" + path.string() + "'", errno);
-    if (fd >= 0) close(fd);
-    unlink(path.c_str());
-    return tl::unexpected(error);
+  const auto failed = [&](const char* what) -> Result<void> {
+    return tl::unexpected(
+        tools::system_error(std::string(what) + " '" + path.string() + "'", errno));
   };
   if (fd < 0) return failed("cannot make");
+  unlink(path.c_str());
   errno = posix_fallocate(fd, 0, static_cast<off_t>(ring_bytes));
-  if (errno != 0) return failed("no room for");
-  void* base = mmap(nullptr, 2 * ring_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (base == MAP_FAILED) return failed("cannot map");
-  auto* const bytes = static_cast<std::byte*>(base);
-  for (std::byte* at : {bytes, bytes + ring_bytes}) {
-    if (mmap(at, ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd,
-             0) == MAP_FAILED) {
-      const auto error = failed("cannot map");
-      munmap(base, 2 * ring_bytes);
-      return error;
-    }
+  auto made = errno != 0 ? failed("no room for") : Result<void>{};
+  const pmem::SlotFile file{fd, 0, ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED};
+  const uint32_t only = 0;
+  if (made && ring.map(file, {&only, 1}, pmem::RingMapping::Pages::gathered) != Code::ok) {
+    made = failed("cannot map");
   }
   close(fd);
-  unlink(path.c_str());
-  return bytes;
+  return made;
 }
 
 }  // namespace
@@ -64,12 +57,6 @@ Floor::Floor(const FloorOptions& options)
       source_.data() + (kFloorLineBytes - address % kFloorLineBytes) % kFloorLineBytes;
 }
 
-Floor::~Floor() {
-  for (std::byte* base : bases_) {
-    if (base != nullptr) munmap(base, 2 * options_.ring_bytes);
-  }
-}
-
 Result<std::unique_ptr<Floor>> Floor::create(const FloorOptions& options) {
   if (options.regions == 0 || options.regions > kFloorRegionsMax) {
     return fail(Code::invalid, "the floor places into 1 to 7 regions");
@@ -89,9 +76,7 @@ Result<void> Floor::map() {
   for (size_t i = 0; i < options_.regions; ++i) {
     const auto path = options_.directory /
                       ("floor-" + std::to_string(getpid()) + "-" + std::to_string(i) + ".region");
-    const auto base = map_twice(path, options_.ring_bytes);
-    if (!base) return tl::unexpected(base.error());
-    bases_[i] = *base;
+    if (const auto mapped = map_ring(path, options_.ring_bytes, rings_[i]); !mapped) return mapped;
   }
   return {};
 }
@@ -99,7 +84,7 @@ Result<void> Floor::map() {
 void Floor::place(const FloorVariant& variant) {
   std::byte* targets[kFloorRegionsMax];
   for (uint64_t entry = 0; entry < options_.batch; ++entry) {
-    for (size_t i = 0; i < options_.regions; ++i) targets[i] = bases_[i] + cursor_;
+    for (size_t i = 0; i < options_.regions; ++i) targets[i] = rings_[i].data() + cursor_;
     variant.store(targets, aligned_source_, entry_bytes_);
     cursor_ += entry_bytes_;
     if (cursor_ >= options_.ring_bytes) cursor_ -= options_.ring_bytes;

@@ -17,6 +17,7 @@
 
 #include "bench/samples.hpp"
 #include "caisson/types.hpp"
+#include "pmem/ring_mapping.hpp"
 
 namespace caisson::bench {
 
@@ -49,7 +50,6 @@ struct FloorVariant {
 class Floor {
  public:
   static Result<std::unique_ptr<Floor>> create(const FloorOptions& options);
-  ~Floor();
   Floor(const Floor&) = delete;
   Floor& operator=(const Floor&) = delete;
 
@@ -70,7 +70,7 @@ class Floor {
   FloorOptions options_;
   uint64_t entry_bytes_ = 0;
   uint64_t cursor_ = 0;
-  std::array<std::byte*, kFloorRegionsMax> bases_{};
+  std::array<pmem::RingMapping, kFloorRegionsMax> rings_;
   std::vector<std::byte> source_;
   const std::byte* aligned_source_ = nullptr;
   std::vector<FloorVariant> variants_;

@@ -62,7 +62,7 @@ SlotFile FileRegion::slot_file() const {
 }
 
 Code FileRegion::map_again(RingMapping& mapping) const {
-  return mapping.map(slot_file(), manifest_.slot_of_segment, false);
+  return mapping.map(slot_file(), manifest_.slot_of_segment, RingMapping::Pages::as_needed);
 }
 
 Code FileRegion::write_manifest() {

@@ -163,7 +163,8 @@ Result<std::unique_ptr<FileRegion>> FileRegion::attach(BackingFile file, Persist
   }
   if (auto loaded = region->load_manifest(); !loaded) return tl::unexpected(loaded.error());
   const SlotFile slots = region->slot_file();
-  if (region->ring_.map(slots, region->manifest_.slot_of_segment, writable) != Code::ok) {
+  const auto pages = writable ? RingMapping::Pages::gathered : RingMapping::Pages::as_needed;
+  if (region->ring_.map(slots, region->manifest_.slot_of_segment, pages) != Code::ok) {
     return tl::unexpected(os_error("cannot map the ring of", region->path(), errno));
   }
   if (!writable) return region;

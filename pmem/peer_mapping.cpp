@@ -44,7 +44,8 @@ Result<std::unique_ptr<PeerMapping>> PeerMapping::open(const std::string& path,
   uint64_t generation = 0;
   auto manifest = peer->read_manifest(generation);
   if (!manifest) return tl::unexpected(manifest.error());
-  if (peer->ring_.map(peer->slots_, manifest->slot_of_segment, true) != Code::ok) {
+  if (peer->ring_.map(peer->slots_, manifest->slot_of_segment, RingMapping::Pages::touched) !=
+      Code::ok) {
     return tl::unexpected(os_error("cannot map the ring of", path, errno));
   }
   peer->mapped_slots_ = std::move(manifest->slot_of_segment);

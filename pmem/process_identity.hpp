@@ -28,9 +28,9 @@ ProcessIdentity this_process();
 // unknown identity, another pid namespace, an unreadable /proc.
 bool proven_dead(const ProcessIdentity& process);
 
-// True only if thread `thread` of `process` has ended, by the kernel's word: it stores nothing more,
-// and what it stored is visible. `self` is this_process(). False whenever in doubt, and for a first
-// thread whose process still has others. A kill -9 proves this long before proven_dead().
+// True only if thread `thread` of `process` has ended, by the kernel's word: it stores nothing
+// more, and what it stored is visible. `self` is this_process(). False whenever in doubt, and for a
+// first thread whose process still has others. A kill -9 proves this long before proven_dead().
 bool thread_gone(const ProcessIdentity& process, uint64_t thread, const ProcessIdentity& self);
 
 // For messages: "process 1234".

@@ -8,8 +8,20 @@
 namespace caisson::pmem {
 namespace {
 
-// Large pages, where the file system offers them, need the address and the file offset to agree.
-constexpr uint64_t kReserveAlignBytes = 2 * 1024 * 1024;
+// Large pages need the address and the file offset to agree.
+constexpr uint64_t kLargePageBytes = 2 * 1024 * 1024;
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+// Gathers the pages into large ones: fewer misses of the translation cache while appending, and a
+// process that dies is taken apart in a hundredth of the time. A wish: where the file system or the
+// kernel has none, small ones do. Before anybody else has mapped them: mappings of small pages are
+// torn down.
+void gather(std::byte* at, uint64_t n) {
+  if (n >= kLargePageBytes) (void)::madvise(at, n, MADV_COLLAPSE);
+}
 
 std::byte* map_range(const SlotFile& file, std::byte* where, uint32_t slot, uint64_t count) {
   const uint64_t n = count * file.segment_bytes;
@@ -28,13 +40,14 @@ bool touch(const SlotFile& file, std::byte* at, uint64_t n) {
   return ::madvise(at, n, advice) == 0;
 }
 
-std::byte* reserve(uint64_t n) {
-  const uint64_t slack = n + kReserveAlignBytes;
+// n bytes of addresses, of which the first is as far behind a large page's begin as `phase`.
+std::byte* reserve(uint64_t n, uint64_t phase) {
+  const uint64_t slack = n + kLargePageBytes;
   void* got = ::mmap(nullptr, slack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (got == MAP_FAILED) return nullptr;
   auto* begin = static_cast<std::byte*>(got);
   const auto address = reinterpret_cast<uintptr_t>(begin);
-  const uint64_t head = (kReserveAlignBytes - address % kReserveAlignBytes) % kReserveAlignBytes;
+  const uint64_t head = (phase - address) % kLargePageBytes;
   if (head > 0) ::munmap(begin, head);
   if (slack - head > n) ::munmap(begin + head + n, slack - head - n);
   return begin + head;
@@ -95,10 +108,10 @@ void PreparedSlots::retain(std::span<const uint32_t> keep) {
 }
 
 Code RingMapping::map(const SlotFile& file, std::span<const uint32_t> slot_of_segment,
-                      bool populate) {
+                      Pages pages) {
   unmap();
   const uint64_t ring_bytes = slot_of_segment.size() * file.segment_bytes;
-  std::byte* data = reserve(2 * ring_bytes);
+  std::byte* data = reserve(2 * ring_bytes, file.slots_at);
   if (data == nullptr) return Code::io;
   data_ = data;
   ring_bytes_ = ring_bytes;
@@ -118,7 +131,8 @@ Code RingMapping::map(const SlotFile& file, std::span<const uint32_t> slot_of_se
     }
     begin = end;
   }
-  if (populate && !touch(file, data, 2 * ring_bytes)) {
+  if (pages == Pages::gathered) gather(data, ring_bytes);
+  if (pages != Pages::as_needed && !touch(file, data, 2 * ring_bytes)) {
     unmap();
     return Code::io;
   }

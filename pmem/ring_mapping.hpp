@@ -62,9 +62,14 @@ class RingMapping {
   RingMapping(const RingMapping&) = delete;
   RingMapping& operator=(const RingMapping&) = delete;
 
-  // Maps the ring described by slot_of_segment. `populate` touches every page now.
+  enum class Pages : uint8_t {
+    as_needed,
+    touched,   // every one, now
+    gathered,  // the same, into large pages first where that is possible. The file's owner only
+  };
+  // Maps the ring described by slot_of_segment.
   [[nodiscard]] Code map(const SlotFile& file, std::span<const uint32_t> slot_of_segment,
-                         bool populate);
+                         Pages pages);
   void unmap();
 
   bool mapped() const { return data_ != nullptr; }

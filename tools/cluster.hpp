@@ -63,6 +63,7 @@ struct ClusterShape {
   PersistenceMode persistence = PersistenceMode::emulated;
   std::vector<std::vector<int>> cores;  // of each replica's pollers; empty: chosen by the engine
   uint64_t suspect_after_us = 0;        // 0: the default
+  uint32_t poller_priority = 0;
 };
 
 // True if the directory holds a cluster.

@@ -134,6 +134,7 @@ EngineOptions node_options(const Cluster& cluster, const ClusterShape& shape, si
   options.listen_port = self.port;
   options.persistence = cluster.persistence;
   options.idle = shape.idle;
+  options.poller_priority = shape.poller_priority;
   if (index < shape.cores.size()) options.poller_cores = shape.cores[index];
   if (shape.suspect_after_us != 0) options.suspect_after_us = shape.suspect_after_us;
   options.tls = {true, (cluster.directory / "authority.crt").string(),

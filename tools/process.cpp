@@ -150,11 +150,15 @@ char process_state(const ProcessId& process) {
   return stat ? stat->state : '-';
 }
 
-Result<void> send_signal(const ProcessId& process, int signal) {
+Result<void> send_signal(const ProcessId& process, int signal, uint64_t* sent_ns) {
   const std::string who = "process " + std::to_string(process.pid);
   const int fd = static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0));
   // The check comes after the open: from here on the descriptor names one process only.
   const bool same = fd >= 0 && stat_of(process).has_value();
+  if (timespec now; sent_ns != nullptr && clock_gettime(CLOCK_MONOTONIC, &now) == 0) {
+    *sent_ns =
+        static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+  }
   const int sent =
       same ? static_cast<int>(syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0)) : -1;
   const int error_number = errno;

@@ -35,7 +35,8 @@ inline bool stopped(const ProcessId& process) {
 }
 // Sends the signal through a pidfd, after checking that it is this very process. not_found: it is
 // gone.
-Result<void> send_signal(const ProcessId& process, int signal);
+// `sent_ns`: when, by CLOCK_MONOTONIC, just before.
+Result<void> send_signal(const ProcessId& process, int signal, uint64_t* sent_ns = nullptr);
 // False: it is still there after the time given.
 bool wait_gone(const ProcessId& process, uint64_t timeout_ms);
 // User and system time that the process has used, in seconds; 0 if it is gone.

@@ -6,6 +6,7 @@
 // holds the bytes; `persisted` means they survive what the target's Persistence promises.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -156,6 +157,23 @@ class Heartbeats {
   virtual ~Heartbeats() = default;
   virtual void beat() = 0;                      // called by the poller, every turn
   virtual Beat read(ReplicaId peer) const = 0;  // one-sided; needs nothing of the peer's processor
+};
+
+// Small messages from a node to a node, placed one-sidedly where the other's poller looks every
+// turn: for what cannot wait until threads have woken up. For each ordered pair of nodes there is
+// room for one message. It may be lost, and proves nothing about who wrote it. One per process.
+class Postbox {
+ public:
+  virtual ~Postbox() = default;
+  // ok: it lies there · again: the last one still does · not_found: no such peer, or not yet ·
+  // too_large: above message_bytes_max(). One thread at a time for each peer.
+  [[nodiscard]] virtual Code post(ReplicaId to, std::span<const std::byte> message) = 0;
+  virtual size_t message_bytes_max() const = 0;
+  // Not zero: something may lie in our own box. Costs its reader one load.
+  virtual const std::atomic<uint64_t>& bell() const = 0;
+  // Takes one message out and says whose slot it lay in; 0: there is none. `out` holds
+  // message_bytes_max(). One thread at a time.
+  virtual size_t take(ReplicaId& from, std::span<std::byte> out) = 0;
 };
 
 }  // namespace caisson::transport

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -31,6 +32,8 @@ struct Seal {
   Term term;
   uint64_t nonce = 0;  // a retry of the same candidate carries the same one (P3)
   View view;           // the candidate's last view
+  Term last;  // of its own log's last entry; 0: not told. A log that ends in the same term is a
+              // prefix of it, or it of that one
 };
 
 // A term's first position; a list of them names every (term, position) of a log (P14).
@@ -55,6 +58,9 @@ struct SealReply {
   Position committed;  // what it knows to be committed
   View view;
   std::vector<Epoch> epochs;  // of trim+1 … tail, ascending
+  // Given at once, behind `tail`, where both logs end in one term: as if asked for under `answer`
+  // with that divergence. Of no use if the leader's log turns out to part from this one earlier.
+  std::optional<transport::Grant> grant;
 };
 
 // The new leader asks to write behind `divergence`, the last entry that both hold. It was found

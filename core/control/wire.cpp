@@ -46,6 +46,7 @@ void put(const Seal& message, pb::Envelope& envelope) {
   out.set_term(message.term.value);
   out.set_nonce(message.nonce);
   out.set_view(message.view.value);
+  out.set_last(message.last.value);
 }
 
 void put(const SealReply& message, pb::Envelope& envelope) {
@@ -65,6 +66,11 @@ void put(const SealReply& message, pb::Envelope& envelope) {
     out.add_epoch_terms(epoch.term.value);
     out.add_epoch_firsts(epoch.first.value);
   }
+  if (!message.grant.has_value()) return;
+  pb::Grant& grant = *out.mutable_grant();
+  grant.set_term(message.grant->term.value);
+  grant.set_generation(message.grant->generation);
+  grant.set_blob(message.grant->blob.data(), message.grant->blob.size());
 }
 
 void put(const GrantRequest& message, pb::Envelope& envelope) {
@@ -141,6 +147,13 @@ Result<std::vector<Epoch>> epochs_of(const pb::SealReply& in) {
   return epochs;
 }
 
+std::vector<std::byte> bytes_of(const std::string& text) {
+  std::vector<std::byte> bytes(text.size());
+  std::transform(text.begin(), text.end(), bytes.begin(),
+                 [](char c) { return static_cast<std::byte>(c); });
+  return bytes;
+}
+
 Result<Message> get(const pb::SealReply& in) {
   const auto code = code_from_wire(in.code());
   if (!code) return refuse("SealReply.code is unknown");
@@ -163,6 +176,11 @@ Result<Message> get(const pb::SealReply& in) {
   out.committed = Position{in.committed()};
   out.view = View{in.view()};
   out.epochs = std::move(*epochs);
+  if (in.has_grant()) {
+    const std::string& blob = in.grant().blob();
+    if (blob.size() > kGrantBlobBytesMax) return refuse("SealReply.grant.blob exceeds 64 KiB");
+    out.grant = {Term{in.grant().term()}, in.grant().generation(), bytes_of(blob)};
+  }
   return checked(std::move(out));
 }
 
@@ -184,9 +202,7 @@ Result<Message> get(const pb::GrantReply& in) {
   out.answer = in.answer();
   out.grant.term = Term{in.grant_term()};
   out.grant.generation = in.grant_generation();
-  out.grant.blob.resize(blob.size());
-  std::transform(blob.begin(), blob.end(), out.grant.blob.begin(),
-                 [](char c) { return static_cast<std::byte>(c); });
+  out.grant.blob = bytes_of(blob);
   return checked(std::move(out));
 }
 
@@ -197,7 +213,8 @@ Result<Message> message_of(const pb::Envelope& in) {
       return checked(PreSealReply{in.pre_seal_reply().nonce(), in.pre_seal_reply().stale(),
                                   Term{in.pre_seal_reply().promised()}});
     case pb::Envelope::kSeal:
-      return checked(Seal{Term{in.seal().term()}, in.seal().nonce(), View{in.seal().view()}});
+      return checked(Seal{Term{in.seal().term()}, in.seal().nonce(), View{in.seal().view()},
+                          Term{in.seal().last()}});
     case pb::Envelope::kSealReply: return get(in.seal_reply());
     case pb::Envelope::kGrantRequest: return get(in.grant_request());
     case pb::Envelope::kGrantReply: return get(in.grant_reply());

@@ -95,7 +95,7 @@ void write_poller(std::ostream& out, const EngineOptions& options) {
     out << ']';
   }
   out << "\nidle = " << toml_string(name(options.idle)) << "\nspin_us = " << options.spin_us
-      << "\n";
+      << "\npriority = " << options.poller_priority << "\n";
 }
 
 }  // namespace

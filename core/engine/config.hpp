@@ -34,6 +34,7 @@ inline constexpr uint32_t kOutstandingMin = 16;
 inline constexpr uint32_t kOutstandingMax = 1u << 20;
 inline constexpr int kCoreMax = 4095;
 inline constexpr uint64_t kSpinUsMax = 1'000'000;
+inline constexpr uint64_t kPriorityMax = 99;
 inline constexpr uint64_t kSuspectUsMin = 100;
 inline constexpr uint64_t kSuspectUsMax = 60'000'000;
 inline constexpr size_t kConfigBytesMax = size_t{1} << 20;

@@ -393,6 +393,7 @@ void read_poller(Table& table, EngineOptions& options) {
   read_cores(table, options.poller_cores);
   table.choice("idle", options.idle, {Idle::busy, Idle::yield, Idle::adaptive});
   table.number("spin_us", options.spin_us, 0, kSpinUsMax);
+  table.number("priority", options.poller_priority, 0, kPriorityMax);
 }
 
 void read_failure_detection(Table& table, EngineOptions& options) {

@@ -233,6 +233,16 @@ Found check_poller(const EngineOptions& options) {
     return violation("poller.spin_us", std::to_string(options.spin_us) + " is too long: use 0 to " +
                                            std::to_string(kSpinUsMax));
   }
+  if (options.poller_priority > kPriorityMax) {
+    return violation("poller.priority", std::to_string(options.poller_priority) +
+                                            " is none: use 1 to " + std::to_string(kPriorityMax) +
+                                            ", or 0 for an ordinary thread");
+  }
+  if (options.poller_priority != 0 && options.inline_poller) {
+    return violation("poller.priority",
+                     "is for poller threads, and an inline poller is the application's own: give "
+                     "that one the priority, and set this to 0");
+  }
   return std::nullopt;
 }
 

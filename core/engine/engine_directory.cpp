@@ -51,6 +51,8 @@ std::string region_path(const std::string& directory, std::string_view log_name)
 
 std::string heartbeat_path(const std::string& directory) { return directory + "/heartbeat"; }
 
+std::string post_path(const std::string& directory) { return directory + "/post"; }
+
 std::string creation_mark_path(const std::string& directory) { return directory + "/creating"; }
 
 Result<void> make_mark(const std::string& path) {

@@ -16,6 +16,7 @@ namespace caisson::engine {
 
 std::string region_path(const std::string& directory, std::string_view log_name);
 std::string heartbeat_path(const std::string& directory);
+std::string post_path(const std::string& directory);
 std::string creation_mark_path(const std::string& directory);
 
 // Makes the directory and those above it. denied, no_space, io.

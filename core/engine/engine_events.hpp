@@ -14,11 +14,11 @@
 namespace caisson::engine {
 
 struct Event {
-  enum class Kind : uint8_t { role, leader, repair, fault, suspect, recovered, closed };
+  enum class Kind : uint8_t { role, leader, repair, fault, suspect, recovered, closed, stray };
   Kind kind = Kind::role;
   replication::Role role = replication::Role::follower;
   control::Evidence evidence = control::Evidence::none;
-  ReplicaId replica;  // leader, suspect, recovered: whom it is about
+  ReplicaId replica;  // leader, suspect, recovered, stray: whom it is about
   uint32_t log = 0;   // index in the engine
   Term term;
   Position committed;

@@ -68,6 +68,11 @@ void Housekeeper::say(bool warning, const std::string& text) {
   logger_->log(warning ? spdlog::level::warn : spdlog::level::info, text);
 }
 
+std::string stray_message(ReplicaId from) {
+  return "a control message of replica " + std::to_string(from.value) +
+         " names another sender, receiver or log; compare the configurations";
+}
+
 void Housekeeper::problem(const Error& error) {
   logger_->warn("{} ({})", error.message, caisson::name(error.code));
 }
@@ -137,6 +142,7 @@ void Housekeeper::tell(const Event& event) {
     case Event::Kind::recovered:
       return logger_->info("replica {} is heard again", event.replica.value);
     case Event::Kind::closed: return logger_->info("log {}: closed", log);
+    case Event::Kind::stray: return problem({Code::wrong_cluster, stray_message(event.replica)});
   }
 }
 

@@ -19,6 +19,9 @@ class logger;
 
 namespace caisson::engine {
 
+// What is wrong with a control message that is well made, and not for us.
+std::string stray_message(ReplicaId from);
+
 class Housekeeper {
  public:
   // denied, not_found, io: the log file; invalid: the log level.

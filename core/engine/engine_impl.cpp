@@ -46,17 +46,21 @@ uint64_t used_bytes(const LogImpl& log) {
 
 }  // namespace
 
-// One log's messages, on their way to the links. Runs on the poller; Links::send never blocks.
+// One log's messages, on their way by express or by the links. Runs on the poller; neither blocks.
 class EngineImpl::LinkOutbox final : public control::Outbox {
  public:
-  LinkOutbox(const std::atomic<Links*>& links, const LogIdentity& identity, ReplicaId self)
-      : links_(links), identity_(identity), self_(self) {}
+  LinkOutbox(Express& express, const std::atomic<Links*>& links, const LogIdentity& identity,
+             ReplicaId self)
+      : express_(express), links_(links), identity_(identity), self_(self) {}
   void send(ReplicaId to, const control::Message& message) override {
+    std::string frame = control::encode({identity_, self_, to, message});
+    if (express_.send(to, frame)) return;
     Links* const links = links_.load(std::memory_order_acquire);
-    if (links != nullptr) links->send(to, control::encode({identity_, self_, to, message}));
+    if (links != nullptr) links->send(to, std::move(frame));
   }
 
  private:
+  Express& express_;
   const std::atomic<Links*>& links_;
   const LogIdentity identity_;
   const ReplicaId self_;
@@ -112,10 +116,12 @@ Result<void> EngineImpl::make_pollers() {
                                    " pollers are named; at most " + std::to_string(kPollersMax) +
                                    " are possible");
   }
-  auto heartbeats = open_heartbeats(options_);
-  if (!heartbeats) return tl::unexpected(heartbeats.error());
-  heartbeats_ = std::move(heartbeats->heartbeats);
-  housekeeper_->set_chore(std::move(heartbeats->connect));
+  auto ground = open_node_ground(options_);
+  if (!ground) return tl::unexpected(ground.error());
+  heartbeats_ = std::move(ground->heartbeats);
+  postbox_ = std::move(ground->postbox);
+  express_ = std::make_unique<Express>(*postbox_);
+  housekeeper_->set_chore(std::move(ground->connect));
   const auto count = static_cast<uint32_t>(placement_.seats.size());
   for (uint32_t i = 0; i < count; ++i) {
     PollerOptions poller;
@@ -124,12 +130,14 @@ Result<void> EngineImpl::make_pollers() {
     poller.core = placement_.seats[i].core;
     poller.idle = options_.idle;
     poller.spin_ns = options_.spin_us * 1000;
+    poller.priority = options_.poller_priority;
     poller.detection = {options_.suspect_after_us * 1000, options_.link_hint_us * 1000};
     poller.peers = peers_of(options_);
     pollers_.push_back(std::make_unique<Poller>(
         poller, std::make_unique<BeatGate>(*heartbeats_, beats_arrived_, i, count)));
     housekeeper_->watch(pollers_.back()->events());
   }
+  pollers_.front()->serve(*express_, *this);
   return {};
 }
 
@@ -141,7 +149,7 @@ Result<LogParts> EngineImpl::open_parts(const LogOptions& log, Poller& poller) {
   parts.endpoint = std::move(ground->endpoint);
   parts.upkeep = std::move(ground->upkeep);
   const LogIdentity identity = identity_of(options_, log);
-  parts.outbox = std::make_unique<LinkOutbox>(sender_, identity, options_.replica);
+  parts.outbox = std::make_unique<LinkOutbox>(*express_, sender_, identity, options_.replica);
   replication::ReplicaOptions replica;
   replica.identity = identity;
   replica.self = options_.replica;
@@ -207,6 +215,7 @@ void EngineImpl::close() {
   sender_.store(nullptr, std::memory_order_release);
   if (links_ != nullptr) links_->stop();
   housekeeper_.reset();
+  postbox_.reset();
   heartbeats_.reset();  // peers see at once that this node is gone
   for (const auto& log : logs_) log->release();
   lock_.release();
@@ -214,19 +223,36 @@ void EngineImpl::close() {
 
 // ---- What links bring ----
 
+LogImpl* EngineImpl::addressee(ReplicaId from, const control::Envelope& envelope) const {
+  if (envelope.from != from || envelope.to != options_.replica) return nullptr;
+  const auto found = std::find_if(logs_.begin(), logs_.end(), [&](const auto& log) {
+    return identity_of(options_, log->options()) == envelope.log;
+  });
+  return found != logs_.end() ? found->get() : nullptr;
+}
+
+void EngineImpl::on_express(ReplicaId from, const std::string& frame, Poller& here,
+                            uint64_t now_ns) {
+  const auto envelope = control::decode(std::as_bytes(std::span(frame)));
+  LogImpl* const log = envelope ? addressee(from, *envelope) : nullptr;
+  if (log == nullptr) {
+    Event event;
+    event.kind = Event::Kind::stray;
+    event.replica = from;
+    return here.events().put(event);
+  }
+  if (&log->poller() == &here) return log->on_message(from, envelope->message, now_ns);
+  log->poller().mailbox().post_function([log, from, message = envelope->message](uint64_t now) {
+    log->on_message(from, message, now);
+  });
+}
+
 void EngineImpl::on_frame(ReplicaId from, std::string frame) {
   auto envelope = control::decode(std::as_bytes(std::span(frame)));
   if (!envelope) return housekeeper_->problem(envelope.error());
-  const auto found = std::find_if(logs_.begin(), logs_.end(), [&](const auto& log) {
-    return identity_of(options_, log->options()) == envelope->log;
-  });
-  if (envelope->from != from || envelope->to != options_.replica || found == logs_.end()) {
-    return housekeeper_->problem(
-        {Code::wrong_cluster,
-         "a control message of replica " + std::to_string(from.value) +
-             " names another sender, receiver or log; compare the configurations"});
-  }
-  LogImpl& log = **found;
+  LogImpl* const found = addressee(from, *envelope);
+  if (found == nullptr) return housekeeper_->problem({Code::wrong_cluster, stray_message(from)});
+  LogImpl& log = *found;
   if (log.messages_waiting.fetch_add(1, std::memory_order_relaxed) >= kFramesWaitingMax) {
     log.messages_waiting.fetch_sub(1, std::memory_order_relaxed);
     return;
@@ -236,6 +262,10 @@ void EngineImpl::on_frame(ReplicaId from, std::string frame) {
         log.messages_waiting.fetch_sub(1, std::memory_order_relaxed);
         log.on_message(from, message, now_ns);
       });
+}
+
+void EngineImpl::on_link_key(ReplicaId peer, LinkHalf half, const LinkKey* key) {
+  express_->set_key(peer, half, key);
 }
 
 void EngineImpl::on_link(ReplicaId peer, bool up) {
@@ -295,6 +325,7 @@ std::string EngineImpl::status_json() const {
                        {"running_on", poller.running_on()},
                        {"numa_node", placement_.seats[i].numa_node},
                        {"idle", std::string(name(options_.idle))},
+                       {"priority", options_.poller_priority},
                        {"turns", poller.turns()},
                        {"naps", poller.naps()}});
   }
@@ -325,6 +356,10 @@ std::string EngineImpl::status_json() const {
                                {"warning", placement_.warning},
                                {"pollers", pollers},
                                {"links", links},
+                               {"express",
+                                {{"sent", express_->sent()},
+                                 {"received", express_->received()},
+                                 {"refused", express_->refused()}}},
                                {"logs", logs}};
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

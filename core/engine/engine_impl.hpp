@@ -29,7 +29,7 @@ class ClientAcceptor {
                                                    std::shared_ptr<ClientChannel> channel) = 0;
 };
 
-class EngineImpl final : private LinksHandler {
+class EngineImpl final : private LinksHandler, private ExpressHandler {
  public:
   static Result<void> create(const EngineOptions& options);
   static Result<std::unique_ptr<EngineImpl>> open(const EngineOptions& options);
@@ -64,7 +64,11 @@ class EngineImpl final : private LinksHandler {
   Result<LogParts> open_parts(const LogOptions& log, Poller& poller);
 
   void on_frame(ReplicaId from, std::string frame) override;
+  void on_express(ReplicaId from, const std::string& frame, Poller& here, uint64_t now_ns) override;
+  // The log that a control message is for; null: it is none of ours, or not its sender's.
+  LogImpl* addressee(ReplicaId from, const control::Envelope& envelope) const;
   void on_link(ReplicaId peer, bool up) override;
+  void on_link_key(ReplicaId peer, LinkHalf half, const LinkKey* key) override;
   std::shared_ptr<ClientHandler> on_client(const std::string& name,
                                            std::shared_ptr<ClientChannel> channel) override;
   void on_problem(const Error& error) override { housekeeper_->problem(error); }
@@ -75,6 +79,8 @@ class EngineImpl final : private LinksHandler {
   std::unique_ptr<Topology> topology_;
   Placement placement_;
   std::unique_ptr<transport::Heartbeats> heartbeats_;
+  std::unique_ptr<transport::Postbox> postbox_;
+  std::unique_ptr<Express> express_;
   std::atomic<uint64_t> beats_arrived_{0};
   std::vector<std::unique_ptr<Poller>> pollers_;
   std::vector<std::unique_ptr<LogImpl>> logs_;

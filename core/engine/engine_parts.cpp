@@ -17,6 +17,7 @@
 #include "transport/shm/cells.hpp"
 #include "transport/shm/shm_endpoint.hpp"
 #include "transport/shm/shm_heartbeats.hpp"
+#include "transport/shm/shm_postbox.hpp"
 
 namespace caisson::engine {
 
@@ -182,18 +183,29 @@ Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log) 
   return ground;
 }
 
-Result<NodeHeartbeats> open_heartbeats(const EngineOptions& options) {
-  transport::shm::HeartbeatOptions shm;
-  shm.own_path = heartbeat_path(options.directory);
+Result<NodeGround> open_node_ground(const EngineOptions& options) {
+  transport::shm::HeartbeatOptions beats;
+  transport::shm::PostboxOptions post;
+  beats.own_path = heartbeat_path(options.directory);
+  post.own_path = post_path(options.directory);
+  post.self = options.replica;
   for (const PeerOptions& peer : options.peers) {
-    if (peer.id != options.replica) shm.peers[peer.id] = heartbeat_path(peer.directory);
+    if (peer.id == options.replica) continue;
+    beats.peers[peer.id] = heartbeat_path(peer.directory);
+    post.peers[peer.id] = post_path(peer.directory);
   }
-  auto heartbeats = transport::shm::ShmHeartbeats::open(shm);
+  auto heartbeats = transport::shm::ShmHeartbeats::open(beats);
   if (!heartbeats) return tl::unexpected(heartbeats.error());
-  NodeHeartbeats node;
-  node.connect = [raw = heartbeats->get()] { return raw->connect() == 0; };
+  auto postbox = transport::shm::ShmPostbox::open(post);
+  if (!postbox) return tl::unexpected(postbox.error());
+  NodeGround node;
+  node.connect = [beats = heartbeats->get(), post = postbox->get()] {
+    const size_t missing = beats->connect();
+    return post->connect() + missing == 0;
+  };
   (void)node.connect();
   node.heartbeats = std::move(*heartbeats);
+  node.postbox = std::move(*postbox);
   return node;
 }
 

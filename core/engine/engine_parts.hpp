@@ -31,12 +31,14 @@ Result<void> expect_never_ran(const EngineOptions& options, const LogOptions& lo
 Result<void> create_ground(const EngineOptions& options, const LogOptions& log);
 Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log);
 
-struct NodeHeartbeats {
+// What the nodes of a cluster share beside their logs.
+struct NodeGround {
   std::unique_ptr<transport::Heartbeats> heartbeats;
+  std::unique_ptr<transport::Postbox> postbox;
   // Looks for peers that were not there before; true: all are known. Never on a poller.
   std::function<bool()> connect;
 };
-Result<NodeHeartbeats> open_heartbeats(const EngineOptions& options);
+Result<NodeGround> open_node_ground(const EngineOptions& options);
 
 transport::ReplicaSet voters_of(const EngineOptions& options);
 

@@ -43,6 +43,8 @@ class FrameStream : public std::enable_shared_from_this<FrameStream> {
   // Without TLS done at once. `done` is not called after close().
   void handshake(Side side, std::function<void(Result<void>)> done);
   Result<Identity> proven() { return proven_identity(ssl_->native_handle()); }
+  // Once shaken. Nothing without TLS.
+  std::optional<LinkKey> key() { return ssl_ ? derive_key(ssl_->native_handle()) : std::nullopt; }
 
   // Kernel settings of an established connection. `lost_after_ms`: unacknowledged bytes end it; 0:
   // never, so that a slow reader may be as slow as it likes.

@@ -172,6 +172,16 @@ Result<Identity> proven_identity(SSL* ssl) {
   return *identity;
 }
 
+std::optional<LinkKey> derive_key(SSL* ssl) {
+  constexpr std::string_view kLabel = "EXPORTER-caisson-express";
+  LinkKey key;
+  if (SSL_export_keying_material(ssl, key.data(), key.size(), kLabel.data(), kLabel.size(), nullptr,
+                                 0, 0) != 1) {
+    return std::nullopt;
+  }
+  return key;
+}
+
 Error explain(const asio::error_code& error, SSL* ssl, const std::string& who) {
   if (ssl != nullptr) {
     if (const long result = SSL_get_verify_result(ssl); result != X509_V_OK) {

@@ -5,10 +5,12 @@
 
 #include <asio/ssl/context.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "caisson/options.hpp"
 #include "core/engine/identity.hpp"
+#include "core/engine/link_key.hpp"
 
 namespace caisson::engine {
 
@@ -22,6 +24,9 @@ Result<Identity> own_identity(const TlsOptions& options, asio::ssl::context& con
 
 // The identity that the other side's certificate proves. denied: none.
 Result<Identity> proven_identity(SSL* ssl);
+
+// A key of this session that its other end derives, too. Nothing before the handshake is over.
+std::optional<LinkKey> derive_key(SSL* ssl);
 
 // Why a connection to `who` ended, told from the error, the verification result and TLS's alerts.
 Error explain(const asio::error_code& error, SSL* ssl, const std::string& who);

@@ -206,12 +206,16 @@ void Links::Impl::on_peer_connected(ReplicaId peer, std::shared_ptr<FrameStream>
   auto& input = inputs_[peer.value];
   if (input) input->stop();
   input = std::make_shared<PeerInput>(*this, peer, stream);
+  const auto key = stream->key();
+  handler.on_link_key(peer, LinkHalf::receiving, key ? &*key : nullptr);
   if (const auto back = link(peer)) back->dial_now();
   stream->take_over(input, kFrameBytesMax);
 }
 
 void Links::Impl::on_peer_lost(const PeerInput* input, ReplicaId peer) {
-  if (inputs_[peer.value].get() == input) inputs_[peer.value].reset();
+  if (inputs_[peer.value].get() != input) return;
+  inputs_[peer.value].reset();
+  handler.on_link_key(peer, LinkHalf::receiving, nullptr);
 }
 
 // ---- The port ----------------------------------------------------------------------------------

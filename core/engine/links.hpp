@@ -18,6 +18,7 @@
 
 #include "caisson/options.hpp"
 #include "core/engine/identity.hpp"
+#include "core/engine/link_key.hpp"
 
 namespace caisson::engine {
 
@@ -81,6 +82,9 @@ class LinksHandler {
   virtual void on_frame(ReplicaId from, std::string frame) = 0;
   // up: frames sent to `peer` now leave; down: they wait, and the oldest are dropped.
   virtual void on_link(ReplicaId peer, bool up) = 0;
+  // A half of the link to `peer` is up, with a key that both its ends know; null: it is down. TLS
+  // only.
+  virtual void on_link_key(ReplicaId, LinkHalf, const LinkKey*) {}
   // Null refuses the client. The channel may be kept as long as wanted.
   virtual std::shared_ptr<ClientHandler> on_client(const std::string& name,
                                                    std::shared_ptr<ClientChannel> channel) = 0;

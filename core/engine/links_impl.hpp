@@ -40,6 +40,7 @@ class PeerLink : public FrameStream::Owner, public std::enable_shared_from_this<
   void on_stream_frame(std::string frame) override;
   void on_stream_closed(const Error& why) override;
   void lost(const Error& why);
+  void tell_down();
 
   Links::Impl& links_;
   LinkPeer peer_;

@@ -70,6 +70,9 @@ void PeerLink::on_dialled(Result<Dialled> dialled) {
   queue_->keep_newest(kFramesKeptOverReconnect);
   stream_->open(shared_from_this(), queue_, kGreetingBytesMax);
   up_.store(true, std::memory_order_release);
+  if (const auto key = stream_->key()) {
+    links_.handler.on_link_key(peer_.id, LinkHalf::sending, &*key);
+  }
   stream_->pump();
   links_.handler.on_link(peer_.id, true);
 }
@@ -97,7 +100,12 @@ void PeerLink::lost(const Error& why) {
   backoff_.async_wait([self = shared_from_this()](const asio::error_code& error) {
     if (!error && self->waiting_) self->dial();
   });
-  if (was_up) links_.handler.on_link(peer_.id, false);
+  if (was_up) tell_down();
+}
+
+void PeerLink::tell_down() {
+  links_.handler.on_link_key(peer_.id, LinkHalf::sending, nullptr);
+  links_.handler.on_link(peer_.id, false);
 }
 
 void PeerLink::dial_now() {
@@ -113,7 +121,7 @@ void PeerLink::move_to(const LinkPeer& peer) {
   stop();
   backoff_ms_ = links_.options.backoff_min_ms;
   dial();
-  if (was_up) links_.handler.on_link(peer_.id, false);
+  if (was_up) tell_down();
 }
 
 void PeerLink::stop() {

@@ -92,6 +92,17 @@ Result<void> Poller::start() {
   }
   const std::string thread_name = "caisson-poll-" + std::to_string(options_.index);
   pthread_setname_np(thread_.native_handle(), thread_name.c_str());
+  if (options_.priority != 0) {
+    if (const int error = set_priority(thread_.native_handle(), options_.priority); error != 0) {
+      stop();
+      return fail(Code::denied, "poller " + std::to_string(options_.index) +
+                                    " cannot have the real-time priority " +
+                                    std::to_string(options_.priority) + ": " +
+                                    std::strerror(error) +
+                                    "; raise the limit (ulimit -r, or LimitRTPRIO= of the unit), "
+                                    "or set poller.priority = 0");
+    }
+  }
   if (options_.core < 0) return {};
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -117,13 +128,25 @@ uint32_t Poller::turn() {
   uint32_t work = 0;
   // Before the mail: whoever asks about a leader is to hear of it as it is now.
   const bool mail = mailbox_.pending();
-  if (mail || now_ns >= detect_at_ns_) {
+  const bool express = express_ != nullptr && express_->pending();
+  if (mail || express || now_ns >= detect_at_ns_) {
     detect_at_ns_ = now_ns + detection_interval_ns_;
     if (detector_.poll(now_ns) != 0) report_suspicions();
   }
+  if (express) work += take_express(now_ns);
   if (mail) work += mailbox_.run(now_ns);
   for (LogImpl* const log : logs_) work += log->turn(now_ns);
   return work;
+}
+
+uint32_t Poller::take_express(uint64_t now_ns) {
+  uint32_t taken = 0;
+  ReplicaId from;
+  while (express_->receive(from, express_frame_)) {
+    express_handler_->on_express(from, express_frame_, *this, now_ns);
+    ++taken;
+  }
+  return taken;
 }
 
 void Poller::report_suspicions() {

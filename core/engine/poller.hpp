@@ -14,6 +14,7 @@
 #include "core/engine/engine_clock.hpp"
 #include "core/engine/engine_events.hpp"
 #include "core/engine/engine_wait.hpp"
+#include "core/engine/express.hpp"
 #include "core/engine/log_impl.hpp"
 #include "core/engine/poller_mailbox.hpp"
 #include "transport/fabric.hpp"
@@ -42,6 +43,7 @@ class BeatGate final : public transport::Heartbeats {
   const uint64_t all_;
 };
 inline constexpr uint32_t kPollersMax = 63;
+class Poller;
 
 struct PollerOptions {
   uint32_t index = 0;
@@ -49,8 +51,17 @@ struct PollerOptions {
   int core = -1;  // -1: not pinned
   Idle idle = Idle::adaptive;
   uint64_t spin_ns = 20'000;
+  uint32_t priority = 0;  // 0: an ordinary thread
   control::FailureDetectorOptions detection;
   transport::ReplicaSet peers;  // without self
+};
+
+// Takes what has come by express. Called on the poller's thread.
+class ExpressHandler {
+ public:
+  virtual ~ExpressHandler() = default;
+  virtual void on_express(ReplicaId from, const std::string& frame, Poller& here,
+                          uint64_t now_ns) = 0;
 };
 
 class Poller {
@@ -63,6 +74,11 @@ class Poller {
   // ---- Set-up, before start() ----
   control::FailureDetector& detector() { return detector_; }
   void add(LogImpl& log) { logs_.push_back(&log); }
+  // This poller looks after the node's express messages.
+  void serve(Express& express, ExpressHandler& handler) {
+    express_ = &express;
+    express_handler_ = &handler;
+  }
   Result<void> start();
 
   // ---- [any thread] ----
@@ -115,6 +131,7 @@ class Poller {
  private:
   class Idler;
   void run();
+  uint32_t take_express(uint64_t now_ns);
   void close_logs();
   void report_suspicions();
 
@@ -127,6 +144,9 @@ class Poller {
   uint64_t detect_at_ns_ = 0;
   uint64_t suspected_bits_ = 0;
   std::vector<LogImpl*> logs_;
+  Express* express_ = nullptr;
+  ExpressHandler* express_handler_ = nullptr;
+  std::string express_frame_;
   Mailbox mailbox_;
   EventRing events_;
   bool closed_ = false;  // inline: same thread; else whoever stopped it

@@ -39,4 +39,10 @@ void prefer_short_turns() {
   (void)syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
+int set_priority(pthread_t thread, uint32_t priority) {
+  sched_param parameter{};
+  parameter.sched_priority = static_cast<int>(priority);
+  return pthread_setschedparam(thread, SCHED_FIFO, &parameter);
+}
+
 }  // namespace caisson::engine

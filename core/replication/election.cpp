@@ -26,6 +26,10 @@ void Election::send_to_silent(const control::Message& message) {
   });
 }
 
+control::Seal Election::seal_message() const {
+  return {term_, nonce_, c_.durable.superblock().view, c_.state.batch_tail().term};
+}
+
 void Election::ask(Term suspect, uint64_t now_ns) {
   stage_ = Stage::asking;
   suspect_ = suspect;
@@ -85,7 +89,7 @@ Code Election::seal(Term seen, uint64_t now_ns) {
   if (const Code code = c_.durable.promise(term_, nonce_); code != Code::ok) return code;
   c_.endpoint.publish_promise(term_);
   // The others seal while we do.
-  send_to_silent(control::Seal{term_, nonce_, c_.durable.superblock().view});
+  send_to_silent(seal_message());
   if (const Code code = follower_.seal_ring(Follower::Extent::tail); code != Code::ok) return code;
   stage_ = Stage::sealing;
   deadline_ns_ = now_ns + kRetriesMax * c_.options.retry_ns;
@@ -130,6 +134,7 @@ void Election::adopt(uint64_t now_ns) {
   }
   stage_ = Stage::fetching;
   retry_ns_ = now_ns + c_.options.retry_ns;
+  if (best.grant.has_value()) return fetch_under(*best.grant);
   ask_holder();
 }
 
@@ -143,10 +148,13 @@ void Election::on_grant_reply(ReplicaId from, const control::GrantReply& reply) 
   if (reply.term != term_ || reply.nonce != nonce_) return;
   const control::SealReply& best = *replies_[holder_.value];
   if (reply.answer != best.answer) return;
-  if (reply.code != Code::ok ||
-      c_.endpoint.attach(holder_, reply.grant, best.tail.end) != Code::ok) {
-    give_up();
-    return;
+  if (reply.code != Code::ok) return give_up();
+  fetch_under(reply.grant);
+}
+
+void Election::fetch_under(const transport::Grant& grant) {
+  if (c_.endpoint.attach(holder_, grant, replies_[holder_.value]->tail.end) != Code::ok) {
+    return give_up();
   }
   if (fetch() != Code::ok) {
     c_.endpoint.detach(holder_);
@@ -196,9 +204,7 @@ void Election::poll(uint64_t now_ns) {
   retry_ns_ = now_ns + c_.options.retry_ns;
   switch (stage_) {
     case Stage::asking: send_to_silent(control::PreSeal{suspect_, owner(suspect_), nonce_}); break;
-    case Stage::sealing:
-      send_to_silent(control::Seal{term_, nonce_, c_.durable.superblock().view});
-      break;
+    case Stage::sealing: send_to_silent(seal_message()); break;
     case Stage::fetching: ask_holder(); break;
     case Stage::idle:
     case Stage::won: break;

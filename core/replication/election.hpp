@@ -54,6 +54,8 @@ class Election {
   bool highest_everywhere(Term term, ReplicaId dead) const;
   void adopt(uint64_t now_ns);
   void ask_holder();
+  void fetch_under(const transport::Grant& grant);
+  control::Seal seal_message() const;
   bool make_room_for(const control::SealReply& best);
   [[nodiscard]] Code fetch();
   void send_to_silent(const control::Message& message);

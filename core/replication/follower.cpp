@@ -118,14 +118,21 @@ Code Follower::let_in(const control::GrantRequest& request) {
   return cut(keep, request.term);
 }
 
+void Follower::grant_along(ReplicaId writer, control::SealReply& reply) {
+  control::GrantReply given =
+      answer_grant(writer, {reply.term, reply.nonce, reply.answer, reply.tail});
+  if (given.code == Code::ok) reply.grant = std::move(given.grant);
+}
+
 control::GrantReply Follower::answer_grant(ReplicaId writer, const control::GrantRequest& request) {
+  const bool given = given_.answer != 0 && request.answer == given_.answer;
   // The reply was lost, or the request came twice: what was granted stands, nothing is cut again.
-  if (given_.answer != 0 && request.answer == given_.answer) return given_;
+  if (given && request.divergence == granted_behind_) return given_;
   control::GrantReply reply;
   reply.term = request.term;
   reply.nonce = request.nonce;
   reply.answer = request.answer;
-  if (request.answer != answer_ || answer_ == 0) {
+  if (given || request.answer != answer_ || answer_ == 0) {
     reply.code = Code::again;
     return reply;
   }

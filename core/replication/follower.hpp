@@ -23,6 +23,8 @@ class Follower {
   bool damaged() const { return c_.durable.superblock().damaged_through.value != 0; }
   // A new name for every answer; older ones are stale from then on.
   control::SealReply seal_reply(Term term, uint64_t nonce, Code code);
+  // Lets the sealing candidate in with the answer to its seal, behind our tail.
+  void grant_along(ReplicaId writer, control::SealReply& reply);
 
   // Lets `writer` in behind `request.divergence`, after putting the suffix behind it aside. The
   // promise, nonce and sender have been checked.

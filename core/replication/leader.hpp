@@ -130,7 +130,9 @@ class Leader {
   void read_cell(ReplicaId id, Peer& peer);
   uint32_t catch_up(ReplicaId id, Peer& peer);
   void unseal(ReplicaId id, Peer& peer, uint64_t now_ns);
+  void open(ReplicaId id, Peer& peer, const transport::Grant& grant, uint64_t now_ns);
   void opened(ReplicaId id, Peer& peer, uint64_t now_ns);
+  void refused(ReplicaId id, Peer& peer, uint64_t now_ns);
   void ask_grant(ReplicaId id, Peer& peer, uint64_t now_ns);
   Offset room_of(const Peer& peer) const;
 

@@ -55,6 +55,9 @@ void Leader::on_seal_reply(ReplicaId from, const control::SealReply& reply, uint
   peer.divergence = *divergence;
   peer.incarnation = reply.incarnation;
   peer.head = reply.trim.end;
+  if (reply.grant.has_value() && peer.divergence == reply.tail) {
+    return open(from, peer, *reply.grant, now_ns);
+  }
   ask_grant(from, peer, now_ns);
 }
 
@@ -66,14 +69,20 @@ void Leader::on_grant_reply(ReplicaId from, const control::GrantReply& reply, ui
     unseal(from, peer, now_ns);
     return;
   }
-  if (reply.code != Code::ok ||
-      c_.endpoint.attach(from, reply.grant, peer.divergence.end) != Code::ok) {
-    // What stands in the way there (a full salvage area, a damaged history) passes slowly, if at
-    // all.
-    unseal(from, peer, now_ns + 10 * c_.options.retry_ns);
-    return;
+  if (reply.code != Code::ok) return refused(from, peer, now_ns);
+  open(from, peer, reply.grant, now_ns);
+}
+
+// What stands in the way there (a full salvage area, a damaged history) passes slowly, if at all.
+void Leader::refused(ReplicaId id, Peer& peer, uint64_t now_ns) {
+  unseal(id, peer, now_ns + 10 * c_.options.retry_ns);
+}
+
+void Leader::open(ReplicaId id, Peer& peer, const transport::Grant& grant, uint64_t now_ns) {
+  if (c_.endpoint.attach(id, grant, peer.divergence.end) != Code::ok) {
+    return refused(id, peer, now_ns);
   }
-  opened(from, peer, now_ns);
+  opened(id, peer, now_ns);
   advance();
 }
 
@@ -137,7 +146,8 @@ uint32_t Leader::tend(ReplicaId id, Peer& peer, uint64_t now_ns) {
     case Phase::unsealed:
       if (!due) return 0;
       peer.retry_ns = now_ns + c_.options.retry_ns;
-      c_.outbox.send(id, control::Seal{term_, nonce_, c_.durable.superblock().view});
+      c_.outbox.send(id, control::Seal{term_, nonce_, c_.durable.superblock().view,
+                                       c_.state.batch_tail().term});
       return 1;
     case Phase::granting:
       if (!due) return 0;

@@ -113,6 +113,13 @@ class ReplicaImpl final : public Replica {
   void watch(uint64_t now_ns);
   void lead(uint64_t now_ns);
   void settle(uint64_t now_ns, uint64_t wait_ns);
+  // A grant that moves a divergent suffix aside is a repair.
+  template <class Grant>
+  void counting_repairs(Grant&& grant) {
+    const uint64_t salvaged = c_.durable.superblock().salvage_bytes;
+    grant();
+    if (c_.durable.superblock().salvage_bytes != salvaged) ++repairs_;
+  }
   uint64_t rank_after(ReplicaId leader) const;
 
   Context c_;
@@ -307,7 +314,12 @@ void ReplicaImpl::handle(ReplicaId from, const control::Seal& m, uint64_t now_ns
   c_.endpoint.publish_promise(m.term);
   if (follower_.seal_ring(Follower::Extent::tail) != Code::ok) return;
   const Code code = follower_.damaged() ? Code::damaged : Code::ok;
-  c_.outbox.send(from, follower_.seal_reply(m.term, m.nonce, code));
+  control::SealReply reply = follower_.seal_reply(m.term, m.nonce, code);
+  if (code == Code::ok && m.last == reply.tail.term) {
+    counting_repairs([&] { follower_.grant_along(from, reply); });
+  }
+  if (reply.grant.has_value()) settle(now_ns, c_.options.leaderless_patience_ns);
+  c_.outbox.send(from, reply);
 }
 
 void ReplicaImpl::handle(ReplicaId from, const control::SealReply& m, uint64_t now_ns) {
@@ -329,9 +341,8 @@ void ReplicaImpl::handle(ReplicaId from, const control::GrantRequest& m, uint64_
     if (m.term < promised()) c_.outbox.send(from, control::Fenced{promised()});
     return;
   }
-  const uint64_t salvaged = c_.durable.superblock().salvage_bytes;
-  control::GrantReply reply = follower_.answer_grant(from, m);
-  if (c_.durable.superblock().salvage_bytes != salvaged) ++repairs_;
+  control::GrantReply reply;
+  counting_repairs([&] { reply = follower_.answer_grant(from, m); });
   if (reply.code == Code::ok) settle(now_ns, c_.options.leaderless_patience_ns);
   c_.outbox.send(from, reply);
 }

@@ -72,6 +72,10 @@ struct EngineOptions {
   std::vector<int> poller_cores;
   Idle idle = Idle::adaptive;
   uint64_t spin_us = 20;
+  // Real-time priority of poller threads (SCHED_FIFO), 1 to 99; 0: none. With it a failover does
+  // not wait for whatever else runs on the core. Needs the right to (RLIMIT_RTPRIO). Not inline,
+  // and not with Idle::busy or Idle::yield where anything else needs the core.
+  uint32_t poller_priority = 0;
 
   // Failure detection (R27).
   uint64_t suspect_after_us = 50'000;  // silence of a peer's poller

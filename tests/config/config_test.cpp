@@ -97,6 +97,7 @@ TEST(Config, EveryKeyIsRead) {
         "ring_bytes = 2097152\nsegment_bytes = \"64KiB\"\nsalvage_bytes = \"8 MiB\"\n"
         "entry_bytes_max = 1000\noutstanding_max = 32\nauto_apply = false\n"
         "[poller]\ninline = true\ncores = [3, -1]\nidle = \"busy\"\nspin_us = 7\n"
+        "priority = 0\n"
         "[failure_detection]\nsuspect_after_us = 1000\nlink_hint_us = 999\n"
         "[logging]\nlevel = \"debug\"\nfile = \"/l/log\"\n"}}));
   EXPECT_EQ(options.persistence, PersistenceMode::real);
@@ -295,6 +296,8 @@ TEST(Config, RefusesPollersAndTimesOutOfRange) {
   expect_refused({more("[poller]\ncores = [\"1\"]\n")}, 24, "is no core");
   expect_refused({more("[poller]\nidle = \"lazy\"\n")}, 24, "\"busy\", \"yield\", \"adaptive\"");
   expect_refused({more("[poller]\nspin_us = 1000001\n")}, 24, "too long");
+  expect_refused({more("[poller]\npriority = 100\n")}, 24, "use 1 to 99");
+  expect_refused({more("[poller]\ninline = true\npriority = 1\n")}, 25, "the application's own");
   expect_refused({more("[failure_detection]\nsuspect_after_us = 99\n")}, 24, "use 100 to 60000000");
   expect_refused({more("[failure_detection]\nsuspect_after_us = 500\nlink_hint_us = 501\n")}, 25,
                  "is longer than suspect_after_us");

@@ -23,14 +23,10 @@ void control_seeds(const AddSeed& add) {
   granted.code = Code::ok;
   granted.grant = {Term{258}, 3, {std::byte{1}, std::byte{2}}};
   const control::Message messages[] = {
-      control::PreSeal{Term{257}, ReplicaId{1}, 5},
-      control::PreSealReply{5, true, Term{257}},
-      control::Seal{Term{258}, 9, View{1}},
-      reply,
-      control::GrantRequest{Term{258}, 10, 1, cursor},
-      granted,
-      control::Hello{Term{258}, Incarnation{4}},
-      control::Fenced{Term{513}},
+      control::PreSeal{Term{257}, ReplicaId{1}, 5},    control::PreSealReply{5, true, Term{257}},
+      control::Seal{Term{258}, 9, View{1}, Term{257}}, reply,
+      control::GrantRequest{Term{258}, 10, 1, cursor}, granted,
+      control::Hello{Term{258}, Incarnation{4}},       control::Fenced{Term{513}},
   };
   for (const control::Message& message : messages) {
     add(control::encode({fuzz_identity(), ReplicaId{1}, ReplicaId{2}, message}));

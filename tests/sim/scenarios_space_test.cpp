@@ -94,7 +94,7 @@ Outcome hostile_messages(uint64_t seed) {
     log::Cursor nowhere{Position{world.random().below(50)}, Offset{64 * world.random().below(50)},
                         Term{world.random().below(600)}, 7};
     const control::Message forged[] = {
-        control::Seal{term, world.random().next(), View{1}},
+        control::Seal{term, world.random().next(), View{1}, term},
         control::GrantRequest{.term = term, .nonce = world.random().next(), .divergence = nowhere},
         control::PreSealReply{world.random().next(), true, term},
         control::Fenced{Term{world.random().below(promised.value + 1)}},
@@ -118,8 +118,8 @@ TEST(S13, BytesThatAreNoMessageAreATypedError) {
   Random random(5);
   LogIdentity log;
   log.log = 3;
-  const std::string good =
-      control::encode({log, ReplicaId{1}, ReplicaId{2}, control::Seal{Term{257}, 9, View{1}}});
+  const std::string good = control::encode(
+      {log, ReplicaId{1}, ReplicaId{2}, control::Seal{Term{257}, 9, View{1}, Term{1}}});
   ASSERT_TRUE(control::decode(std::as_bytes(std::span(good))));
   for (int i = 0; i < 5000; ++i) {
     std::string bytes = good.substr(0, random.below(good.size() + 1));

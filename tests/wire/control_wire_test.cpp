@@ -31,14 +31,18 @@ bool same(const PreSealReply& a, const PreSealReply& b) {
 }
 template <>
 bool same(const Seal& a, const Seal& b) {
-  return a.term == b.term && a.nonce == b.nonce && a.view == b.view;
+  return a.term == b.term && a.nonce == b.nonce && a.view == b.view && a.last == b.last;
+}
+bool same_grant(const transport::Grant& a, const transport::Grant& b) {
+  return a.term == b.term && a.generation == b.generation && a.blob == b.blob;
 }
 template <>
 bool same(const SealReply& a, const SealReply& b) {
   return a.term == b.term && a.nonce == b.nonce && a.code == b.code && a.promised == b.promised &&
          a.answer == b.answer && a.incarnation == b.incarnation && a.persistence == b.persistence &&
          a.tail == b.tail && a.trim == b.trim && a.committed == b.committed && a.view == b.view &&
-         a.epochs == b.epochs;
+         a.epochs == b.epochs && a.grant.has_value() == b.grant.has_value() &&
+         (!a.grant.has_value() || same_grant(*a.grant, *b.grant));
 }
 template <>
 bool same(const GrantRequest& a, const GrantRequest& b) {
@@ -48,8 +52,7 @@ bool same(const GrantRequest& a, const GrantRequest& b) {
 template <>
 bool same(const GrantReply& a, const GrantReply& b) {
   return a.term == b.term && a.nonce == b.nonce && a.code == b.code && a.answer == b.answer &&
-         a.grant.term == b.grant.term && a.grant.generation == b.grant.generation &&
-         a.grant.blob == b.grant.blob;
+         same_grant(a.grant, b.grant);
 }
 template <>
 bool same(const Hello& a, const Hello& b) {
@@ -95,6 +98,13 @@ std::vector<Epoch> any_epochs() {
   return epochs;
 }
 
+transport::Grant any_grant() {
+  transport::Grant grant{Term{wide()}, any(), {}};
+  grant.blob.resize(*rc::gen::inRange<size_t>(0, 300));
+  for (auto& byte : grant.blob) byte = static_cast<std::byte>(any());
+  return grant;
+}
+
 SealReply any_seal_reply() {
   SealReply reply;
   reply.term = Term{wide()};
@@ -110,6 +120,7 @@ SealReply any_seal_reply() {
   reply.committed = Position{wide()};
   reply.view = View{wide()};
   reply.epochs = any_epochs();
+  if (*rc::gen::arbitrary<bool>()) reply.grant = any_grant();
   return reply;
 }
 
@@ -119,10 +130,7 @@ GrantReply any_grant_reply() {
   reply.nonce = any();
   reply.code = any_code();
   reply.answer = any();
-  reply.grant.term = Term{wide()};
-  reply.grant.generation = any();
-  reply.grant.blob.resize(*rc::gen::inRange<size_t>(0, 300));
-  for (auto& byte : reply.grant.blob) byte = static_cast<std::byte>(any());
+  reply.grant = any_grant();
   return reply;
 }
 
@@ -130,7 +138,7 @@ Message any_message() {
   switch (*rc::gen::inRange(0, 8)) {
     case 0: return PreSeal{Term{wide()}, any_replica(0), any()};
     case 1: return PreSealReply{any(), *rc::gen::arbitrary<bool>(), Term{wide()}};
-    case 2: return Seal{Term{wide()}, any(), View{wide()}};
+    case 2: return Seal{Term{wide()}, any(), View{wide()}, Term{wide()}};
     case 3: return any_seal_reply();
     case 4: return GrantRequest{Term{wide()}, any(), any(), any_cursor()};
     case 5: return any_grant_reply();
@@ -296,6 +304,17 @@ TEST(ControlWire, RefusesUnknownCodesAndPersistence) {
   expect_refused(
       plain_seal_reply(), [](pb::Envelope& raw) { raw.mutable_seal_reply()->set_persistence(4); },
       "persistence");
+}
+
+TEST(ControlWire, RefusesGrantsThatAreTooLong) {
+  const std::string blob((size_t{64} << 10) + 1, 'x');
+  expect_refused(
+      plain_seal_reply(),
+      [&](pb::Envelope& raw) { raw.mutable_seal_reply()->mutable_grant()->set_blob(blob); },
+      "SealReply.grant");
+  expect_refused(
+      GrantReply{}, [&](pb::Envelope& raw) { raw.mutable_grant_reply()->set_grant_blob(blob); },
+      "GrantReply.grant_blob");
 }
 
 TEST(ControlWire, RefusesMissingCursors) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "transport/shm/cells.hpp"
+#include "transport/shm/node_file.hpp"
 
 namespace caisson::transport::shm {
 namespace {
@@ -24,16 +25,10 @@ uint32_t death_word(const HeartbeatPage& page) {
 }
 
 HeartbeatPage* map_page(const pmem::BackingFile& file, int protection) {
-  if (file.bytes() < kHeartbeatFileBytes) return nullptr;
-  void* got = ::mmap(nullptr, kHeartbeatFileBytes, protection, MAP_SHARED, file.fd(), 0);
-  if (got == MAP_FAILED) return nullptr;
-  ::madvise(got, kHeartbeatFileBytes, MADV_DONTFORK);
-  return static_cast<HeartbeatPage*>(got);
+  return static_cast<HeartbeatPage*>(map_node_file(file, kHeartbeatFileBytes, protection));
 }
 
-void unmap_page(const HeartbeatPage* page) {
-  if (page != nullptr) ::munmap(const_cast<HeartbeatPage*>(page), kHeartbeatFileBytes);
-}
+void unmap_page(const HeartbeatPage* page) { unmap_node_file(page, kHeartbeatFileBytes); }
 
 bool make_robust(pthread_mutex_t& mutex) {
   std::memset(&mutex, 0, sizeof mutex);
@@ -46,15 +41,6 @@ bool make_robust(pthread_mutex_t& mutex) {
   return made;
 }
 
-Result<pmem::BackingFile> open_or_create(const std::string& path) {
-  auto file = pmem::BackingFile::open(path, pmem::BackingFile::Access::owner);
-  if (file || file.error().code != Code::amnesia) return file;
-  auto created = pmem::BackingFile::create(path, kHeartbeatFileBytes);
-  if (!created) return created;
-  if (auto published = created->publish(); !published) return tl::unexpected(published.error());
-  return created;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<ShmHeartbeats>> ShmHeartbeats::open(const HeartbeatOptions& options) {
@@ -65,7 +51,7 @@ Result<std::unique_ptr<ShmHeartbeats>> ShmHeartbeats::open(const HeartbeatOption
 }
 
 Result<void> ShmHeartbeats::take_over() {
-  auto file = open_or_create(options_.own_path);
+  auto file = open_or_create(options_.own_path, kHeartbeatFileBytes);
   if (!file) return tl::unexpected(file.error());
   file_ = std::move(*file);
   own_ = map_page(file_, PROT_READ | PROT_WRITE);

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "transport/shm/shm_postbox.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "transport/shm/cells.hpp"
+#include "transport/shm/node_file.hpp"
+
+namespace caisson::transport::shm {
+namespace {
+
+static_assert(sizeof(std::atomic<uint64_t>) == sizeof(uint64_t));
+
+PostFile* map_post(const pmem::BackingFile& file) {
+  return static_cast<PostFile*>(map_node_file(file, sizeof(PostFile), PROT_READ | PROT_WRITE));
+}
+
+std::atomic_ref<uint64_t> bell_of(PostFile& file) { return std::atomic_ref<uint64_t>(file.bell); }
+
+}  // namespace
+
+Result<std::unique_ptr<ShmPostbox>> ShmPostbox::open(const PostboxOptions& options) {
+  std::unique_ptr<ShmPostbox> box(new ShmPostbox(options));
+  if (auto taken = box->take_over(); !taken) return tl::unexpected(taken.error());
+  box->connect();
+  return box;
+}
+
+Result<void> ShmPostbox::take_over() {
+  auto file = open_or_create(options_.own_path, sizeof(PostFile));
+  if (!file) return tl::unexpected(file.error());
+  file_ = std::move(*file);
+  own_ = map_post(file_);
+  if (own_ == nullptr) {
+    return fail(Code::io, "cannot map the post file " + options_.own_path + ": remove it");
+  }
+  bell_of(*own_).store(0, std::memory_order_relaxed);
+  for (PostSlot& slot : own_->slots) store_word(slot.taken, load_word(slot.posted));
+  store_word(own_->magic, kPostboxMagic);
+  return {};
+}
+
+ShmPostbox::~ShmPostbox() {
+  for (const auto& peer : peers_) unmap_node_file(peer.load(), sizeof(PostFile));
+  unmap_node_file(own_, sizeof(PostFile));
+}
+
+size_t ShmPostbox::connect() {
+  size_t missing = 0;
+  for (const auto& [id, path] : options_.peers) {
+    if (id.value > kReplicaIdMax || id == options_.self || peers_[id.value].load()) continue;
+    const auto file = pmem::BackingFile::open(path, pmem::BackingFile::Access::peer);
+    PostFile* const mapped = file ? map_post(*file) : nullptr;
+    peers_[id.value].store(mapped, std::memory_order_release);
+    if (mapped == nullptr) ++missing;
+  }
+  return missing;
+}
+
+Code ShmPostbox::post(ReplicaId to, std::span<const std::byte> message) {
+  if (message.empty() || message.size() > kPostBytesMax) return Code::too_large;
+  PostFile* const file =
+      to.value <= kReplicaIdMax ? peers_[to.value].load(std::memory_order_acquire) : nullptr;
+  if (file == nullptr || load_word(file->magic) != kPostboxMagic) return Code::not_found;
+  PostSlot& slot = file->slots[options_.self.value];
+  const uint64_t posted = load_word(slot.posted);
+  if (load_word(slot.taken) != posted) return Code::again;
+  std::memcpy(slot.message, message.data(), message.size());
+  store_word(slot.bytes, message.size());
+  store_word(slot.posted, posted + 1);
+  bell_of(*file).fetch_or(uint64_t{1} << options_.self.value, std::memory_order_release);
+  return Code::ok;
+}
+
+const std::atomic<uint64_t>& ShmPostbox::bell() const {
+  return *reinterpret_cast<const std::atomic<uint64_t>*>(&own_->bell);
+}
+
+size_t ShmPostbox::take(ReplicaId& from, std::span<std::byte> out) {
+  if (rung_ == 0) rung_ = bell_of(*own_).exchange(0, std::memory_order_acquire);
+  for (; rung_ != 0; rung_ &= rung_ - 1) {
+    const auto id = static_cast<uint8_t>(__builtin_ctzll(rung_));
+    PostSlot& slot = own_->slots[id];
+    const uint64_t posted = load_word(slot.posted);
+    if (posted == load_word(slot.taken)) continue;
+    const uint64_t bytes = load_word(slot.bytes);
+    const size_t n = bytes <= std::min(kPostBytesMax, out.size()) ? bytes : 0;
+    // Whoever may write here may do so at any time: what is judged is this copy.
+    std::memcpy(out.data(), slot.message, n);
+    store_word(slot.taken, posted);
+    if (n == 0) continue;
+    from = ReplicaId{id};
+    rung_ &= rung_ - 1;
+    return n;
+  }
+  return 0;
+}
+
+}  // namespace caisson::transport::shm

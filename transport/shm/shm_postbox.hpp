@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Post between the nodes of one machine: each maps its peers' post files and stores into the page
+// that is its own there.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "pmem/backing_file.hpp"
+#include "transport/fabric.hpp"
+#include "transport/shm/postbox_format.hpp"
+
+namespace caisson::transport::shm {
+
+struct PostboxOptions {
+  ReplicaId self;
+  std::string own_path;                    // this node's post file, made if it is missing
+  std::map<ReplicaId, std::string> peers;  // post files of the peers
+};
+
+class ShmPostbox final : public Postbox {
+ public:
+  // Takes over the node's post file; what lies there was for its predecessor, and is dropped.
+  // Code::busy while another process of this node lives.
+  static Result<std::unique_ptr<ShmPostbox>> open(const PostboxOptions& options);
+  ~ShmPostbox() override;
+  ShmPostbox(const ShmPostbox&) = delete;
+  ShmPostbox& operator=(const ShmPostbox&) = delete;
+
+  Code post(ReplicaId to, std::span<const std::byte> message) override;
+  size_t message_bytes_max() const override { return kPostBytesMax; }
+  const std::atomic<uint64_t>& bell() const override;
+  size_t take(ReplicaId& from, std::span<std::byte> out) override;
+
+  // Maps the files of peers that were not there before. Returns how many are still missing.
+  // Thread: one at a time; not a poller's if it can be helped.
+  size_t connect();
+
+ private:
+  explicit ShmPostbox(const PostboxOptions& options) : options_(options) {}
+  Result<void> take_over();
+
+  const PostboxOptions options_;
+  pmem::BackingFile file_;
+  PostFile* own_ = nullptr;
+  uint64_t rung_ = 0;  // bits taken off the bell and not looked into yet
+  std::array<std::atomic<PostFile*>, kReplicaIdMax + 1> peers_{};
+};
+
+}  // namespace caisson::transport::shm
