@@ -2,7 +2,9 @@
 // Leaders that stop, in one thread: an engine that is not turned is a process that is stopped
 // (SIGSTOP).
 #include <array>
+#include <atomic>
 #include <map>
+#include <thread>
 
 #include "tests/engine/engine_cluster.hpp"
 
@@ -57,6 +59,39 @@ TEST(Failover, AnotherLeaderServesWhenTheFirstStops) {
     ASSERT_TRUE(cluster.until([&] { return cluster.log(id).tail() >= after.position; }));
     EXPECT_EQ(cluster.contents(id), (std::vector<std::string>{"before", "after"})) << id;
   }
+}
+
+TEST(Failover, AStandbyThatAwaitsLeadershipHasItsStreamOpen) {
+  Cluster cluster;
+  cluster.start();
+  ASSERT_FALSE(HasFatalFailure());
+  const int first = cluster.leader();
+  ASSERT_NE(first, 0);
+  const int one = first % 3 + 1;
+  const int other = one % 3 + 1;
+  const auto refused = cluster.log(one).appender({.timeout_ns = kPatienceNs});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::not_leader) << "it did not ask to wait";
+  const auto late = cluster.log(one).appender({.await_leadership = true, .timeout_ns = 1'000'000});
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Code::timed_out);
+  std::atomic<int> leads{0};
+  std::atomic<int> ended{0};
+  const auto stand_by = [&](int id) {
+    auto opened = cluster.log(id).appender({.await_leadership = true, .timeout_ns = kPatienceNs});
+    if (opened && (*opened)->append(bytes_of("on")).code == Code::ok) leads = id;
+    ++ended;
+  };
+  std::thread a(stand_by, one);
+  std::thread b(stand_by, other);
+  cluster.close(first);
+  EXPECT_TRUE(cluster.until([&] { return leads != 0 || ended == 2; }));
+  EXPECT_TRUE(leads == one || leads == other);
+  // Ends the other's wait.
+  cluster.engine(one).close();
+  cluster.engine(other).close();
+  a.join();
+  b.join();
 }
 
 TEST(Failover, AppendsOfADeposedLeaderAreIndefiniteThenDecided) {

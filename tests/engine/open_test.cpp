@@ -1,4 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <linux/capability.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
 #include <fstream>
 
 #include "tests/engine/engine_cluster.hpp"
@@ -196,6 +203,32 @@ TEST(Open, StatusNamesWhatRunsWhere) {
                           "\"numa_node\"", "\"links\"", "\"committed\"", "\"name\":\"main\""}) {
     EXPECT_NE(status.find(key), std::string::npos) << key << " in " << status;
   }
+}
+
+// Without the right to a real-time priority the engine does not open, and says what to do.
+TEST(Open, APollersPriorityIsGivenOrRefused) {
+  Shape shape;
+  shape.adjust = [](EngineOptions& options) { options.poller_priority = 1; };
+  Cluster cluster(shape);
+  cluster.create_all();
+  ASSERT_FALSE(HasFatalFailure());
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    // No right: neither by limit nor by capability.
+    const rlimit none{0, 0};
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[2]{};
+    if (setrlimit(RLIMIT_RTPRIO, &none) != 0 || syscall(SYS_capset, &header, data) != 0) _exit(2);
+    const auto engine = Engine::open(cluster.options(1));
+    const bool named = !engine && engine.error().code == Code::denied &&
+                       engine.error().message.find("ulimit -r") != std::string::npos;
+    if (!named && !engine) std::fprintf(stderr, "%s\n", engine.error().message.c_str());
+    _exit(named ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // With certificates, as every cluster runs unless its configuration says otherwise.
+#include <nlohmann/json.hpp>
+
 #include "core/engine/certs.hpp"
 #include "tests/engine/engine_cluster.hpp"
 
@@ -39,6 +41,28 @@ TEST(Tls, ReplicasElectAndReplicateUnderMutualTls) {
   for (int id = 1; id <= 3; ++id) {
     ASSERT_EQ(cluster.log(id).wait_for(done.position, kPatienceNs), Code::ok);
     EXPECT_EQ(cluster.contents(id).size(), 100u);
+  }
+  // A failover goes by express, past the links' threads.
+  const auto express = [&](int id) {
+    return nlohmann::json::parse(cluster.engine(id).status_json()).at("express");
+  };
+  cluster.close(leader);
+  const int next = cluster.leader();
+  ASSERT_NE(next, 0);
+  EXPECT_GT(express(next).at("sent").get<uint64_t>(), 0u);
+  EXPECT_GT(express(next).at("received").get<uint64_t>(), 0u);
+}
+
+TEST(Tls, WithoutItNothingGoesByExpress) {
+  Cluster cluster;
+  cluster.start();
+  ASSERT_FALSE(HasFatalFailure());
+  const int leader = cluster.leader();
+  ASSERT_NE(leader, 0);
+  for (int id = 1; id <= 3; ++id) {
+    const auto status = nlohmann::json::parse(cluster.engine(id).status_json());
+    EXPECT_EQ(status.at("express").at("sent"), 0u);
+    EXPECT_EQ(status.at("express").at("received"), 0u);
   }
 }
 

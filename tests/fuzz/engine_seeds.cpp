@@ -2,7 +2,9 @@
 #include <string>
 
 #include "core/engine/config.hpp"
+#include "core/engine/express.hpp"
 #include "core/engine/greeting.hpp"
+#include "tests/fuzz/one_slot.hpp"
 #include "tests/fuzz/seeds.hpp"
 
 namespace caisson::fuzz {
@@ -30,6 +32,15 @@ void config_seeds(const AddSeed& add) {
   options.poller_cores = {0, -1};
   options.log_file = "/var/log/caisson.log";
   add(engine::to_toml(options));
+}
+
+void express_seeds(const AddSeed& add) {
+  OneSlot box;
+  engine::Express express(box);
+  express.set_key(kSlotSender, engine::LinkHalf::sending, &kSlotKey);
+  if (express.send(kSlotSender, "genuine")) {
+    add(std::string(reinterpret_cast<const char*>(box.slot.data()), box.slot.size()));
+  }
 }
 
 void greeting_seeds(const AddSeed& add) {

@@ -42,6 +42,7 @@ int main(int argc, char** argv) {
       {"manifest_fuzz", caisson::fuzz::manifest_seeds},
       {"control_fuzz", caisson::fuzz::control_seeds},
       {"config_fuzz", caisson::fuzz::config_seeds},
+      {"express_fuzz", caisson::fuzz::express_seeds},
       {"greeting_fuzz", caisson::fuzz::greeting_seeds},
       {"client_fuzz", caisson::fuzz::client_seeds},
   };

@@ -17,6 +17,7 @@ void slot_seeds(const AddSeed& add);
 void manifest_seeds(const AddSeed& add);
 void control_seeds(const AddSeed& add);
 void config_seeds(const AddSeed& add);
+void express_seeds(const AddSeed& add);
 void greeting_seeds(const AddSeed& add);
 void client_seeds(const AddSeed& add);
 

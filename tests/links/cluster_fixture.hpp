@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -95,6 +96,12 @@ class NodeRecorder : public engine::LinksHandler {
     links.emplace_back(peer, up);
     changed.notify_all();
   }
+  void on_link_key(ReplicaId peer, engine::LinkHalf half, const engine::LinkKey* key) override {
+    const std::lock_guard lock(mutex);
+    auto& known = half == engine::LinkHalf::sending ? sending_keys[peer] : receiving_keys[peer];
+    known = key != nullptr ? std::optional(*key) : std::nullopt;
+    changed.notify_all();
+  }
   std::shared_ptr<engine::ClientHandler> on_client(
       const std::string& name, std::shared_ptr<engine::ClientChannel> channel) override {
     const std::lock_guard lock(mutex);
@@ -148,7 +155,16 @@ class NodeRecorder : public engine::LinksHandler {
   }
 
   std::function<void(ReplicaId, std::string)> on_frame_now;  // set before the links start
+  // The key of one half, once there is one.
+  std::optional<engine::LinkKey> wait_key(std::map<ReplicaId, std::optional<engine::LinkKey>>& keys,
+                                          ReplicaId peer) {
+    (void)wait([&] { return keys[peer].has_value(); });
+    return keys[peer];
+  }
+
   std::mutex mutex;
+  std::map<ReplicaId, std::optional<engine::LinkKey>> sending_keys;
+  std::map<ReplicaId, std::optional<engine::LinkKey>> receiving_keys;
   std::condition_variable changed;
   std::vector<std::pair<ReplicaId, std::string>> frames;
   std::vector<std::pair<ReplicaId, bool>> links;

@@ -104,6 +104,25 @@ TEST_F(LinksTest, ALinkComesBackAfterThePeerRestarts) {
   }
 }
 
+TEST_F(LinksTest, BothEndsOfALinkDeriveOneKeyAndEachConnectionAnother) {
+  NodeRecorder a_told, b_told;
+  auto a = start(node_options(one_, {two_}), a_told);
+  auto b = start(node_options(two_, {one_}), b_told);
+  connect_both(*a, one_, *b, two_);
+  const auto a_sends = a_told.wait_key(a_told.sending_keys, two_);
+  const auto b_sends = b_told.wait_key(b_told.sending_keys, one_);
+  const auto a_receives = a_told.wait_key(a_told.receiving_keys, two_);
+  const auto b_receives = b_told.wait_key(b_told.receiving_keys, one_);
+  ASSERT_TRUE(a_sends && b_sends && a_receives && b_receives);
+  EXPECT_EQ(a_sends, b_receives);
+  EXPECT_EQ(b_sends, a_receives);
+  EXPECT_NE(a_sends, b_sends);
+  b->stop();
+  EXPECT_TRUE(a_told.wait([&] {
+    return !a_told.sending_keys[two_].has_value() && !a_told.receiving_keys[two_].has_value();
+  })) << "a link that is down has no key";
+}
+
 TEST_F(LinksTest, ARestartedPeerIsDialledBackWithoutWaitingForTheBackOff) {
   NodeRecorder a_told, b_told;
   auto a_options = node_options(one_, {two_});

@@ -8,10 +8,13 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <fstream>
 #include <string_view>
+#include <thread>
 
 #include "pmem/checksum.hpp"
 #include "pmem/peer_mapping.hpp"
@@ -326,6 +329,68 @@ TEST(FileRegion, ControlCellsSurviveTheOwnerButNotTheBoot) {
   auto region = FileRegion::open(path, kEmulated);
   ASSERT_TRUE(region);
   EXPECT_EQ((*region)->control()[100], std::byte{0});
+}
+
+// How much of this process's mappings of `path` lies in large pages.
+uint64_t in_large_pages_kib(const std::string& path) {
+  std::ifstream maps("/proc/self/smaps");
+  uint64_t sum = 0;
+  bool ours = false;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find(" kB") == std::string::npos && line.find('-') < 20) {
+      ours = line.ends_with(path);
+    } else if (ours && line.starts_with("ShmemPmdMapped:")) {
+      sum += std::stoull(line.substr(line.find(':') + 1));
+    }
+  }
+  return sum;
+}
+
+TEST(FileRegion, ARingLiesInLargePagesWhereThereAreSome) {
+  const std::string path = "/dev/shm/caisson-large-" + std::to_string(getpid());
+  constexpr uint64_t kRingBytes = uint64_t{16} << 20;
+  {
+    ASSERT_TRUE(FileRegion::create(path, small_region(kRingBytes)));
+    const auto region = FileRegion::open(path, kEmulated);
+    ASSERT_TRUE(region) << region.error().message;
+    const uint64_t kib = in_large_pages_kib(path);
+    auto peer = PeerMapping::open(path, Persistence::emulated);
+    ASSERT_TRUE(peer);
+    EXPECT_EQ(in_large_pages_kib(path), 2 * kib) << "a peer's mapping is as its owner's";
+    if (kib == 0) {
+      ::unlink(path.c_str());
+      GTEST_SKIP() << "this kernel gathers no pages of /dev/shm";
+    }
+    EXPECT_GE(kib, 2 * (kRingBytes - (uint64_t{4} << 20)) / 1024) << "both of its mappings";
+  }
+  ::unlink(path.c_str());
+}
+
+TEST(ProcessIdentity, AThreadIsGoneOnceTheKernelSaysSo) {
+  const ProcessIdentity self = this_process();
+  std::atomic<uint64_t> number{0};
+  std::atomic<bool> over{false};
+  std::thread thread([&] {
+    number = static_cast<uint64_t>(::gettid());
+    while (!over) ::usleep(100);
+  });
+  while (number == 0) ::usleep(100);
+  const auto gone = [&](const ProcessIdentity& process) {
+    return thread_gone(process, number, self);
+  };
+  EXPECT_FALSE(gone(self));
+  EXPECT_FALSE(gone(ProcessIdentity{})) << "nobody knows whose";
+  EXPECT_FALSE(thread_gone(self, 0, self)) << "nobody said which";
+  EXPECT_FALSE(thread_gone(self, static_cast<uint64_t>(::getpid()), self));
+  ProcessIdentity elsewhere = self;
+  elsewhere.boot[0] ^= 1;
+  EXPECT_TRUE(gone(elsewhere)) << "nothing survives a restart of the machine";
+  over = true;
+  thread.join();
+  while (!gone(self)) ::usleep(100);  // joined a moment before it is gone
+  elsewhere = self;
+  elsewhere.pid_namespace += 1;
+  EXPECT_FALSE(gone(elsewhere)) << "a number of another namespace says nothing";
 }
 
 TEST(ProcessIdentity, LivingProcessIsNotProvenDeadAndAKilledOneIsEvenBeforeItIsReaped) {

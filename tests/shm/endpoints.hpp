@@ -34,9 +34,11 @@ inline std::string region_path(const ScratchDirectory& directory, ReplicaId id) 
   return directory / ("replica-" + std::to_string(id.value)).c_str();
 }
 
-inline ShmOptions options_for(const ScratchDirectory& directory, ReplicaId self) {
+inline ShmOptions options_for(const ScratchDirectory& directory, ReplicaId self,
+                              bool one_thread = false) {
   ShmOptions options;
   options.self = self;
+  options.one_thread = one_thread;
   for (const ReplicaId id : {kA, kB, kC}) options.peers[id] = region_path(directory, id);
   return options;
 }
@@ -51,10 +53,11 @@ inline void create_regions(const ScratchDirectory& directory) {
 // One replica: its region and its endpoint, opened together.
 template <class Probe = NoProbe>
 struct BasicReplica {
-  BasicReplica(const ScratchDirectory& directory, ReplicaId self, Probe probe = {})
+  BasicReplica(const ScratchDirectory& directory, ReplicaId self, Probe probe = {},
+               bool one_thread = false)
       : region(*pmem::FileRegion::open(region_path(directory, self),
                                        pmem::PersistenceChoice::emulated)),
-        endpoint(*region, options_for(directory, self), probe) {}
+        endpoint(*region, options_for(directory, self, one_thread), probe) {}
   std::unique_ptr<pmem::FileRegion> region;
   BasicShmEndpoint<Probe> endpoint;
 

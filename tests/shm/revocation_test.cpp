@@ -2,9 +2,11 @@
 // Revocation against real processes: writers that race it, that are stopped at every point of an
 // append and go on later, and owners that are killed (S2, H3, H7, H9).
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
+#include <thread>
 
 #include "tests/shm/endpoints.hpp"
 #include "transport/shm/shm_endpoint_impl.hpp"
@@ -274,6 +276,58 @@ TEST(Revocation, ADeadWriterSparesTheCopy) {
   EXPECT_EQ(target.region->manifest().slot_of_segment, before);
   EXPECT_EQ(target.ring(), ring);
   ASSERT_EQ(target.endpoint.revoke_all(), Code::ok) << "and its allowance is cleared";
+}
+
+// A leader of the given kind writes to b from a thread of its own; the thread ends, or goes on.
+struct WritingThread {
+  bool one_thread = true;
+  bool ends = true;
+};
+
+// True: b's revocation, after the thread has ended or while it writes, moved segments.
+bool revocation_moves(const WritingThread& how) {
+  ScratchDirectory directory;
+  create_regions(directory);
+  Shared<Board> board;
+  const pid_t writer = spawn([&] {
+    std::thread([&] {
+      BasicReplica<StoppingProbe> replica(directory, kA, StoppingProbe{&board->plan},
+                                          how.one_thread);
+      while (board->grants == 0) ::usleep(50);
+      if (replica.endpoint.attach(kB, received(*board), Offset{0}) != Code::ok) return;
+      const auto entry = entry_at(0, board->generation);
+      replica.endpoint.fan_out(set_of({kB}), Offset{0}, entry.data(), kEntry);
+      replica.endpoint.complete_through(set_of({kB}), false, Offset{kEntry});
+      Completion completion;
+      if (replica.endpoint.poll({&completion, 1}) == 1) board->counted = kEntry;
+      while (!how.ends && !board->over) ::usleep(50);
+    }).join();
+    board->fenced = 1;
+    while (!board->over) ::usleep(50);
+    return 0;
+  });
+  Replica target(directory, kB);
+  EXPECT_EQ(target.endpoint.revoke_all(), Code::ok);
+  const auto grant = target.endpoint.grant(kA, Term{1});
+  EXPECT_TRUE(grant);
+  hand_over(*board, *grant, 0);
+  wait_until([&] { return board->counted == kEntry && (!how.ends || board->fenced == 1); });
+  ::usleep(20'000);  // a joined thread is gone a moment later
+  const auto before = target.region->manifest().slot_of_segment;
+  EXPECT_EQ(target.endpoint.revoke_all(), Code::ok);
+  EXPECT_EQ(held_through(target.ring(), 0, grant->generation), kEntry);
+  const bool moved = target.region->manifest().slot_of_segment != before;
+  board->over = true;
+  EXPECT_EQ(exit_status(writer), 0);
+  return moved;
+}
+
+TEST(Revocation, AnEndedThreadSparesTheCopyWhileItsProcessLives) {
+  EXPECT_FALSE(revocation_moves({}));
+}
+TEST(Revocation, ALivingThreadDoesNot) { EXPECT_TRUE(revocation_moves({.ends = false})); }
+TEST(Revocation, NorDoesAThreadThatWasNotSaidToBeTheOnlyOne) {
+  EXPECT_TRUE(revocation_moves({.one_thread = false}));
 }
 
 }  // namespace
