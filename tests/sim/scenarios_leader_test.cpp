@@ -201,7 +201,7 @@ Outcome lying_clocks(uint64_t seed) {
   script.await_leader();
   add_clients(world, 2);
   constexpr int64_t kMinuteNs = 60'000'000'000;
-  for (int round = 0; round < 10; ++round) {
+  for (int round = 0; round < 60; ++round) {
     const bool together = world.random().permille(500);
     for (const uint8_t id : world.ids()) {
       if (!together && world.random().permille(600)) continue;
