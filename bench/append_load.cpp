@@ -26,11 +26,14 @@ Load::Load(const LoadOptions& options, Engine& engine, Log& log, std::unique_ptr
       engine_(engine),
       log_(log),
       appender_(std::move(appender)),
-      payload_(std::max<uint64_t>(options.payload_bytes, sizeof(uint64_t))),
+      payload_(std::max<uint64_t>(options.payload_bytes * options.batch, sizeof(uint64_t))),
       submitted_at_(kTagsMax),
       trim_at_(trim_every_) {
   append_options_.durability = options.durability;
   for (size_t i = 0; i < payload_.size(); ++i) payload_[i] = static_cast<std::byte>(i * 131);
+  for (size_t i = 0; i < options.batch; ++i) {
+    batch_.emplace_back(payload_.data() + i * options.payload_bytes, options.payload_bytes);
+  }
 }
 
 std::span<const std::byte> Load::next_payload() {
@@ -119,10 +122,18 @@ Code Load::take_completions(Samples* samples) {
       samples->add(now - submitted_at_[completion.tag % kTagsMax]);
     }
   }
-  acknowledged_ += taken;
+  acknowledged_ += taken * options_.batch;
   last_ = completions_[taken - 1].position;
   term_ = completions_[taken - 1].term;
   return Code::ok;
+}
+
+Code Load::submit_next() {
+  if (options_.batch == 1) {
+    return appender_->append_async(next_payload(), submitted_, append_options_);
+  }
+  (void)next_payload();
+  return appender_->append_batch_async(batch_, submitted_, append_options_);
 }
 
 template <class More>
@@ -131,13 +142,13 @@ Result<void> Load::run_pipelined(More more, Samples* samples) {
   uint64_t now = start;
   uint64_t stalled_since = 0;
   do {
-    while (submitted_ - acknowledged_ < options_.inflight) {
+    while (submitted_ - acknowledged_ + options_.batch <= options_.inflight) {
       if (submitted_ % kSampled == 0) submitted_at_[submitted_ % kTagsMax] = __rdtsc();
-      const Code code = appender_->append_async(next_payload(), submitted_, append_options_);
+      const Code code = submit_next();
       if (code == Code::again) break;
       if (code != Code::ok) [[unlikely]]
         return tl::unexpected(failure(code));
-      ++submitted_;
+      submitted_ += options_.batch;
     }
     const Code code = take_completions(samples);
     if (code == Code::ok) {

@@ -16,6 +16,7 @@ namespace caisson::bench {
 struct LoadOptions {
   uint64_t payload_bytes = 64;
   uint32_t inflight = 1;
+  uint32_t batch = 1;  // entries of one atomic append; at most inflight
   Durability durability = Durability::persisted;
   uint64_t ring_bytes = 0;
 };
@@ -53,6 +54,7 @@ class Load {
   bool trim_behind(uint64_t kept_bytes);
   Result<void> trim_if_due();
   std::span<const std::byte> next_payload();
+  Code submit_next();
   Error failure(Code code) const;
 
   const LoadOptions options_;
@@ -63,7 +65,8 @@ class Load {
   std::unique_ptr<Appender> appender_;
   AppendOptions append_options_;
   std::vector<std::byte> payload_;
-  std::vector<uint64_t> submitted_at_;  // by tag, of those that are timed
+  std::vector<std::span<const std::byte>> batch_;  // pieces of payload_
+  std::vector<uint64_t> submitted_at_;             // by tag, of those that are timed
   std::array<Completion, 256> completions_{};
   uint64_t submitted_ = 0;
   uint64_t acknowledged_ = 0;

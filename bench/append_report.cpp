@@ -95,6 +95,7 @@ Json to_json(const AppendRunResult& result) {
           {"replicas", options.replicas},
           {"quorum", options.replicas / 2 + 1},
           {"inflight", options.inflight},
+          {"batch", options.batch},
           {"durability", name(options.durability)},
           {"fabric", "shm"},
           {"persistence", result.persistence},

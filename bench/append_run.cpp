@@ -83,7 +83,7 @@ class Run {
 
     auto appender = stage_->log().appender();
     if (!appender) return tl::unexpected(appender.error());
-    const LoadOptions load_options{options().payload_bytes, options().inflight,
+    const LoadOptions load_options{options().payload_bytes, options().inflight, options().batch,
                                    options().durability, options().ring_bytes};
     load_ =
         std::make_unique<Load>(load_options, stage_->engine(), stage_->log(), std::move(*appender));

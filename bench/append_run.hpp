@@ -24,6 +24,7 @@ struct AppendRunOptions {
   uint32_t replicas = 3;
   uint64_t payload_bytes = 64;
   uint32_t inflight = 1;  // 1: synchronous; more: pipelined
+  uint32_t batch = 1;     // entries of one atomic append
   Durability durability = Durability::persisted;
   uint64_t ring_bytes = 64ull << 20;
   double seconds = 5;

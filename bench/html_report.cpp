@@ -113,8 +113,9 @@ std::string to_html(const AppendRunResult& result) {
   html << "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' "
           "content='width=device-width'><title>caisson bench append</title><style>"
        << kStyle << "</style><h1>caisson bench append</h1><p>" << options.payload_bytes
-       << " B payload, " << options.replicas << " replicas, " << options.inflight
-       << " outstanding, " << name(options.durability) << ", rings of "
+       << " B payload, " << options.replicas << " replicas, " << options.inflight << " outstanding"
+       << (options.batch > 1 ? " in batches of " + std::to_string(options.batch) : "") << ", "
+       << name(options.durability) << ", rings of "
        << tools::human_bytes(static_cast<double>(options.ring_bytes)) << ", persistence "
        << result.persistence << ", on " << escaped(processor_name())
        << "</p><p><b>Against the floor: " << ratios.data() << "</b></p><h2>Median latency (ns)</h2>"

@@ -34,6 +34,16 @@ struct ScanOptions {
 };
 
 Result<void> check_append(const bench::AppendRunOptions& run) {
+  if (run.batch > run.inflight) {
+    return fail(Code::invalid, "--batch " + std::to_string(run.batch) +
+                                   " is more than --inflight " + std::to_string(run.inflight) +
+                                   ": no batch would ever leave");
+  }
+  if (run.batch > 1 && run.payload_bytes * run.batch > run.ring_bytes / 8) {
+    return fail(Code::too_large, "--batch " + std::to_string(run.batch) +
+                                     " of such entries is more "
+                                     "than an eighth of the ring: give a larger --ring-bytes");
+  }
   LogOptions log;
   log.ring_bytes = run.ring_bytes;
   const uint64_t entry_max = engine::entry_bytes_max_of(log);
@@ -48,9 +58,11 @@ Result<void> check_append(const bench::AppendRunOptions& run) {
 void print_append(const bench::AppendRunResult& result) {
   const auto& floor = result.floor[result.floor_latency];
   const bench::Percentiles f = floor.samples.percentiles();
-  std::printf("%" PRIu64 " B, %u replicas, %u outstanding, %s, ring %s, persistence %s\n",
+  const uint32_t batch = result.options.batch;
+  const std::string batches = batch > 1 ? " in batches of " + std::to_string(batch) : "";
+  std::printf("%" PRIu64 " B, %u replicas, %u outstanding%s, %s, ring %s, persistence %s\n",
               result.options.payload_bytes, result.options.replicas, result.options.inflight,
-              std::string(name(result.options.durability)).c_str(),
+              batches.c_str(), std::string(name(result.options.durability)).c_str(),
               human_bytes(static_cast<double>(result.options.ring_bytes)).c_str(),
               result.persistence.c_str());
   std::printf("  %-34s %10s %10s %10s %10s %12s\n", "", "p50", "p99", "p99.9", "max", "appends/s");
@@ -166,6 +178,7 @@ void add_bench_append(Commands& commands, CLI::App& group) {
       group, "append", "latency and throughput of appends, beside the floor",
       "  caisson bench append --size 64 --inflight 1 --seconds 5\n"
       "  caisson bench append --size 64 --inflight 1024 --json\n"
+      "  caisson bench append --size 64 --inflight 1024 --batch 16\n"
       "  caisson bench append --size 65536 --html report.html\n\n"
       "The leader runs in this process, inline on one core; the followers are processes of their "
       "own that\n"
@@ -177,6 +190,11 @@ void add_bench_append(Commands& commands, CLI::App& group) {
   add_bytes(command, "--size", run.payload_bytes, "payload of an entry (64)");
   command->add_option("--inflight", run.inflight, "appends outstanding: 1 is synchronous")
       ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command
+      ->add_option("--batch", run.batch,
+                   "entries of one atomic append, of those outstanding; rates are of entries")
+      ->check(CLI::Range(1, 256))
       ->capture_default_str();
   command->add_option("--durability", options->durability, "replicated, persisted or all")
       ->capture_default_str();

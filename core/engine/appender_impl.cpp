@@ -148,8 +148,7 @@ Code AppenderImpl::take_inline(std::span<const std::byte> payload, uint64_t tag,
   const Code code = log_.replica().submit({{client_, incarnation_, next_sequence_},
                                            payload,
                                            level,
-                                           LogImpl::tag_of(*lane_, lane_->next_ticket()),
-                                           true});
+                                           LogImpl::tag_of(*lane_, lane_->next_ticket())});
   if (code != Code::ok) [[unlikely]]
     return code;
   lane_->admit(tag, deadline_ns, next_sequence_, true);
@@ -212,20 +211,21 @@ Code AppenderImpl::take_batch_inline(std::span<const std::span<const std::byte>>
                                      uint64_t deadline_ns) {
   if (log_.closed()) return Code::closed;
   const auto count = static_cast<uint32_t>(payloads.size());
-  if (!lane_->fits(count, 0)) return Code::again;
+  if (!lane_->fits(1, 0)) return Code::again;
   if (const Code code = log_.replica().reserve(client_, count, payload_bytes); code != Code::ok)
     return code;
-  for (size_t i = 0; i < payloads.size(); ++i) {
-    const bool last = i + 1 == payloads.size();
-    const Code code = log_.replica().submit({{client_, incarnation_, next_sequence_},
-                                             payloads[i],
-                                             level,
-                                             LogImpl::tag_of(*lane_, lane_->next_ticket()),
-                                             last});
-    if (code != Code::ok) return code;  // only the first can be refused: see Replica::reserve
-    lane_->admit(tag, last ? deadline_ns : kNever, next_sequence_, last);
-    took(1);
+  replication::Submission entry{{client_, incarnation_, next_sequence_},       {},    level,
+                                LogImpl::tag_of(*lane_, lane_->next_ticket()), false, false};
+  for (const auto& payload : payloads) {
+    entry.payload = payload;
+    entry.batch_end = entry.resolves = &payload == &payloads.back();
+    // Only the first can be refused: see Replica::reserve.
+    if (const Code code = log_.replica().submit(entry); code != Code::ok) return code;
+    ++entry.identity.sequence;
   }
+  // One ticket stands for all: should the batch be lost, its first number is the lowest that is.
+  lane_->admit(tag, deadline_ns, next_sequence_, true);
+  took(count);
   return Code::ok;
 }
 

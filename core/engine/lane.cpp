@@ -36,13 +36,7 @@ Lane::Lane(uint32_t outstanding_max, uint64_t payload_bytes_max)
 
 // ---- Producer ----
 
-bool Lane::fits(uint32_t count, uint64_t ring_bytes) {
-  if (unfinished_ >= outstanding_max_) return false;
-  if (next_ticket_ + count - oldest_seen_ > outstanding_max_) {
-    oldest_seen_ = oldest_.load(std::memory_order_acquire);
-    if (next_ticket_ + count - oldest_seen_ > outstanding_max_) return false;
-  }
-  if (ring_bytes == 0) return true;
+bool Lane::ring_fits(uint64_t ring_bytes) {
   // The bytes left before the wrap are lost to a record that does not fit into them.
   const uint64_t before_wrap = next_lap(write_at_) - write_at_;
   const uint64_t lost = before_wrap < ring_bytes ? std::min(before_wrap, ring_bytes) : 0;
@@ -108,29 +102,7 @@ void Lane::register_all() {
   }
 }
 
-void Lane::report(const Slot& slot, Code code, Position position, Term term, bool final) {
-  if (orphaned_ || !slot.reports) return;
-  LaneCompletion& at = completions_[completion_at_++ & completion_mask_];
-  at.tag = slot.tag;
-  at.position = position;
-  at.term = term;
-  at.ticket = slot.ticket;
-  at.code = code;
-  at.final = final;
-  completed_.store(completion_at_, std::memory_order_release);
-}
-
-void Lane::settle() {
-  const uint64_t before = settled_ticket_;
-  while (settled_ticket_ != registered_ticket_ &&
-         slots_[settled_ticket_ & slot_mask_].state == State::free) {
-    ++settled_ticket_;
-  }
-  if (settled_ticket_ != before) oldest_.store(settled_ticket_, std::memory_order_release);
-}
-
-void Lane::resolve(uint32_t ticket, Code code, Position position, Term term) {
-  Slot& slot = slots_[ticket & slot_mask_];
+void Lane::resolve_rarely(Slot& slot, uint32_t ticket, Code code, Position position, Term term) {
   if (slot.state == State::free || slot.ticket != ticket) return;
   if (code == Code::indefinite) {
     if (slot.state == State::waiting) {

@@ -62,7 +62,14 @@ class Lane {
 
   // ---- Producer ----
   // Room for `count` more entries with `ring_bytes` (see ring_bytes_of) in all?
-  bool fits(uint32_t count, uint64_t ring_bytes);
+  bool fits(uint32_t count, uint64_t ring_bytes) {
+    if (unfinished_ >= outstanding_max_) return false;
+    if (next_ticket_ + count - oldest_seen_ > outstanding_max_) {
+      oldest_seen_ = oldest_.load(std::memory_order_acquire);
+      if (next_ticket_ + count - oldest_seen_ > outstanding_max_) return false;
+    }
+    return ring_bytes == 0 || ring_fits(ring_bytes);
+  }
   static uint64_t ring_bytes_of(uint64_t payload_bytes) {
     return sizeof(LaneRecord) + log::padded(payload_bytes);
   }
@@ -125,7 +132,15 @@ class Lane {
   // nothing.
   void register_all();
 
-  void resolve(uint32_t ticket, Code code, Position position, Term term);
+  void resolve(uint32_t ticket, Code code, Position position, Term term) {
+    Slot& slot = slots_[ticket & slot_mask_];
+    const bool plain = code == Code::ok && slot.state == State::waiting && slot.ticket == ticket;
+    if (!plain) [[unlikely]]
+      return resolve_rarely(slot, ticket, code, position, term);
+    report(slot, code, position, term, true);
+    slot.state = State::free;
+    settle();
+  }
   bool deadline_passed(uint64_t now_ns) const { return now_ns >= deadline_min_ns_; }
   void expire(uint64_t now_ns);
   // Resolves everything outstanding as `closed` and takes nothing more.
@@ -166,9 +181,28 @@ class Lane {
   }
   uint64_t next_lap(uint64_t at) const { return (at | (ring_bytes_ - 1)) + 1; }
   bool refill();
+  bool ring_fits(uint64_t ring_bytes);
   bool register_next();
-  void report(const Slot& slot, Code code, Position position, Term term, bool final);
-  void settle();
+  void resolve_rarely(Slot& slot, uint32_t ticket, Code code, Position position, Term term);
+  void report(const Slot& slot, Code code, Position position, Term term, bool final) {
+    if (orphaned_ || !slot.reports) return;
+    LaneCompletion& at = completions_[completion_at_++ & completion_mask_];
+    at.tag = slot.tag;
+    at.position = position;
+    at.term = term;
+    at.ticket = slot.ticket;
+    at.code = code;
+    at.final = final;
+    completed_.store(completion_at_, std::memory_order_release);
+  }
+  void settle() {
+    const uint64_t before = settled_ticket_;
+    while (settled_ticket_ != registered_ticket_ &&
+           slots_[settled_ticket_ & slot_mask_].state == State::free) {
+      ++settled_ticket_;
+    }
+    if (settled_ticket_ != before) oldest_.store(settled_ticket_, std::memory_order_release);
+  }
 
   // Constant after construction.
   const uint32_t outstanding_max_;

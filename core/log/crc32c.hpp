@@ -41,11 +41,13 @@ inline uint32_t copy_crc32c(uint32_t crc, std::byte* to, const std::byte* from, 
     return crc32c_bulk(crc, from, n);
   }
   size_t at = 0;
-  for (; at + 16 <= n; at += 16) {
-    const __m128i part = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + at), part);
-    crc = crc32c_u64(crc, static_cast<uint64_t>(_mm_cvtsi128_si64(part)));
-    crc = crc32c_u64(crc, static_cast<uint64_t>(_mm_extract_epi64(part, 1)));
+  // In words: what a caller wrote in words just now, read in larger pieces, would stall.
+#pragma GCC unroll 8
+  for (; at + 8 <= n; at += 8) {
+    uint64_t word;
+    std::memcpy(&word, from + at, 8);
+    std::memcpy(to + at, &word, 8);
+    crc = crc32c_u64(crc, word);
   }
   for (; at < n; ++at) {
     to[at] = from[at];

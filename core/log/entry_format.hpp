@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <utility>
 
 #include "caisson/types.hpp"
 #include "core/log/crc32c.hpp"
@@ -126,17 +127,16 @@ inline HeaderWords sealed_words(EntryHeader& header, uint32_t previous_chain,
   return words;
 }
 
+// Word by word: see words_of(). No loop, which the compiler would take for a copy of memory.
+inline void store_words(std::byte* at, const HeaderWords& words) {
+  [&]<size_t... I>(std::index_sequence<I...>) { (std::memcpy(at + 8 * I, &words[I], 8), ...); }
+  (std::make_index_sequence<std::tuple_size_v<HeaderWords>>());
+}
+
 // Fills both checksums; returns the new chain value.
 inline uint32_t seal_header(EntryHeader& header, uint32_t previous_chain, uint32_t payload_crc) {
   (void)sealed_words(header, previous_chain, payload_crc);
   return header.chain;
-}
-
-// The same, with a copy of the header at `at`, stored once.
-inline void seal_header_to(std::byte* at, EntryHeader& header, uint32_t previous_chain,
-                           uint32_t payload_crc) {
-  const HeaderWords words = sealed_words(header, previous_chain, payload_crc);
-  std::memcpy(at, words.data(), sizeof words);
 }
 
 inline EntryHeader load_header(const std::byte* at) {

@@ -43,7 +43,7 @@ class LogState {
       terms_.push_back({Term{header.term}, Position{header.position}});
     }
     if (header.kind == static_cast<uint8_t>(Kind::session)) [[unlikely]] {
-      open_session(header);
+      open_session(EntryHeader(header));
     } else if (header.client != 0) {
       streams_.apply(header, payload_crc);
     }

@@ -37,7 +37,7 @@ class StreamTable {
     if (header.client == 0) return;
     Entry* entry = lookup(header.client);
     if (entry == nullptr || header.incarnation > entry->now.stream.incarnation) [[unlikely]] {
-      entry = &open_run(header);
+      entry = &open_run(EntryHeader(header));
     }
     entry->now.stream.last_sequence = header.sequence;
     slot(*entry, ++entry->count) = {header.sequence, header.position, header.incarnation,

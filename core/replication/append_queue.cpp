@@ -18,7 +18,8 @@ void AppendQueue::push_duplicate(Durability level, uint64_t tag, Position positi
   duplicates_.push_back({level, {tag, position.value, end.value}});
 }
 
-bool AppendQueue::reached(Durability level, const Waiting& waiting, const LevelMarks& marks) {
+inline bool AppendQueue::reached(Durability level, const Waiting& waiting,
+                                 const LevelMarks& marks) {
   switch (level) {
     case Durability::replicated: return waiting.end <= marks.replicated_end.value;
     case Durability::persisted: return waiting.position <= marks.committed.value;
@@ -39,13 +40,18 @@ size_t AppendQueue::take(std::span<Resolution> out, const LevelMarks& marks, Ter
     for (const Durability level :
          {Durability::persisted, Durability::replicated, Durability::all}) {
       Fifo& fifo = fifos_[index(level)];
+      const uint64_t head = fifo.head;
       while (fifo.head != fifo.tail && count < out.size()) {
         const Waiting& waiting = fifo.slots[fifo.head & mask_];
         if (!reached(level, waiting, marks)) break;
-        out[count++] = {waiting.tag, Code::ok, Position{waiting.position}, term};
+        Resolution& resolution = out[count++];
+        resolution.tag = waiting.tag;
+        resolution.code = Code::ok;
+        resolution.position = Position{waiting.position};
+        resolution.term = term;
         ++fifo.head;
-        --waiting_;
       }
+      waiting_ -= fifo.head - head;
     }
   }
   for (size_t i = 0; i < duplicates_.size() && count < out.size();) {

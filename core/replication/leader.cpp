@@ -23,6 +23,68 @@ Leader::Leader(Context& context, Follower& books)
       staging_(aligned(staging_storage_.get())),
       records_(kRecords) {}
 
+// ---- Sealing ----
+
+inline log::EntryHeader Leader::next_header(log::Kind kind, size_t payload_bytes,
+                                            bool batch_end) const {
+  const log::Cursor& tail = c_.state.tail();
+  const uint64_t position = tail.position.value + 1;
+  const uint64_t lag = position - c_.state.committed().value;
+  log::EntryHeader header{};
+  header.position = position;
+  header.term = term_.value;
+  header.offset_line = log::offset_line(tail.end);
+  header.payload_bytes = static_cast<uint32_t>(payload_bytes);
+  header.kind = static_cast<uint8_t>(kind);
+  header.flags = batch_end ? log::kFlagBatchEnd : uint8_t{0};
+  header.format = log::kEntryFormat;
+  header.view = static_cast<uint32_t>(c_.durable.superblock().view.value);
+  header.commit_lag =
+      lag < log::kCommitLagUnknown ? static_cast<uint32_t>(lag) : log::kCommitLagUnknown;
+  return header;
+}
+
+inline void Leader::join(const log::EntryHeader& header, uint32_t chain, uint32_t payload_crc) {
+  const Offset end = c_.state.tail().end + log::entry_bytes(header.payload_bytes);
+  c_.state.extend(header, {Position{header.position}, end, term_, chain}, payload_crc);
+}
+
+inline void Leader::seal(log::EntryHeader& header, std::span<const std::byte> payload) {
+  if (payload.size() > kStagedPayloadMax) [[unlikely]]
+    return seal_large(header, payload);
+  const uint64_t bytes = log::entry_bytes(payload.size());
+  if (staged_ + bytes > kStagingBytes) fan_staging();
+  std::byte* const at = staging_ + staged_;
+  std::byte* const body = at + log::kHeaderBytes;
+  if (payload.size() % kCacheLineBytes != 0) {
+    std::memset(at + bytes - kCacheLineBytes, 0, kCacheLineBytes);
+  }
+  const uint32_t crc = log::copy_crc32c(log::kCrcSeed, body, payload.data(), payload.size());
+  log::store_words(at, log::sealed_words(header, c_.state.tail().chain, crc));
+  staged_ += bytes;
+  // The stream table reads a session's payload from the ring. And an append that nothing waits for
+  // goes out at once: the books are kept while its stores drain.
+  if (header.kind == static_cast<uint8_t>(log::Kind::session) ||
+      (queue_.waiting() == 0 && (header.flags & log::kFlagBatchEnd) != 0)) {
+    fan_staging();
+  }
+  join(header, header.chain, crc);
+}
+
+void Leader::seal_large(log::EntryHeader header, std::span<const std::byte> payload) {
+  const log::Cursor& tail = c_.state.tail();
+  fan_staging();
+  const uint32_t crc = stream_out(tail.end + log::kHeaderBytes, payload);
+  log::seal_header(header, tail.chain, crc);
+  // Above fanned_end_ bytes travel in any order; the header closes the range.
+  c_.endpoint.fan_out(in_sync_, tail.end, &header, sizeof header);
+  fanned_end_ = tail.end + log::entry_bytes(payload.size());
+  ++posts_;
+  join(header, header.chain, crc);
+}
+
+// ---- Terms ----
+
 void Leader::begin(Term term, uint64_t nonce, uint64_t now_ns) {
   active_ = true;
   term_ = term;
@@ -75,61 +137,7 @@ void Leader::step_down() {
   queue_.step_down(term_, marks_);
 }
 
-// ---- Sealing ----
-
-log::EntryHeader Leader::next_header(log::Kind kind, size_t payload_bytes, bool batch_end) const {
-  const log::Cursor& tail = c_.state.tail();
-  const uint64_t position = tail.position.value + 1;
-  const uint64_t lag = position - c_.state.committed().value;
-  log::EntryHeader header{};
-  header.position = position;
-  header.term = term_.value;
-  header.offset_line = log::offset_line(tail.end);
-  header.payload_bytes = static_cast<uint32_t>(payload_bytes);
-  header.kind = static_cast<uint8_t>(kind);
-  header.flags = batch_end ? log::kFlagBatchEnd : uint8_t{0};
-  header.format = log::kEntryFormat;
-  header.view = static_cast<uint32_t>(c_.durable.superblock().view.value);
-  header.commit_lag =
-      lag < log::kCommitLagUnknown ? static_cast<uint32_t>(lag) : log::kCommitLagUnknown;
-  return header;
-}
-
-void Leader::join(const log::EntryHeader& header, uint32_t payload_crc) {
-  const Offset end = c_.state.tail().end + log::entry_bytes(header.payload_bytes);
-  c_.state.extend(header, {Position{header.position}, end, term_, header.chain}, payload_crc);
-}
-
-void Leader::seal(log::EntryHeader& header, std::span<const std::byte> payload) {
-  const log::Cursor& tail = c_.state.tail();
-  if (payload.size() > kStagedPayloadMax) {
-    fan_staging();
-    const uint32_t crc = stream_out(tail.end + log::kHeaderBytes, payload);
-    log::seal_header(header, tail.chain, crc);
-    // Above fanned_end_ bytes travel in any order; the header closes the range.
-    c_.endpoint.fan_out(in_sync_, tail.end, &header, sizeof header);
-    fanned_end_ = tail.end + log::entry_bytes(payload.size());
-    ++posts_;
-    join(header, crc);
-    return;
-  }
-  const uint64_t bytes = log::entry_bytes(payload.size());
-  if (staged_ + bytes > kStagingBytes) fan_staging();
-  std::byte* const at = staging_ + staged_;
-  std::byte* const body = at + log::kHeaderBytes;
-  if (payload.size() % kCacheLineBytes != 0) {
-    std::memset(at + bytes - kCacheLineBytes, 0, kCacheLineBytes);
-  }
-  const uint32_t crc = log::copy_crc32c(log::kCrcSeed, body, payload.data(), payload.size());
-  log::seal_header_to(at, header, tail.chain, crc);
-  staged_ += bytes;
-  // The stream table reads a session's payload from the ring. And an append that nothing waits for
-  // goes out at once: the books are kept while its stores drain.
-  if (header.kind == static_cast<uint8_t>(log::Kind::session) || queue_.waiting() == 0) {
-    fan_staging();
-  }
-  join(header, crc);
-}
+// ---- Placing ----
 
 uint32_t Leader::stream_out(Offset at, std::span<const std::byte> payload) {
   uint32_t crc = log::kCrcSeed;
@@ -208,7 +216,7 @@ Code Leader::repeat(const Submission& s) {
       c_.state.streams().session_position(s.identity.client) > c_.state.committed()) {
     return Code::again;
   }
-  if (verdict.code != Code::exists) return verdict.code;
+  if (verdict.code != Code::exists || !s.resolves) return verdict.code;
   // P20: never appended again; it waits for the fate of the entry that is there.
   if (verdict.position <= c_.state.committed() && s.level != Durability::all) {
     queue_.push_ready({s.tag, Code::ok, verdict.position, c_.state.term_at(verdict.position)});
@@ -238,7 +246,7 @@ Code Leader::submit(const Submission& s) {
   header.sequence = s.identity.sequence;
   header.incarnation = s.identity.incarnation;
   seal(header, s.payload);
-  queue_.push(s.level, s.tag, c_.state.tail().position, c_.state.tail().end);
+  if (s.resolves) queue_.push(s.level, s.tag, c_.state.tail().position, c_.state.tail().end);
   return Code::ok;
 }
 
@@ -320,7 +328,7 @@ Code Leader::submit_claim(const Claim& claim, const Submission& s) {
   c_.endpoint.fan_out(in_sync_, tail.end, &header, sizeof header);
   fanned_end_ = tail.end + log::entry_bytes(bytes);
   ++posts_;
-  join(header, crc);
+  join(header, header.chain, crc);
   queue_.push(s.level, s.tag, c_.state.tail().position, c_.state.tail().end);
   return Code::ok;
 }

@@ -95,7 +95,7 @@ class Leader {
   static constexpr size_t kStagedPayloadMax =
       1024;  // bench/seal_bench.cpp: copying once more is cheaper below
   static constexpr size_t kChunkBytes =
-      8192;  // checksum and fan-out take turns, source stays in L1
+      1024;  // checksum and fan-out take turns: one piece is summed while another drains
   static constexpr size_t kRecords = 65536;
   static constexpr uint64_t kCatchUpBytes = 256 * 1024;
   static constexpr uint64_t kTendEvery_ns = 20'000;
@@ -105,12 +105,15 @@ class Leader {
   static_assert(kStagingBytes >= 2 * log::entry_bytes(kStagedPayloadMax));
 
   // leader.cpp
-  // By reference: a header that was just written field by field stalls whoever copies it in larger
-  // pieces.
-  void seal(log::EntryHeader& header, std::span<const std::byte> payload);
+  // Inlined into whoever appends, all three: then a header lives in registers. One that is written
+  // field by field and read in larger pieces waits for the store buffer.
+  [[gnu::always_inline]] void seal(log::EntryHeader& header, std::span<const std::byte> payload);
+  [[gnu::always_inline]] log::EntryHeader next_header(log::Kind kind, size_t payload_bytes,
+                                                      bool batch_end) const;
+  [[gnu::always_inline]] void join(const log::EntryHeader& header, uint32_t chain,
+                                   uint32_t payload_crc);
+  void seal_large(log::EntryHeader header, std::span<const std::byte> payload);
   uint32_t stream_out(Offset at, std::span<const std::byte> payload);
-  log::EntryHeader next_header(log::Kind kind, size_t payload_bytes, bool batch_end) const;
-  void join(const log::EntryHeader& header, uint32_t payload_crc);
   void fan_staging();
   void fan(Offset at, const void* source, size_t n);
   bool room_for(Offset end, uint64_t headroom);

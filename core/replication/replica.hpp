@@ -63,6 +63,7 @@ struct Submission {
   Durability level = Durability::persisted;
   uint64_t tag = 0;       // comes back in its Resolution
   bool batch_end = true;  // false: atomic with the next one (P10); see reserve()
+  bool resolves = true;   // false, where batch_end is: no Resolution; its batch's last one has one
 };
 
 // What became of a tag. `indefinite` is followed by exactly one final one: ok, not_appended, or
