@@ -128,10 +128,7 @@ Code Load::take_completions(Samples* samples) {
   return Code::ok;
 }
 
-Code Load::submit_next() {
-  if (options_.batch == 1) {
-    return appender_->append_async(next_payload(), submitted_, append_options_);
-  }
+Code Load::submit_batch() {
   (void)next_payload();
   return appender_->append_batch_async(batch_, submitted_, append_options_);
 }
@@ -144,7 +141,9 @@ Result<void> Load::run_pipelined(More more, Samples* samples) {
   do {
     while (submitted_ - acknowledged_ + options_.batch <= options_.inflight) {
       if (submitted_ % kSampled == 0) submitted_at_[submitted_ % kTagsMax] = __rdtsc();
-      const Code code = submit_next();
+      const Code code = options_.batch == 1
+                            ? appender_->append_async(next_payload(), submitted_, append_options_)
+                            : submit_batch();
       if (code == Code::again) break;
       if (code != Code::ok) [[unlikely]]
         return tl::unexpected(failure(code));

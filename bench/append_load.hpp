@@ -54,7 +54,7 @@ class Load {
   bool trim_behind(uint64_t kept_bytes);
   Result<void> trim_if_due();
   std::span<const std::byte> next_payload();
-  Code submit_next();
+  Code submit_batch();
   Error failure(Code code) const;
 
   const LoadOptions options_;
