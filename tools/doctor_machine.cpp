@@ -94,6 +94,16 @@ void examine_topology(std::vector<Finding>& findings) {
        enough ? ""
               : "three replicas on this machine share cores: keep poller.idle = \"adaptive\"; "
                 "busy pollers would starve each other"});
+  sched_param lowest{};
+  lowest.sched_priority = 1;
+  const sched_param ordinary{};
+  const bool may = sched_setscheduler(0, SCHED_FIFO, &lowest) == 0 &&
+                   sched_setscheduler(0, SCHED_OTHER, &ordinary) == 0;
+  findings.push_back(
+      {"real-time priority", Level::note, may ? "allowed" : "not allowed",
+       may ? "poller.priority = 1 halves a failover where cores are shared"
+           : "for poller.priority raise the limit: ulimit -r, or LimitRTPRIO= of the "
+             "systemd unit"});
 }
 
 void examine_fabrics(std::vector<Finding>& findings) {

@@ -171,7 +171,7 @@ class Postbox {
   virtual size_t message_bytes_max() const = 0;
   // Not zero: something may lie in our own box. Costs its reader one load.
   virtual const std::atomic<uint64_t>& bell() const = 0;
-  // Takes one message out and says whose slot it lay in; 0: there is none. `out` holds
+  // Takes one message out and says whose slot it lay in; 0: none was found. `out` holds
   // message_bytes_max(). One thread at a time.
   virtual size_t take(ReplicaId& from, std::span<std::byte> out) = 0;
 };

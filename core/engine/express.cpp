@@ -114,7 +114,9 @@ bool Express::open(Half& half, std::string_view sealed, std::string& frame) {
 }
 
 bool Express::receive(ReplicaId& from, std::string& frame) {
-  while (const size_t n = box_.take(from, taken_)) {
+  for (uint32_t looks = 0; looks <= kReplicaIdMax; ++looks) {
+    const size_t n = box_.take(from, taken_);
+    if (n == 0) return false;
     if (open(receiving_[from.value], {reinterpret_cast<const char*>(taken_.data()), n}, frame)) {
       received_.fetch_add(1, std::memory_order_relaxed);
       return true;

@@ -44,7 +44,7 @@ class Express {
 
   // ---- One thread ----
   bool pending() const { return bell_.load(std::memory_order_relaxed) != 0; }
-  // The next frame that is authentic; false: there is none.
+  // The next frame that is authentic; false: none was found, for now. Looks at a bounded number.
   bool receive(ReplicaId& from, std::string& frame);
 
  private:

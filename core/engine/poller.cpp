@@ -142,7 +142,7 @@ uint32_t Poller::turn() {
 uint32_t Poller::take_express(uint64_t now_ns) {
   uint32_t taken = 0;
   ReplicaId from;
-  while (express_->receive(from, express_frame_)) {
+  while (taken <= kReplicaIdMax && express_->receive(from, express_frame_)) {
     express_handler_->on_express(from, express_frame_, *this, now_ns);
     ++taken;
   }

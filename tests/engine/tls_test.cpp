@@ -46,6 +46,7 @@ TEST(Tls, ReplicasElectAndReplicateUnderMutualTls) {
   const auto express = [&](int id) {
     return nlohmann::json::parse(cluster.engine(id).status_json()).at("express");
   };
+  appender.reset();  // it must not outlive its engine
   cluster.close(leader);
   const int next = cluster.leader();
   ASSERT_NE(next, 0);

@@ -81,9 +81,11 @@ const std::atomic<uint64_t>& ShmPostbox::bell() const {
 }
 
 size_t ShmPostbox::take(ReplicaId& from, std::span<std::byte> out) {
-  if (rung_ == 0) rung_ = bell_of(*own_).exchange(0, std::memory_order_acquire);
-  for (; rung_ != 0; rung_ &= rung_ - 1) {
-    const auto id = static_cast<uint8_t>(__builtin_ctzll(rung_));
+  const auto bell = bell_of(*own_);
+  for (uint64_t rung = bell.load(std::memory_order_acquire); rung != 0; rung &= rung - 1) {
+    // Before the look: who posts after it rings again.
+    bell.fetch_and(~(rung & -rung), std::memory_order_acq_rel);
+    const auto id = static_cast<uint8_t>(__builtin_ctzll(rung));
     PostSlot& slot = own_->slots[id];
     const uint64_t posted = load_word(slot.posted);
     if (posted == load_word(slot.taken)) continue;
@@ -94,7 +96,6 @@ size_t ShmPostbox::take(ReplicaId& from, std::span<std::byte> out) {
     store_word(slot.taken, posted);
     if (n == 0) continue;
     from = ReplicaId{id};
-    rung_ &= rung_ - 1;
     return n;
   }
   return 0;

@@ -46,7 +46,6 @@ class ShmPostbox final : public Postbox {
   const PostboxOptions options_;
   pmem::BackingFile file_;
   PostFile* own_ = nullptr;
-  uint64_t rung_ = 0;  // bits taken off the bell and not looked into yet
   std::array<std::atomic<PostFile*>, kReplicaIdMax + 1> peers_{};
 };
 
