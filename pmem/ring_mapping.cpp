@@ -17,8 +17,8 @@ constexpr uint64_t kLargePageBytes = 2 * 1024 * 1024;
 
 // Gathers the pages into large ones: fewer misses of the translation cache while appending, and a
 // process that dies is taken apart in a hundredth of the time. A wish: where the file system or the
-// kernel has none, small ones do. Before anybody else has mapped them: mappings of small pages are
-// torn down.
+// kernel has none, small ones do. Best when the file is made: whoever has mapped small pages by
+// then faults once for each large one.
 void gather(std::byte* at, uint64_t n) {
   if (n >= kLargePageBytes) (void)::madvise(at, n, MADV_COLLAPSE);
 }

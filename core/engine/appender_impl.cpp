@@ -178,7 +178,8 @@ Code AppenderImpl::append_batch_async(std::span<const std::span<const std::byte>
     payload_bytes += payload.size();
     lane_bytes += Lane::ring_bytes_of(payload.size());
   }
-  const size_t entries_max = std::min(kBatchEntriesMax, outstanding_max_);
+  const size_t entries_max =
+      std::min({kBatchEntriesMax, outstanding_max_, log_.options().outstanding_max});
   if (payloads.size() > entries_max || lane_bytes > log_.ring_bytes() / 4) return Code::too_large;
   if (const Code code = ready(); code != Code::ok) return closed_or(code);
   if (full()) return closed_or(Code::again);

@@ -242,8 +242,17 @@ void EngineImpl::on_express(ReplicaId from, const std::string& frame, Poller& he
     return here.events().put(event);
   }
   if (&log->poller() == &here) return log->on_message(from, envelope->message, now_ns);
-  log->poller().mailbox().post_function([log, from, message = envelope->message](uint64_t now) {
-    log->on_message(from, message, now);
+  mail(*log, from, envelope->message);
+}
+
+void EngineImpl::mail(LogImpl& log, ReplicaId from, control::Message message) {
+  if (log.messages_waiting.fetch_add(1, std::memory_order_relaxed) >= kFramesWaitingMax) {
+    log.messages_waiting.fetch_sub(1, std::memory_order_relaxed);
+    return;
+  }
+  log.poller().mailbox().post_function([&log, from, message = std::move(message)](uint64_t now_ns) {
+    log.messages_waiting.fetch_sub(1, std::memory_order_relaxed);
+    log.on_message(from, message, now_ns);
   });
 }
 
@@ -252,16 +261,7 @@ void EngineImpl::on_frame(ReplicaId from, std::string frame) {
   if (!envelope) return housekeeper_->problem(envelope.error());
   LogImpl* const found = addressee(from, *envelope);
   if (found == nullptr) return housekeeper_->problem({Code::wrong_cluster, stray_message(from)});
-  LogImpl& log = *found;
-  if (log.messages_waiting.fetch_add(1, std::memory_order_relaxed) >= kFramesWaitingMax) {
-    log.messages_waiting.fetch_sub(1, std::memory_order_relaxed);
-    return;
-  }
-  log.poller().mailbox().post_function(
-      [&log, from, message = std::move(envelope->message)](uint64_t now_ns) {
-        log.messages_waiting.fetch_sub(1, std::memory_order_relaxed);
-        log.on_message(from, message, now_ns);
-      });
+  mail(*found, from, std::move(envelope->message));
 }
 
 void EngineImpl::on_link_key(ReplicaId peer, LinkHalf half, const LinkKey* key) {

@@ -67,6 +67,7 @@ class EngineImpl final : private LinksHandler, private ExpressHandler {
   void on_express(ReplicaId from, const std::string& frame, Poller& here, uint64_t now_ns) override;
   // The log that a control message is for; null: it is none of ours, or not its sender's.
   LogImpl* addressee(ReplicaId from, const control::Envelope& envelope) const;
+  void mail(LogImpl& log, ReplicaId from, control::Message message);  // to the log's poller
   void on_link(ReplicaId peer, bool up) override;
   void on_link_key(ReplicaId peer, LinkHalf half, const LinkKey* key) override;
   std::shared_ptr<ClientHandler> on_client(const std::string& name,

@@ -238,8 +238,8 @@ void LogImpl::resolve_opening(const replication::Resolution& resolution) {
     return opening.taken && opening.serial == serial;
   });
   if (found == openings_.end()) return;  // its deadline passed
-  if (resolution.code != Code::ok && found->await_leadership) {
-    found->taken = false;  // lost with the term it was asked in
+  if (found->await_leadership && (resolution.code != Code::ok || replica_->leading() == Term{})) {
+    found->taken = false;  // the term it was asked in is over
     return;
   }
   Opening opening = std::move(*found);

@@ -167,7 +167,7 @@ void Poller::report_suspicions() {
 void Poller::run() {
   // Naps end when they should, not up to 50 us later.
   prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
-  prefer_short_turns();
+  if (options_.priority == 0) prefer_short_turns();
   Idler idler(*this);
   uint64_t turns = 0;
   while (!stop_.load(std::memory_order_relaxed)) {

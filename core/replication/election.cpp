@@ -110,6 +110,8 @@ void Election::on_seal_reply(ReplicaId from, const control::SealReply& reply, ui
   }
   if (reply.code != Code::ok && reply.code != Code::damaged) return;
   if (!consistent(History{reply.trim, reply.tail, reply.epochs})) return;
+  // Answers are numbered: a late one describes a ring that has changed since.
+  if (replies_[from.value].has_value() && reply.answer <= replies_[from.value]->answer) return;
   answered_.add(from);
   replies_[from.value] = reply;
   if (stage_ != Stage::sealing) return;

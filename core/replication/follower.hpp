@@ -23,6 +23,10 @@ class Follower {
   bool damaged() const { return c_.durable.superblock().damaged_through.value != 0; }
   // A new name for every answer; older ones are stale from then on.
   control::SealReply seal_reply(Term term, uint64_t nonce, Code code);
+  // True until an entry of the leader's own term has chained. Till then the tail may be leftovers:
+  // old lines behind a hole, which continue the chain once repair has filled the hole with the same
+  // bytes.
+  bool unsure() const { return granted() && c_.state.tail().term < given_.term; }
   // Lets the sealing candidate in with the answer to its seal, behind our tail.
   void grant_along(ReplicaId writer, control::SealReply& reply);
 
@@ -69,10 +73,6 @@ class Follower {
   [[nodiscard]] Code let_in(const control::GrantRequest& request);
   uint32_t validate();
   void accept(const transport::CommitCell& cell);
-  // True until an entry of the leader's own term has chained. Till then the tail may be leftovers:
-  // old lines behind a hole, which continue the chain once repair has filled the hole with the same
-  // bytes.
-  bool unsure() const { return granted() && c_.state.tail().term < given_.term; }
   // The tail, as far as it is known to be the leader's.
   const log::Cursor& sure_tail() const {
     return unsure() ? granted_behind_ : c_.state.batch_tail();

@@ -254,7 +254,10 @@ Code Leader::reserve(uint64_t client, uint32_t count, uint64_t payload_bytes) {
   // Every entry may need a line of padding and its header.
   const uint64_t bytes =
       payload_bytes + uint64_t{count} * (log::kHeaderBytes + log::kEntryAlignBytes);
-  if (bytes > c_.state.ring().bytes() / 4 || count > batch_max()) return Code::too_large;
+  if (bytes > c_.state.ring().bytes() / 4 ||
+      count > std::min(batch_max(), c_.options.outstanding_max)) {
+    return Code::too_large;
+  }
   if (const Code code = admit(0, count); code != Code::ok) return code;
   const log::StreamTable& streams = c_.state.streams();
   if (streams.window_full(client, c_.state.committed(), count) ||

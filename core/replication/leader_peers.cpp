@@ -106,6 +106,8 @@ void Leader::take_over(ReplicaId from, const control::SealReply& reply, uint64_t
 void Leader::on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_ns) {
   if (!followers_.has(from)) return;
   Peer& peer = peers_[from.value];
+  if (peer.phase == Phase::attached && hello.promised < term_)
+    return;  // it said so before our seal
   // It holds no grant of ours, whatever we believed.
   if (peer.phase == Phase::attached ||
       (peer.phase != Phase::unsealed && peer.incarnation != hello.incarnation)) {
@@ -146,8 +148,10 @@ uint32_t Leader::tend(ReplicaId id, Peer& peer, uint64_t now_ns) {
     case Phase::unsealed:
       if (!due) return 0;
       peer.retry_ns = now_ns + c_.options.retry_ns;
+      // Before our term has an entry, the log we adopted may be shorter than what it holds of the
+      // same term: no grant along.
       c_.outbox.send(id, control::Seal{term_, nonce_, c_.durable.superblock().view,
-                                       c_.state.batch_tail().term});
+                                       c_.state.batch_tail().term == term_ ? term_ : Term{0}});
       return 1;
     case Phase::granting:
       if (!due) return 0;

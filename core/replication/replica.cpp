@@ -111,6 +111,11 @@ class ReplicaImpl final : public Replica {
   void step_down(uint64_t now_ns);
   void met_higher(Term higher, uint64_t now_ns);
   void watch(uint64_t now_ns);
+  // Somebody leads us: whom we let in has shown it by an entry of its own term, or may still do so.
+  // A candidate that was granted along with our answer, and came to nothing, leads nobody.
+  bool led(uint64_t now_ns) const {
+    return follower_.granted() && (!follower_.unsure() || now_ns < quiet_until_ns_);
+  }
   void lead(uint64_t now_ns);
   void settle(uint64_t now_ns, uint64_t wait_ns);
   // A grant that moves a divergent suffix aside is a repair.
@@ -185,7 +190,12 @@ uint32_t ReplicaImpl::poll(uint64_t now_ns) {
     if (leader_.serving()) failures_ = 0;
     if (leader_.quorum_lost(now_ns)) step_down(now_ns);
   } else {
+    const Offset tail = c_.state.tail().end;
     work += follower_.poll(now_ns);
+    // Being caught up takes as long as it takes.
+    if (follower_.unsure() && c_.state.tail().end > tail) {
+      quiet_until_ns_ = std::max(quiet_until_ns_, now_ns + c_.options.leaderless_patience_ns);
+    }
     election_.poll(now_ns);
     watch(now_ns);
     if (election_.stage() == Election::Stage::won) lead(now_ns);
@@ -213,7 +223,7 @@ void ReplicaImpl::watch(uint64_t now_ns) {
   const ReplicaId expected = follower_.granted() ? follower_.leader() : owner(promised());
   const bool silent =
       expected != ReplicaId{} && expected != c_.options.self && c_.detector.suspected(expected);
-  if (follower_.granted() && !silent) {
+  if (led(now_ns) && !silent) {
     suspicion_ = false;
     failures_ = 0;
     return;
@@ -288,11 +298,11 @@ void ReplicaImpl::on_message(ReplicaId from, const control::Message& message, ui
   std::visit([&](const auto& m) { handle(from, m, now_ns); }, message);
 }
 
-void ReplicaImpl::handle(ReplicaId from, const control::PreSeal& m, uint64_t) {
+void ReplicaImpl::handle(ReplicaId from, const control::PreSeal& m, uint64_t now_ns) {
   const bool leads = leader_.active() || election_.stage() == Election::Stage::sealing ||
                      election_.stage() == Election::Stage::fetching;
-  const bool follows = follower_.granted() && !c_.detector.suspected(follower_.leader()) &&
-                       follower_.leader() != from;
+  const bool follows =
+      led(now_ns) && !c_.detector.suspected(follower_.leader()) && follower_.leader() != from;
   c_.outbox.send(from, control::PreSealReply{m.nonce, !leads && !follows, promised()});
 }
 
@@ -385,8 +395,9 @@ ReplicaStatus ReplicaImpl::status() const {
     s.role = Role::sealing;
   }
   s.promised = promised();
-  s.leader = leads ? c_.options.self : follower_.leader();
-  s.term = leads ? leader_.term() : follower_.granted() ? promised() : Term{0};
+  const bool follows = follower_.granted() && !follower_.unsure();
+  s.leader = leads ? c_.options.self : follows ? follower_.leader() : ReplicaId{};
+  s.term = leads ? leader_.term() : follows ? promised() : Term{0};
   s.view = c_.durable.superblock().view;
   const Position committed = c_.state.committed();
   s.marks = {leads ? c_.state.tail().position : committed,

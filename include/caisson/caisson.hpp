@@ -135,7 +135,9 @@ class Appender {
 
   // As append_async for several payloads that are committed and delivered all or none (P10). One
   // completion, of the last entry. too_large: more than 256 entries, or than a quarter of the ring
-  // (with poller threads: than half of the submission ring, which holds three of the largest).
+  // (with poller threads: than half of the submission ring, which holds three of the largest), or
+  // than LogOptions::outstanding_max. Of AppenderOptions::outstanding_max it takes one, with poller
+  // threads as many as it has entries.
   [[nodiscard]] Code append_batch_async(std::span<const std::span<const std::byte>> payloads,
                                         uint64_t tag, const AppendOptions& options = {});
 
@@ -196,8 +198,7 @@ struct AppenderOptions {
   uint32_t outstanding_max =
       1024;  // of this stream; at most 1024, the window of remembered retries
   // true: Log::appender() waits until this replica leads. A standby that is to go on at once when
-  // it is elected waits here: its stream is open, and its memory touched, as soon as the term
-  // serves.
+  // it is elected waits here: its stream is open as soon as the term serves.
   bool await_leadership = false;
   // How long Log::appender() may wait in all; then Code::timed_out.
   uint64_t timeout_ns = 10'000'000'000;

@@ -115,6 +115,21 @@ TEST_P(Append, CommitsABatchAsOneRunWithOneCompletion) {
   EXPECT_EQ(led.appender->append_batch_async({}, 1), Code::invalid);
 }
 
+TEST_P(Append, ABatchBeyondWhatMayBeOutstandingIsRefusedAndNotRetriedForEver) {
+  Shape small = shape();
+  small.outstanding_max = 16;
+  Led led(small);
+  ASSERT_NE(led.appender, nullptr);
+  const std::vector<std::span<const std::byte>> many(17, bytes_of("x"));
+  EXPECT_EQ(led.appender->append_batch_async(many, 1), Code::too_large);
+  EXPECT_EQ(led.appender->append_batch_async({many.data(), 16}, 2), Code::ok);
+  const auto done = take(led.cluster, *led.appender, 1);
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(done[0].code, Code::ok);
+  EXPECT_EQ(done[0].tag, 2u);
+  EXPECT_EQ(led.appender->last_identity().sequence, 16u);
+}
+
 TEST_P(Append, RefusesWhatExceedsItsLimitsAndGoesOn) {
   Led led(shape());
   ASSERT_NE(led.appender, nullptr);

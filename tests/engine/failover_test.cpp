@@ -146,6 +146,64 @@ TEST(Failover, AppendsOfADeposedLeaderAreIndefiniteThenDecided) {
   EXPECT_EQ(appender->append_async(bytes_of("x"), 99), Code::not_leader);
 }
 
+TEST(Failover, ALostBatchIsLostWholeAndItsNumbersAreUsedAgain) {
+  Cluster cluster(inline_shape());
+  cluster.start();
+  ASSERT_FALSE(HasFatalFailure());
+  const int first = cluster.leader();
+  ASSERT_NE(first, 0);
+  auto appender = cluster.appender(first, {.client = 7, .outstanding_max = 64});
+  ASSERT_NE(appender, nullptr);
+  ASSERT_EQ(appender->append(bytes_of("settled")).code, Code::ok);
+  constexpr size_t kBatch = 4;
+  Told told;
+  std::map<uint64_t, std::vector<std::string>> sent;
+  for (uint64_t tag = 1; tag <= 8; ++tag) {
+    std::vector<std::span<const std::byte>> batch;
+    for (size_t i = 0; i < kBatch; ++i) {
+      sent[tag].push_back(std::to_string(tag) + " of " + std::to_string(i));
+    }
+    for (const std::string& text : sent[tag]) batch.push_back(bytes_of(text));
+    ASSERT_EQ(appender->append_batch_async(batch, tag), Code::ok);
+  }
+  cluster.sleep(first);
+  const int second = cluster.leader({}, {first});
+  ASSERT_NE(second, 0);
+  auto next = cluster.appender(second, {.client = 8});
+  ASSERT_NE(next, nullptr);
+  ASSERT_EQ(next->append(bytes_of("elsewhere")).code, Code::ok);
+  cluster.wake(first);
+  ASSERT_TRUE(cluster.until([&] {
+    take_all(*appender, told);
+    return settled(told, sent.size());
+  })) << told.size();
+  const auto contents = cluster.contents(second);
+  uint64_t held = 0;
+  for (const auto& [tag, completions] : told) {
+    const bool ok = completions.back().code == Code::ok;
+    if (ok) {
+      EXPECT_EQ(tag, ++held) << "what is held is a prefix";
+    }
+    for (const std::string& text : sent[tag]) {
+      EXPECT_EQ(std::count(contents.begin(), contents.end(), text), ok ? 1 : 0) << text;
+    }
+  }
+  // The others stop in turn until the first one leads again.
+  Completion done;
+  ASSERT_TRUE(cluster.until([&] {
+    if (!cluster.log(first).leadership().is_self) {
+      const int now = cluster.leader({}, {first});
+      cluster.sleep(now);
+      (void)cluster.leader({}, {now});
+      cluster.wake(now);
+    }
+    done = appender->append(bytes_of("again"), {.timeout_ns = kSecondNs});
+    return done.code == Code::ok;
+  })) << name(done.code);
+  EXPECT_EQ(appender->last_identity().sequence, cluster.contents(first).size() - 1)
+      << "numbers without a gap; one entry is the other client's";
+}
+
 TEST(Failover, AStreamGoesOnWhereTheLogEndsWhenItsReplicaLeadsAgain) {
   Cluster cluster(inline_shape());
   cluster.start();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <linux/capability.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -212,6 +213,22 @@ TEST(Open, APollersPriorityIsGivenOrRefused) {
   Cluster cluster(shape);
   cluster.create_all();
   ASSERT_FALSE(HasFatalFailure());
+  // Given, where this test may: it stays given once the poller has set itself up.
+  if (const auto engine = Engine::open(cluster.options(1)); engine) {
+    usleep(50'000);
+    int pollers = 0;
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      std::string name;
+      std::ifstream comm(task.path() / "comm");
+      std::getline(comm, name);
+      if (!name.starts_with("caisson-poll")) continue;
+      ++pollers;
+      EXPECT_EQ(sched_getscheduler(std::stoi(task.path().filename())), SCHED_FIFO);
+    }
+    EXPECT_EQ(pollers, 1);
+  } else {
+    EXPECT_EQ(engine.error().code, Code::denied) << engine.error().message;
+  }
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {

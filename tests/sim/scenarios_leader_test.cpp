@@ -122,6 +122,40 @@ Outcome leader_cut_off(uint64_t seed) {
   return conclude(world);
 }
 
+// The successor is heard and hears nobody: it seals, is granted by all, and comes to nothing. It
+// lives on, and must not be taken for a leader for ever.
+Outcome deaf_candidate(uint64_t seed) {
+  World world(quiet_world(seed, 5));
+  Script script(world);
+  const uint8_t a = script.await_leader();
+  script.append_acknowledged(a);
+  world.run_for(kMs);
+  const auto c = static_cast<uint8_t>(a % 5 + 1);
+  for (const uint8_t id : world.ids()) {
+    if (id != a && id != c) world.cut(id, c, false, true);
+  }
+  world.kill(a);
+  bool granted = false;
+  const bool served = world.run_until(
+      [&] {
+        for (const uint8_t id : world.ids()) {
+          if (!world.machine(id).up()) continue;
+          const auto status = world.machine(id).replica->status();
+          granted = granted || (id != c && status.promised.value % 256 == c);
+        }
+        const uint8_t leads = world.leader();
+        return leads != 0 && leads != c && world.machine(leads).replica->leading() != Term{};
+      },
+      150 * kMs);
+  if (!served) world.breach("LIVE", "a candidate that came to nothing is taken for a leader");
+  return conclude(world, granted);
+}
+
+TEST(S3, ACandidateThatComesToNothingIsNoLeader) {
+  const Outcome sum = over_seeds(1, 20, deaf_candidate);
+  EXPECT_GT(sum.constructed, 10u);
+}
+
 TEST(S3, AMinorityAcknowledgesNothingAndSaysSo) {
   const Outcome sum = over_seeds(1, 40, leader_cut_off);
   EXPECT_GT(sum.elections, 40u);

@@ -57,7 +57,7 @@ struct alignas(64) WriterLine {
   uint64_t
       drained_through;  // manifest generation that the writer's mapping follows, no store pending
   pmem::ProcessIdentity process;
-  uint64_t thread;  // whose stores the allowance is for, and the only one to store; 0: not told
+  uint64_t thread;  // see StoringThread; 0: not told
 };
 static_assert(sizeof(WriterLine) == 64);
 
@@ -97,6 +97,17 @@ struct Allowance {
     return {static_cast<uint32_t>(word), static_cast<uint32_t>(word >> 32)};
   }
   constexpr uint64_t pack() const { return uint64_t{first} | uint64_t{count} << 32; }
+};
+
+// The one thread whose stores an allowance is for, with its process: a writer that knows nothing of
+// this word leaves that of another process in it.
+struct StoringThread {
+  uint32_t process = 0;
+  uint32_t number = 0;
+  static constexpr StoringThread unpack(uint64_t word) {
+    return {static_cast<uint32_t>(word >> 32), static_cast<uint32_t>(word)};
+  }
+  constexpr uint64_t pack() const { return uint64_t{process} << 32 | number; }
 };
 
 // Grant::blob of this fabric.

@@ -109,7 +109,10 @@ bool BasicShmEndpoint<Probe>::publish_allowance(Target& target, uint64_t at) {
 
 template <class Probe>
 uint64_t BasicShmEndpoint<Probe>::storing_thread() {
-  if (one_thread_ && storing_thread_ == 0) storing_thread_ = static_cast<uint64_t>(::gettid());
+  if (one_thread_ && storing_thread_ == 0) {
+    storing_thread_ =
+        StoringThread{static_cast<uint32_t>(::getpid()), static_cast<uint32_t>(::gettid())}.pack();
+  }
   return storing_thread_;
 }
 
@@ -203,6 +206,8 @@ Result<void> BasicShmEndpoint<Probe>::open_peer(Peer& peer) {
   WriterLine& line = control_of(peer.mapping->control()).writers[self_.value].line;
   store_word(line.thread, 0);  // our predecessor's; before our name stands beside it
   write_process(line.process, process_);
+  // Before we look at any grant: whoever ends one knows us, or we see it ended (writer_gone).
+  pmem::full_fence();
   store_word(line.drained_through, peer.mapping->manifest_generation());
   return {};
 }
@@ -329,6 +334,7 @@ Code BasicShmEndpoint<Probe>::revoke_all() {
 
   Control& control = own_control();
   store_word(control.grant.open, 0);
+  pmem::full_fence();
   // Writers that were told to rely on our half have no fence of their own.
   if (!granted_writer_gone() && !heavy_half() && load_word(control.header.revoker_fences) != 0)
     return Code::io;
@@ -345,8 +351,10 @@ Code BasicShmEndpoint<Probe>::revoke_all() {
 template <class Probe>
 bool BasicShmEndpoint<Probe>::writer_gone(size_t writer,
                                           const pmem::ProcessIdentity& process) const {
-  const uint64_t thread = load_word(own_control().writers[writer].line.thread);
-  return pmem::thread_gone(process, thread, process_) || watches_[writer].dead(process);
+  const auto thread = StoringThread::unpack(load_word(own_control().writers[writer].line.thread));
+  const bool told = thread.process == process.pid;  // else of another process in the same line
+  return (told && pmem::thread_gone(process, thread.number, process_)) ||
+         watches_[writer].dead(process);
 }
 
 // Holders of earlier grants were fenced when those were revoked.

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -68,12 +69,15 @@ Code ShmPostbox::post(ReplicaId to, std::span<const std::byte> message) {
   if (file == nullptr || load_word(file->magic) != kPostboxMagic) return Code::not_found;
   PostSlot& slot = file->slots[options_.self.value];
   const uint64_t posted = load_word(slot.posted);
-  if (load_word(slot.taken) != posted) return Code::again;
-  std::memcpy(slot.message, message.data(), message.size());
-  store_word(slot.bytes, message.size());
-  store_word(slot.posted, posted + 1);
+  const bool free = load_word(slot.taken) == posted;
+  if (free) {
+    std::memcpy(slot.message, message.data(), message.size());
+    store_word(slot.bytes, message.size());
+    store_word(slot.posted, posted + 1);
+  }
+  // Also if it is not: whoever posted that may have died before it rang.
   bell_of(*file).fetch_or(uint64_t{1} << options_.self.value, std::memory_order_release);
-  return Code::ok;
+  return free ? Code::ok : Code::again;
 }
 
 const std::atomic<uint64_t>& ShmPostbox::bell() const {
@@ -82,11 +86,13 @@ const std::atomic<uint64_t>& ShmPostbox::bell() const {
 
 size_t ShmPostbox::take(ReplicaId& from, std::span<std::byte> out) {
   const auto bell = bell_of(*own_);
-  for (uint64_t rung = bell.load(std::memory_order_acquire); rung != 0; rung &= rung - 1) {
+  uint64_t rung = std::rotr(bell.load(std::memory_order_acquire), next_);
+  for (const int first = next_; rung != 0; rung &= rung - 1) {
+    const int id = (first + std::countr_zero(rung)) % static_cast<int>(kReplicaIdMax + 1);
+    next_ = id + 1;  // each in turn
     // Before the look: who posts after it rings again.
-    bell.fetch_and(~(rung & -rung), std::memory_order_acq_rel);
-    const auto id = static_cast<uint8_t>(__builtin_ctzll(rung));
-    PostSlot& slot = own_->slots[id];
+    bell.fetch_and(~(uint64_t{1} << id), std::memory_order_acq_rel);
+    PostSlot& slot = own_->slots[static_cast<size_t>(id)];
     const uint64_t posted = load_word(slot.posted);
     if (posted == load_word(slot.taken)) continue;
     const uint64_t bytes = load_word(slot.bytes);
@@ -95,7 +101,7 @@ size_t ShmPostbox::take(ReplicaId& from, std::span<std::byte> out) {
     std::memcpy(out.data(), slot.message, n);
     store_word(slot.taken, posted);
     if (n == 0) continue;
-    from = ReplicaId{id};
+    from = ReplicaId{static_cast<uint8_t>(id)};
     return n;
   }
   return 0;

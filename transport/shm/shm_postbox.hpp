@@ -46,6 +46,7 @@ class ShmPostbox final : public Postbox {
   const PostboxOptions options_;
   pmem::BackingFile file_;
   PostFile* own_ = nullptr;
+  int next_ = 0;  // whose slot is looked into first
   std::array<std::atomic<PostFile*>, kReplicaIdMax + 1> peers_{};
 };
 
