@@ -14,6 +14,7 @@
 #include "bench/load_node.hpp"
 #include "bench/ticks.hpp"
 #include "core/engine/config.hpp"
+#include "core/engine/scheduling.hpp"
 #include "tools/cluster.hpp"
 #include "tools/status.hpp"
 
@@ -34,6 +35,7 @@ class Rounds {
   Rounds(const FailoverRunOptions& options, const std::function<void(const std::string&)>& progress)
       : options_(options), progress_(progress) {
     result_.options = options;
+    result_.options.poller_priority = priority_;
   }
 
   ~Rounds() {
@@ -65,7 +67,7 @@ class Rounds {
     shape.replicas = options_.replicas;
     shape.ring_bytes = options_.ring_bytes;
     shape.suspect_after_us = options_.suspect_after_us;
-    shape.poller_priority = options_.poller_priority;
+    shape.poller_priority = priority_;
     const auto cluster = tools::create_cluster(shape);
     if (!cluster) return tl::unexpected(cluster.error());
     cluster_ = *cluster;
@@ -197,6 +199,7 @@ class Rounds {
   }
 
   const FailoverRunOptions options_;
+  const uint32_t priority_ = options_.poller_priority.value_or(engine::priority_allowed() ? 1 : 0);
   const std::function<void(const std::string&)>& progress_;
   FailoverRunResult result_;
   tools::Cluster cluster_;
@@ -217,7 +220,7 @@ nlohmann::ordered_json to_json(const FailoverRunResult& result) {
           {"rounds", result.rounds},
           {"replicas", result.options.replicas},
           {"ring_bytes", result.options.ring_bytes},
-          {"poller_priority", result.options.poller_priority},
+          {"poller_priority", result.options.poller_priority.value_or(0)},
           {"fabric", "shm"},
           {"persistence", result.persistence},
           {"cpu", processor_name()},

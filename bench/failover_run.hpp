@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,8 @@ struct FailoverRunOptions {
   uint32_t replicas = 3;
   uint64_t ring_bytes = 256ull << 20;
   uint64_t suspect_after_us = 0;  // 0: the default of a node's configuration
-  uint32_t poller_priority = 0;   // real-time priority of pollers; 0: ordinary threads
+  // Real-time priority of pollers; 0: ordinary threads. None given: 1 where that is allowed.
+  std::optional<uint32_t> poller_priority;
 };
 
 struct FailoverRunResult {

@@ -140,11 +140,11 @@ Exit run_bench_failover(const FailoverOptions& given, bool json) {
     return Exit::ok;
   }
   const bench::Percentiles p = result->latency;
-  std::printf("%u rounds of kill -9 of the leader under load, rings of %s, pollers %s\n",
-              result->rounds, human_bytes(static_cast<double>(options.run.ring_bytes)).c_str(),
-              options.run.poller_priority == 0
-                  ? "without priority"
-                  : ("of priority " + std::to_string(options.run.poller_priority)).c_str());
+  const uint32_t priority = result->options.poller_priority.value_or(0);
+  std::printf(
+      "%u rounds of kill -9 of the leader under load, rings of %s, pollers %s\n", result->rounds,
+      human_bytes(static_cast<double>(options.run.ring_bytes)).c_str(),
+      priority == 0 ? "without priority" : ("of priority " + std::to_string(priority)).c_str());
   std::printf("  to the first new acknowledged append: p50 %s, p99 %s, max %s\n",
               human_ns(p.p50_ns).c_str(), human_ns(p.p99_ns).c_str(), human_ns(p.max_ns).c_str());
   for (const auto& [evidence, count] : result->detected_by) {
@@ -225,7 +225,7 @@ void add_bench_failover(Commands& commands, CLI::App& group) {
   CLI::App* command = commands.add(
       group, "failover", "time from kill -9 of the leader to the next acknowledged append",
       "  caisson bench failover --rounds 300 --ring-bytes 256MiB --json\n"
-      "  caisson bench failover --rounds 300 --poller-priority 1 --json\n",
+      "  caisson bench failover --rounds 300 --poller-priority 0 --json\n",
       options, run_bench_failover);
   command->add_option("--rounds", run.rounds, "how often")
       ->check(CLI::PositiveNumber)
@@ -238,9 +238,8 @@ void add_bench_failover(Commands& commands, CLI::App& group) {
                       "silence of a leader that makes it suspect; 0: as nodes are configured");
   command
       ->add_option("--poller-priority", run.poller_priority,
-                   "real-time priority of pollers; 0: ordinary threads, as nodes are configured")
-      ->check(CLI::Range(0, 99))
-      ->capture_default_str();
+                   "real-time priority of pollers; 0: ordinary threads (1, where that is allowed)")
+      ->check(CLI::Range(0, 99));
   command->add_option("--dir", options->directory, "where the regions are made")
       ->capture_default_str();
 }

@@ -12,6 +12,7 @@
 #include <set>
 #include <sstream>
 
+#include "core/engine/scheduling.hpp"
 #include "tools/doctor.hpp"
 #include "tools/files.hpp"
 
@@ -94,11 +95,7 @@ void examine_topology(std::vector<Finding>& findings) {
        enough ? ""
               : "three replicas on this machine share cores: keep poller.idle = \"adaptive\"; "
                 "busy pollers would starve each other"});
-  sched_param lowest{};
-  lowest.sched_priority = 1;
-  const sched_param ordinary{};
-  const bool may = sched_setscheduler(0, SCHED_FIFO, &lowest) == 0 &&
-                   sched_setscheduler(0, SCHED_OTHER, &ordinary) == 0;
+  const bool may = engine::priority_allowed();
   findings.push_back(
       {"real-time priority", Level::note, may ? "allowed" : "not allowed",
        may ? "poller.priority = 1 halves a failover where cores are shared"

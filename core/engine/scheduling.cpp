@@ -45,4 +45,10 @@ int set_priority(pthread_t thread, uint32_t priority) {
   return pthread_setschedparam(thread, SCHED_FIFO, &parameter);
 }
 
+bool priority_allowed() {
+  const sched_param ordinary{};
+  return set_priority(pthread_self(), 1) == 0 &&
+         pthread_setschedparam(pthread_self(), SCHED_OTHER, &ordinary) == 0;
+}
+
 }  // namespace caisson::engine

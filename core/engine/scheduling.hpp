@@ -17,4 +17,8 @@ void prefer_short_turns();
 // right to, RLIMIT_RTPRIO or CAP_SYS_NICE.
 int set_priority(pthread_t thread, uint32_t priority);
 
+// Whether threads of this process may have one: tried on the calling thread, which is an ordinary
+// one before and after.
+bool priority_allowed();
+
 }  // namespace caisson::engine

@@ -26,7 +26,7 @@ Outcome messages_come_again(uint64_t seed) {
     // Only one follower has what is acknowledged next.
     const std::vector<uint8_t> others = script.others(id);
     world.cut(id, others[0], true, false);
-    for (uint64_t i = world.random().between(3, 12); i > 0; --i) {
+    for (uint64_t i = world.random().between(3, 9); i > 0; --i) {
       script.append_acknowledged(id);
       world.run_for(world.random().below(200 * kUs));
     }

@@ -153,6 +153,12 @@ void World::show(Machine& m) {
     show_entry(m, view);
   }
   if (options_.auto_apply) return;
+  // What it had applied when its process died it says again, as far as the log is known by now.
+  const Position again{std::min(m.applied, log.committed().value)};
+  if (m.replica->status().marks.applied < again &&
+      !inside(m, [&] { m.replica->mark_applied(again); })) {
+    return;
+  }
   const uint64_t lag = random_.below(kApplyLagMax);
   if (m.shown > m.applied + lag && random_.permille(200)) {
     m.applied = m.shown;
