@@ -157,7 +157,8 @@ std::string_view name(FabricKind fabric) {
 
 uint64_t segment_bytes_of(const LogOptions& log) {
   return log.segment_bytes != 0 ? log.segment_bytes
-                                : std::max(kSegmentBytesMin, log.ring_bytes / kSegmentsWanted);
+                                : std::max(std::min(kSegmentBytesWanted, log.ring_bytes / 4),
+                                           log.ring_bytes / kSegmentsWanted);
 }
 
 uint64_t salvage_bytes_of(const LogOptions& log) {
