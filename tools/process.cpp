@@ -155,9 +155,8 @@ Result<void> send_signal(const ProcessId& process, int signal, uint64_t* sent_ns
   const int fd = static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0));
   // The check comes after the open: from here on the descriptor names one process only.
   const bool same = fd >= 0 && stat_of(process).has_value();
-  if (timespec now; sent_ns != nullptr && clock_gettime(CLOCK_MONOTONIC, &now) == 0) {
-    *sent_ns =
-        static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+  if (sent_ns != nullptr) {
+    *sent_ns = static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
   }
   const int sent =
       same ? static_cast<int>(syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0)) : -1;

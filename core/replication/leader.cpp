@@ -44,9 +44,9 @@ inline log::EntryHeader Leader::next_header(log::Kind kind, size_t payload_bytes
   return header;
 }
 
-inline void Leader::join(const log::EntryHeader& header, uint32_t chain, uint32_t payload_crc) {
+inline void Leader::join(const log::EntryHeader& header, uint32_t payload_crc) {
   const Offset end = c_.state.tail().end + log::entry_bytes(header.payload_bytes);
-  c_.state.extend(header, {Position{header.position}, end, term_, chain}, payload_crc);
+  c_.state.extend(header, {Position{header.position}, end, term_, header.chain}, payload_crc);
 }
 
 inline void Leader::seal(log::EntryHeader& header, std::span<const std::byte> payload) {
@@ -68,19 +68,22 @@ inline void Leader::seal(log::EntryHeader& header, std::span<const std::byte> pa
       (queue_.waiting() == 0 && (header.flags & log::kFlagBatchEnd) != 0)) {
     fan_staging();
   }
-  join(header, header.chain, crc);
+  join(header, crc);
 }
 
 void Leader::seal_large(log::EntryHeader header, std::span<const std::byte> payload) {
-  const log::Cursor& tail = c_.state.tail();
   fan_staging();
-  const uint32_t crc = stream_out(tail.end + log::kHeaderBytes, payload);
-  log::seal_header(header, tail.chain, crc);
+  finish(header, stream_out(c_.state.tail().end + log::kHeaderBytes, payload));
+}
+
+void Leader::finish(log::EntryHeader& header, uint32_t payload_crc) {
+  const log::Cursor& tail = c_.state.tail();
+  log::seal_header(header, tail.chain, payload_crc);
   // Above fanned_end_ bytes travel in any order; the header closes the range.
   c_.endpoint.fan_out(in_sync_, tail.end, &header, sizeof header);
-  fanned_end_ = tail.end + log::entry_bytes(payload.size());
+  fanned_end_ = tail.end + log::entry_bytes(header.payload_bytes);
   ++posts_;
-  join(header, header.chain, crc);
+  join(header, payload_crc);
 }
 
 // ---- Terms ----
@@ -327,11 +330,7 @@ Code Leader::submit_claim(const Claim& claim, const Submission& s) {
   header.client = s.identity.client;
   header.sequence = s.identity.sequence;
   header.incarnation = s.identity.incarnation;
-  log::seal_header(header, tail.chain, crc);
-  c_.endpoint.fan_out(in_sync_, tail.end, &header, sizeof header);
-  fanned_end_ = tail.end + log::entry_bytes(bytes);
-  ++posts_;
-  join(header, header.chain, crc);
+  finish(header, crc);
   queue_.push(s.level, s.tag, c_.state.tail().position, c_.state.tail().end);
   return Code::ok;
 }

@@ -93,7 +93,7 @@ class Leader {
 
   static constexpr size_t kStagingBytes = 16384;  // leaves room in a 32 KiB L1 for the source
   static constexpr size_t kStagedPayloadMax =
-      1024;  // bench/seal_bench.cpp: copying once more is cheaper below
+      1024;  // copying once more is cheaper below (bench/entry_bench.cpp)
   static constexpr size_t kChunkBytes =
       1024;  // checksum and fan-out take turns: one piece is summed while another drains
   static constexpr size_t kRecords = 65536;
@@ -110,12 +110,12 @@ class Leader {
   [[gnu::always_inline]] void seal(log::EntryHeader& header, std::span<const std::byte> payload);
   [[gnu::always_inline]] log::EntryHeader next_header(log::Kind kind, size_t payload_bytes,
                                                       bool batch_end) const;
-  [[gnu::always_inline]] void join(const log::EntryHeader& header, uint32_t chain,
-                                   uint32_t payload_crc);
+  [[gnu::always_inline]] void join(const log::EntryHeader& header, uint32_t payload_crc);
+  // Closes an entry whose payload has been placed already.
+  void finish(log::EntryHeader& header, uint32_t payload_crc);
   void seal_large(log::EntryHeader header, std::span<const std::byte> payload);
   uint32_t stream_out(Offset at, std::span<const std::byte> payload);
   void fan_staging();
-  void fan(Offset at, const void* source, size_t n);
   bool room_for(Offset end, uint64_t headroom);
   Code admit(uint64_t payload_bytes, uint32_t entries);
   void refresh_limit();

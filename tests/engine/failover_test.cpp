@@ -33,6 +33,32 @@ bool settled(const Told& told, size_t tags) {
          });
 }
 
+// `first` stops, another leads and appends "elsewhere", `first` goes on. Who leads; 0: it failed.
+int depose(Cluster& cluster, int first) {
+  cluster.sleep(first);
+  const int second = cluster.leader({}, {first});
+  auto next = second != 0 ? cluster.appender(second, {.client = 8}) : nullptr;
+  if (next == nullptr || next->append(bytes_of("elsewhere")).code != Code::ok) return 0;
+  cluster.wake(first);
+  return second;
+}
+
+// The others stop in turn until `first` leads again and appends.
+Code append_leading_again(Cluster& cluster, int first, Appender& appender, std::string_view text) {
+  Completion done;
+  (void)cluster.until([&] {
+    if (!cluster.log(first).leadership().is_self) {
+      const int now = cluster.leader({}, {first});
+      cluster.sleep(now);
+      (void)cluster.leader({}, {now});
+      cluster.wake(now);
+    }
+    done = appender.append(bytes_of(text), {.timeout_ns = kSecondNs});
+    return done.code == Code::ok;
+  });
+  return done.code;
+}
+
 TEST(Failover, AnotherLeaderServesWhenTheFirstStops) {
   Cluster cluster(inline_shape());
   cluster.start();
@@ -110,13 +136,8 @@ TEST(Failover, AppendsOfADeposedLeaderAreIndefiniteThenDecided) {
     ASSERT_EQ(appender->append_async(bytes_of(sent[tag]), tag), Code::ok);
   }
   // Taken, and never turned again until the others have gone on without it.
-  cluster.sleep(first);
-  const int second = cluster.leader({}, {first});
+  const int second = depose(cluster, first);
   ASSERT_NE(second, 0);
-  auto next = cluster.appender(second, {.client = 8});
-  ASSERT_NE(next, nullptr);
-  ASSERT_EQ(next->append(bytes_of("elsewhere")).code, Code::ok);
-  cluster.wake(first);
   ASSERT_TRUE(cluster.until([&] {
     take_all(*appender, told);
     return settled(told, sent.size());
@@ -166,13 +187,8 @@ TEST(Failover, ALostBatchIsLostWholeAndItsNumbersAreUsedAgain) {
     for (const std::string& text : sent[tag]) batch.push_back(bytes_of(text));
     ASSERT_EQ(appender->append_batch_async(batch, tag), Code::ok);
   }
-  cluster.sleep(first);
-  const int second = cluster.leader({}, {first});
+  const int second = depose(cluster, first);
   ASSERT_NE(second, 0);
-  auto next = cluster.appender(second, {.client = 8});
-  ASSERT_NE(next, nullptr);
-  ASSERT_EQ(next->append(bytes_of("elsewhere")).code, Code::ok);
-  cluster.wake(first);
   ASSERT_TRUE(cluster.until([&] {
     take_all(*appender, told);
     return settled(told, sent.size());
@@ -188,18 +204,7 @@ TEST(Failover, ALostBatchIsLostWholeAndItsNumbersAreUsedAgain) {
       EXPECT_EQ(std::count(contents.begin(), contents.end(), text), ok ? 1 : 0) << text;
     }
   }
-  // The others stop in turn until the first one leads again.
-  Completion done;
-  ASSERT_TRUE(cluster.until([&] {
-    if (!cluster.log(first).leadership().is_self) {
-      const int now = cluster.leader({}, {first});
-      cluster.sleep(now);
-      (void)cluster.leader({}, {now});
-      cluster.wake(now);
-    }
-    done = appender->append(bytes_of("again"), {.timeout_ns = kSecondNs});
-    return done.code == Code::ok;
-  })) << name(done.code);
+  ASSERT_EQ(append_leading_again(cluster, first, *appender, "again"), Code::ok);
   EXPECT_EQ(appender->last_identity().sequence, cluster.contents(first).size() - 1)
       << "numbers without a gap; one entry is the other client's";
 }
@@ -223,18 +228,7 @@ TEST(Failover, AStreamGoesOnWhereTheLogEndsWhenItsReplicaLeadsAgain) {
     take_all(*appender, told);
     return settled(told, 20);
   }));
-  // The others stop in turn until the first one leads again.
-  Completion done;
-  ASSERT_TRUE(cluster.until([&] {
-    if (!cluster.log(first).leadership().is_self) {
-      const int now = cluster.leader({}, {first});
-      cluster.sleep(now);
-      (void)cluster.leader({}, {now});
-      cluster.wake(now);
-    }
-    done = appender->append(bytes_of("b"), {.timeout_ns = kSecondNs});
-    return done.code == Code::ok;
-  })) << name(done.code);
+  ASSERT_EQ(append_leading_again(cluster, first, *appender, "b"), Code::ok);
   uint64_t in_log = 0;
   for (const auto& [tag, completions] : told) in_log += completions.back().code == Code::ok;
   const auto contents = cluster.contents(first);

@@ -8,6 +8,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "tests/engine/engine_cluster.hpp"
 
@@ -215,7 +216,11 @@ TEST(Open, APollersPriorityIsGivenOrRefused) {
   ASSERT_FALSE(HasFatalFailure());
   // Given, where this test may: it stays given once the poller has set itself up.
   if (const auto engine = Engine::open(cluster.options(1)); engine) {
-    usleep(50'000);
+    // Its first turn comes after that.
+    ASSERT_TRUE(cluster.until([&] {
+      const auto status = nlohmann::json::parse((*engine)->status_json());
+      return status.at("pollers").at(0).at("turns").get<uint64_t>() > 0;
+    }));
     int pollers = 0;
     for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
       std::string name;

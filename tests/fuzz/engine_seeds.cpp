@@ -2,9 +2,8 @@
 #include <string>
 
 #include "core/engine/config.hpp"
-#include "core/engine/express.hpp"
 #include "core/engine/greeting.hpp"
-#include "tests/fuzz/one_slot.hpp"
+#include "tests/fuzz/own_post.hpp"
 #include "tests/fuzz/seeds.hpp"
 
 namespace caisson::fuzz {
@@ -35,11 +34,9 @@ void config_seeds(const AddSeed& add) {
 }
 
 void express_seeds(const AddSeed& add) {
-  OneSlot box;
-  engine::Express express(box);
-  express.set_key(kSlotSender, engine::LinkHalf::sending, &kSlotKey);
-  if (express.send(kSlotSender, "genuine")) {
-    add(std::string(reinterpret_cast<const char*>(box.slot.data()), box.slot.size()));
+  OwnPost post;
+  if (post.send_genuine()) {
+    add(std::string(reinterpret_cast<const char*>(post.slot.data()), post.slot.size()));
   }
 }
 

@@ -4,11 +4,9 @@
 
 #include <gtest/gtest.h>
 
-#include <deque>
-#include <map>
 #include <vector>
 
-#include "tests/links/cluster_fixture.hpp"
+#include "tests/support/test_postbox.hpp"
 
 namespace caisson::tests {
 namespace {
@@ -18,44 +16,6 @@ using engine::LinkHalf;
 using engine::LinkKey;
 
 constexpr ReplicaId kOne{1}, kTwo{2}, kThree{3};
-constexpr size_t kSlotBytes = 512;
-
-// A node's own box, and the boxes it posts to. Anybody may write here.
-class TestPostbox final : public transport::Postbox {
- public:
-  explicit TestPostbox(ReplicaId self) : self_(self) {}
-  void connect(ReplicaId peer, TestPostbox& box) { peers_[peer] = &box; }
-
-  Code post(ReplicaId to, std::span<const std::byte> message) override {
-    auto& slot = peers_.at(to)->slots[self_];
-    if (!slot.empty()) return Code::again;
-    slot.assign(message.begin(), message.end());
-    peers_.at(to)->bell_ = 1;
-    return Code::ok;
-  }
-  size_t message_bytes_max() const override { return kSlotBytes; }
-  const std::atomic<uint64_t>& bell() const override { return bell_; }
-  size_t take(ReplicaId& from, std::span<std::byte> out) override {
-    bell_ = 0;
-    for (auto& [id, slot] : slots) {
-      if (slot.empty()) continue;
-      from = id;
-      std::copy(slot.begin(), slot.end(), out.begin());
-      const size_t n = slot.size();
-      slot.clear();
-      return n;
-    }
-    return 0;
-  }
-
-  std::map<ReplicaId, std::vector<std::byte>> slots;
-
- private:
-  const ReplicaId self_;
-  std::map<ReplicaId, TestPostbox*> peers_;
-  std::atomic<uint64_t> bell_{0};
-};
-
 LinkKey key_of(uint8_t fill) {
   LinkKey key;
   key.fill(fill);
@@ -150,10 +110,10 @@ TEST_F(ExpressTest, AMessageOfOneNodeInAnothersSlotIsRefused) {
 
 TEST_F(ExpressTest, WhatDoesNotFitOrIsNotTakenYetGoesByTheLink) {
   EXPECT_FALSE(one.send(kTwo, ""));
-  EXPECT_FALSE(one.send(kTwo, std::string(kSlotBytes - 23, 'x')));
-  ASSERT_TRUE(one.send(kTwo, std::string(kSlotBytes - 24, 'x')));
+  EXPECT_FALSE(one.send(kTwo, std::string(kTestSlotBytes - 23, 'x')));
+  ASSERT_TRUE(one.send(kTwo, std::string(kTestSlotBytes - 24, 'x')));
   EXPECT_FALSE(one.send(kTwo, "the slot is full"));
-  EXPECT_EQ(received(), std::string(kSlotBytes - 24, 'x'));
+  EXPECT_EQ(received(), std::string(kTestSlotBytes - 24, 'x'));
   EXPECT_TRUE(one.send(kTwo, "and now it is free"));
   EXPECT_EQ(received(), "and now it is free") << "numbers that were drawn in vain do not matter";
 }

@@ -282,6 +282,7 @@ TEST(Revocation, ADeadWriterSparesTheCopy) {
 struct WritingThread {
   bool one_thread = true;
   bool ends = true;
+  bool foreign = false;  // its line names an ended thread of another process
 };
 
 // True: b's revocation, after the thread has ended or while it writes, moved segments.
@@ -290,7 +291,9 @@ bool revocation_moves(const WritingThread& how) {
   create_regions(directory);
   Shared<Board> board;
   const pid_t writer = spawn([&] {
+    uint64_t number = 0;
     std::thread([&] {
+      number = static_cast<uint64_t>(::gettid());
       BasicReplica<StoppingProbe> replica(directory, kA, StoppingProbe{&board->plan},
                                           how.one_thread);
       while (board->grants == 0) ::usleep(50);
@@ -302,6 +305,8 @@ bool revocation_moves(const WritingThread& how) {
       if (replica.endpoint.poll({&completion, 1}) == 1) board->counted = kEntry;
       while (!how.ends && !board->over) ::usleep(50);
     }).join();
+    const pmem::ProcessIdentity self = pmem::this_process();
+    wait_until([&] { return pmem::thread_gone(self, number, self); });
     board->fenced = 1;
     while (!board->over) ::usleep(50);
     return 0;
@@ -312,7 +317,10 @@ bool revocation_moves(const WritingThread& how) {
   EXPECT_TRUE(grant);
   hand_over(*board, *grant, 0);
   wait_until([&] { return board->counted == kEntry && (!how.ends || board->fenced == 1); });
-  ::usleep(20'000);  // a joined thread is gone a moment later
+  if (how.foreign) {
+    auto& control = *reinterpret_cast<Control*>(target.region->control().data());
+    store_word(control.writers[kA.value].line.thread, StoringThread{1, 0x7ffffff0}.pack());
+  }
   const auto before = target.region->manifest().slot_of_segment;
   EXPECT_EQ(target.endpoint.revoke_all(), Code::ok);
   EXPECT_EQ(held_through(target.ring(), 0, grant->generation), kEntry);
@@ -326,6 +334,9 @@ TEST(Revocation, AnEndedThreadSparesTheCopyWhileItsProcessLives) {
   EXPECT_FALSE(revocation_moves({}));
 }
 TEST(Revocation, ALivingThreadDoesNot) { EXPECT_TRUE(revocation_moves({.ends = false})); }
+TEST(Revocation, NorDoesAnEndedThreadOfAnotherProcess) {
+  EXPECT_TRUE(revocation_moves({.ends = false, .foreign = true}));
+}
 TEST(Revocation, NorDoesAThreadThatWasNotSaidToBeTheOnlyOne) {
   EXPECT_TRUE(revocation_moves({.one_thread = false}));
 }

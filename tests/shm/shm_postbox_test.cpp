@@ -2,9 +2,7 @@
 #include "transport/shm/shm_postbox.hpp"
 
 #include <gtest/gtest.h>
-#include <signal.h>
 
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <thread>

@@ -24,10 +24,6 @@ uint32_t death_word(const HeartbeatPage& page) {
   return static_cast<uint32_t>(std::atomic_ref<int>(word).load(std::memory_order_acquire));
 }
 
-HeartbeatPage* map_page(const pmem::BackingFile& file, int protection) {
-  return static_cast<HeartbeatPage*>(map_node_file(file, kHeartbeatFileBytes, protection));
-}
-
 void unmap_page(const HeartbeatPage* page) { unmap_node_file(page, kHeartbeatFileBytes); }
 
 bool make_robust(pthread_mutex_t& mutex) {
@@ -54,7 +50,8 @@ Result<void> ShmHeartbeats::take_over() {
   auto file = open_or_create(options_.own_path, kHeartbeatFileBytes);
   if (!file) return tl::unexpected(file.error());
   file_ = std::move(*file);
-  own_ = map_page(file_, PROT_READ | PROT_WRITE);
+  own_ = static_cast<HeartbeatPage*>(
+      map_node_file(file_, kHeartbeatFileBytes, PROT_READ | PROT_WRITE));
   if (own_ == nullptr) {
     return fail(Code::io, "cannot map the heartbeat file " + options_.own_path + ": remove it");
   }
@@ -103,15 +100,7 @@ Beat ShmHeartbeats::read(ReplicaId peer) const {
 }
 
 size_t ShmHeartbeats::connect() {
-  size_t missing = 0;
-  for (const auto& [id, path] : options_.peers) {
-    if (id.value > kReplicaIdMax || path == options_.own_path || peers_[id.value].load()) continue;
-    const auto file = pmem::BackingFile::open(path, pmem::BackingFile::Access::peer);
-    const HeartbeatPage* page = file ? map_page(*file, PROT_READ) : nullptr;
-    peers_[id.value].store(page, std::memory_order_release);
-    if (page == nullptr) ++missing;
-  }
-  return missing;
+  return map_peer_files(options_.peers, options_.own_path, kHeartbeatFileBytes, PROT_READ, peers_);
 }
 
 }  // namespace caisson::transport::shm

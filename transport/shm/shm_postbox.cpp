@@ -16,10 +16,6 @@ namespace {
 
 static_assert(sizeof(std::atomic<uint64_t>) == sizeof(uint64_t));
 
-PostFile* map_post(const pmem::BackingFile& file) {
-  return static_cast<PostFile*>(map_node_file(file, sizeof(PostFile), PROT_READ | PROT_WRITE));
-}
-
 std::atomic_ref<uint64_t> bell_of(PostFile& file) { return std::atomic_ref<uint64_t>(file.bell); }
 
 }  // namespace
@@ -35,7 +31,7 @@ Result<void> ShmPostbox::take_over() {
   auto file = open_or_create(options_.own_path, sizeof(PostFile));
   if (!file) return tl::unexpected(file.error());
   file_ = std::move(*file);
-  own_ = map_post(file_);
+  own_ = static_cast<PostFile*>(map_node_file(file_, sizeof(PostFile), PROT_READ | PROT_WRITE));
   if (own_ == nullptr) {
     return fail(Code::io, "cannot map the post file " + options_.own_path + ": remove it");
   }
@@ -51,15 +47,8 @@ ShmPostbox::~ShmPostbox() {
 }
 
 size_t ShmPostbox::connect() {
-  size_t missing = 0;
-  for (const auto& [id, path] : options_.peers) {
-    if (id.value > kReplicaIdMax || id == options_.self || peers_[id.value].load()) continue;
-    const auto file = pmem::BackingFile::open(path, pmem::BackingFile::Access::peer);
-    PostFile* const mapped = file ? map_post(*file) : nullptr;
-    peers_[id.value].store(mapped, std::memory_order_release);
-    if (mapped == nullptr) ++missing;
-  }
-  return missing;
+  return map_peer_files(options_.peers, options_.own_path, sizeof(PostFile), PROT_READ | PROT_WRITE,
+                        peers_);
 }
 
 Code ShmPostbox::post(ReplicaId to, std::span<const std::byte> message) {
