@@ -452,8 +452,8 @@ bool opens_nameless_table(std::string_view line) {
 }
 
 // A letter beyond ASCII that stands neither in a text, quoted where a text may begin, nor in a
-// comment.
-bool has_bare_letter_beyond_ascii(std::string_view line) {
+// comment; or the beginning of a text of several lines, in which such a letter breaks toml++, too.
+bool has_bare_letter_or_long_text(std::string_view line) {
   char quote = 0;
   char before = '=';  // the last visible character outside of quotes
   for (size_t i = 0; i < line.size(); ++i) {
@@ -468,6 +468,7 @@ bool has_bare_letter_beyond_ascii(std::string_view line) {
       return true;
     } else if ((c == '"' || c == '\'') &&
                std::string_view("=[,.").find(before) != std::string_view::npos) {
+      if (line.substr(i).starts_with(std::string(3, c))) return true;
       quote = c;
       before = c;
     } else if (c > ' ') {
@@ -483,7 +484,7 @@ std::optional<size_t> line_toml_cannot_read(std::string_view text) {
   for (size_t number = 1; !text.empty(); ++number) {
     const std::string_view line = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(text.size(), line.size() + 1));
-    if (opens_nameless_table(line) || has_bare_letter_beyond_ascii(line)) return number;
+    if (opens_nameless_table(line) || has_bare_letter_or_long_text(line)) return number;
   }
   return std::nullopt;
 }
@@ -499,8 +500,9 @@ Result<EngineOptions> parse_config(std::string_view text, std::string_view sourc
   if (const auto line = line_toml_cannot_read(text)) {
     return fail(Code::invalid,
                 std::string(source) + ':' + std::to_string(*line) +
-                    ": not valid TOML: keys and names of tables are made of A-Z a-z 0-9 - _, "
-                    "anything else is quoted; see docs/configuration.md for an example");
+                    ": not valid TOML, or not read here: keys and names of tables are made of "
+                    "A-Z a-z 0-9 - _, anything else is quoted, and a text stands on one line; see "
+                    "docs/configuration.md for an example");
   }
   const toml::table document = toml::parse(text, source);
   Findings findings(source, base);

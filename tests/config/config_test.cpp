@@ -157,10 +157,27 @@ TEST(Config, NamesTheLineOfTomlThatIsNone) {
 }
 
 TEST(Config, BrokenTomlThatUpsetsTheParserIsAnErrorToo) {
-  for (const char* text :
-       {"[[|log]]", "[|a]", "[", "[[", "[]", "[[]]", "[a.|b]", "a.|b = 1", "\xff",
-        "a = \"\\uD800\"", "a = 99999999999999999999", "[\xc3\xa9]", "a = [[[[", "a = {b = {c = {",
-        "\xef\xbb\xbf[", "a = 1979-13-40", "a = 0x", "'", "\"\"\""}) {
+  for (const char* text : {"[[|log]]",
+                           "[|a]",
+                           "[",
+                           "[[",
+                           "[]",
+                           "[[]]",
+                           "[a.|b]",
+                           "a.|b = 1",
+                           "\xff",
+                           "a = \"\\uD800\"",
+                           "a = 99999999999999999999",
+                           "[\xc3\xa9]",
+                           "a = [[[[",
+                           "a = {b = {c = {",
+                           "\xef\xbb\xbf[",
+                           "a = 1979-13-40",
+                           "a = 0x",
+                           "'",
+                           "\"\"\"",
+                           "a = \"\"\"\\\xcd\xbe\"\"\"",
+                           "a = '''\n\xcd\xbe'''"}) {
     const auto options = parse_config(text, "test.toml");
     ASSERT_FALSE(options.has_value()) << text;
     EXPECT_EQ(options.error().code, Code::invalid);
