@@ -16,6 +16,7 @@ std::string_view name(Code code) {
     case Code::trimmed: return "trimmed";
     case Code::not_yet: return "not_yet";
     case Code::held: return "held";
+    case Code::wrong_view: return "wrong_view";
     case Code::no_quorum: return "no_quorum";
     case Code::invalid: return "invalid";
     case Code::too_large: return "too_large";

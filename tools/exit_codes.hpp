@@ -35,6 +35,7 @@ enum class Exit : int {
   not_appended = 22,
   io = 23,
   missed = 24,
+  wrong_view = 25,
 };
 
 struct ExitRow {
@@ -75,6 +76,7 @@ inline constexpr std::array kExitTable = {
     ExitRow{Exit::io, "io", "the operating system reported a failure"},
     ExitRow{Exit::missed, "missed",
             "`bench`, `doctor`: it ran, and what was asked of it did not hold"},
+    ExitRow{Exit::wrong_view, "wrong_view", "asked for one view, another is in force"},
 };
 
 constexpr Exit exit_of(Code code) {
@@ -91,6 +93,7 @@ constexpr Exit exit_of(Code code) {
     case Code::not_appended: return Exit::not_appended;
     case Code::trimmed: return Exit::trimmed;
     case Code::held: return Exit::held;
+    case Code::wrong_view: return Exit::wrong_view;
     case Code::invalid: return Exit::configuration;
     case Code::too_large: return Exit::too_large;
     case Code::unsupported: return Exit::unsupported;

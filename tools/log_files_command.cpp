@@ -56,9 +56,7 @@ std::string_view kind_name(uint8_t kind) {
 
 Json voters_of(const log::Superblock& superblock) {
   Json voters = Json::array();
-  for (unsigned id = 1; id <= kReplicaIdMax; ++id) {
-    if ((superblock.voters >> id & 1) != 0) voters.push_back(id);
-  }
+  for_each(superblock.membership.voters, [&](ReplicaId id) { voters.push_back(id.value); });
   return voters;
 }
 
@@ -93,7 +91,7 @@ Json report_object(const std::string& file, const LogReport& report) {
               {"ring_bytes", report.ring_bytes},
               {"superblock", slots_object(report)},
               {"promised_term", superblock.promised.value},
-              {"view", superblock.view.value},
+              {"view", superblock.membership.view.value},
               {"voters", voters_of(superblock)},
               {"trimmed", superblock.trim.position.value},
               {"tail", report.tail.position.value},

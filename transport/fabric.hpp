@@ -16,15 +16,7 @@
 
 namespace caisson::transport {
 
-// A set of replicas, bit i for ReplicaId{i}.
-struct ReplicaSet {
-  uint64_t bits = 0;
-  constexpr bool has(ReplicaId id) const { return (bits >> id.value) & 1; }
-  constexpr void add(ReplicaId id) { bits |= uint64_t{1} << id.value; }
-  constexpr void remove(ReplicaId id) { bits &= ~(uint64_t{1} << id.value); }
-  constexpr int count() const { return __builtin_popcountll(bits); }
-  constexpr bool operator==(const ReplicaSet&) const = default;
-};
+using caisson::ReplicaSet;
 
 // What a target hands to the writer that it lets in. Opaque to the core; carried by the control
 // plane.

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "caisson/types.hpp"
-#include "core/log/ring.hpp"
+#include "core/log/log_state.hpp"
 #include "transport/fabric.hpp"
 
 namespace caisson::control {
@@ -20,6 +20,7 @@ struct PreSeal {
   Term term;           // of the leader under suspicion; 0 if none is known
   ReplicaId leader;    // 0 if none is known
   uint64_t nonce = 0;  // pairs the reply with the question
+  View view;           // in force where the question comes from
 };
 struct PreSealReply {
   uint64_t nonce = 0;
@@ -43,6 +44,7 @@ struct Epoch {
   bool operator==(const Epoch&) const = default;
 };
 inline constexpr size_t kEpochsMax = 4096;
+inline constexpr size_t kViewsMax = 64;  // the latest ones, if ever there were more
 
 struct SealReply {
   Term term;  // of the Seal answered
@@ -56,7 +58,9 @@ struct SealReply {
   log::Cursor tail;    // last batch end of what it holds (P10)
   log::Cursor trim;    // the first entry it holds follows this cursor
   Position committed;  // what it knows to be committed
-  View view;
+  uint64_t birth = 0;  // of the region that answers; see log::Membership
+  // The view in force at `committed`, and every later one that `tail` holds, ascending (P18).
+  std::vector<log::ViewRun> views;
   std::vector<Epoch> epochs;  // of trim+1 … tail, ascending
   // Given at once, behind `tail`, where both logs end in one term: as if asked for under `answer`
   // with that divergence. Of no use if the leader's log turns out to part from this one earlier.
@@ -85,6 +89,24 @@ struct GrantReply {
 struct Hello {
   Term promised;
   Incarnation incarnation;
+  uint64_t birth = 0;
+};
+
+// The leader's ring begins behind what this replica holds: "begin anew behind `base`, where `view`
+// is in force" (R26). Under the same conditions as a GrantRequest. Answered by a new SealReply; not
+// at all while the application has not installed a state that covers `base`.
+struct Rebase {
+  Term term;
+  uint64_t nonce = 0;
+  uint64_t answer = 0;
+  log::Cursor base;
+  log::ViewRun view;
+};
+
+// The leader hands over: "lead now, above `term`; I have stopped taking appends". Nobody need be
+// asked (P21): it is the leader itself who says so.
+struct Succeed {
+  Term term;
 };
 
 // A leader or candidate met this higher promise; sent so that it can stop early.
@@ -92,8 +114,8 @@ struct Fenced {
   Term promised;
 };
 
-using Message =
-    std::variant<PreSeal, PreSealReply, Seal, SealReply, GrantRequest, GrantReply, Hello, Fenced>;
+using Message = std::variant<PreSeal, PreSealReply, Seal, SealReply, GrantRequest, GrantReply,
+                             Hello, Fenced, Rebase, Succeed>;
 
 // How a replica's messages leave it. Sending may fail silently: every exchange is retried by time.
 class Outbox {

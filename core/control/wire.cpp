@@ -27,11 +27,19 @@ void put(const log::Cursor& cursor, pb::Cursor& out) {
   out.set_chain(cursor.chain);
 }
 
+void put(const log::ViewRun& run, pb::ViewRun& out) {
+  out.set_first(run.first.value);
+  if (run.membership == log::Membership{}) return;
+  const std::vector<std::byte> bytes = log::encode_view(run.membership);
+  out.set_view(bytes.data(), bytes.size());
+}
+
 void put(const PreSeal& message, pb::Envelope& envelope) {
   pb::PreSeal& out = *envelope.mutable_pre_seal();
   out.set_term(message.term.value);
   out.set_leader(message.leader.value);
   out.set_nonce(message.nonce);
+  out.set_view(message.view.value);
 }
 
 void put(const PreSealReply& message, pb::Envelope& envelope) {
@@ -61,7 +69,8 @@ void put(const SealReply& message, pb::Envelope& envelope) {
   put(message.trim, *out.mutable_trim());
   out.set_answer(message.answer);
   out.set_committed(message.committed.value);
-  out.set_view(message.view.value);
+  out.set_birth(message.birth);
+  for (const log::ViewRun& run : message.views) put(run, *out.add_views());
   for (const Epoch& epoch : message.epochs) {
     out.add_epoch_terms(epoch.term.value);
     out.add_epoch_firsts(epoch.first.value);
@@ -96,6 +105,20 @@ void put(const Hello& message, pb::Envelope& envelope) {
   pb::Hello& out = *envelope.mutable_hello();
   out.set_promised(message.promised.value);
   out.set_incarnation(message.incarnation.value);
+  out.set_birth(message.birth);
+}
+
+void put(const Rebase& message, pb::Envelope& envelope) {
+  pb::Rebase& out = *envelope.mutable_rebase();
+  out.set_term(message.term.value);
+  out.set_nonce(message.nonce);
+  out.set_answer(message.answer);
+  put(message.base, *out.mutable_base());
+  put(message.view, *out.mutable_view());
+}
+
+void put(const Succeed& message, pb::Envelope& envelope) {
+  envelope.mutable_succeed()->set_term(message.term.value);
 }
 
 void put(const Fenced& message, pb::Envelope& envelope) {
@@ -124,8 +147,8 @@ std::optional<ReplicaId> replica_of(uint32_t number) {
 
 Result<Message> get(const pb::PreSeal& in) {
   if (in.leader() > kReplicaIdMax) return refuse("PreSeal.leader is no replica id (0 to 63)");
-  return checked(
-      PreSeal{Term{in.term()}, ReplicaId{static_cast<uint8_t>(in.leader())}, in.nonce()});
+  return checked(PreSeal{Term{in.term()}, ReplicaId{static_cast<uint8_t>(in.leader())}, in.nonce(),
+                         View{in.view()}});
 }
 
 Result<std::vector<Epoch>> epochs_of(const pb::SealReply& in) {
@@ -154,6 +177,31 @@ std::vector<std::byte> bytes_of(const std::string& text) {
   return bytes;
 }
 
+Result<log::ViewRun> view_of(const pb::ViewRun& in) {
+  log::ViewRun run{Position{in.first()}, {}};
+  if (in.view().empty()) return run;
+  const auto membership = log::decode_view(bytes_of(in.view()));
+  if (!membership) return refuse("a view contradicts itself");
+  run.membership = *membership;
+  return run;
+}
+
+Result<std::vector<log::ViewRun>> views_of(const pb::SealReply& in) {
+  if (static_cast<size_t>(in.views_size()) > kViewsMax) {
+    return refuse("SealReply.views is longer than 64");
+  }
+  std::vector<log::ViewRun> views;
+  for (const pb::ViewRun& each : in.views()) {
+    auto run = view_of(each);
+    if (!run) return tl::unexpected(std::move(run.error()));
+    if (!views.empty() && run->first <= views.back().first) {
+      return refuse("SealReply.views does not ascend");
+    }
+    views.push_back(std::move(*run));
+  }
+  return views;
+}
+
 Result<Message> get(const pb::SealReply& in) {
   const auto code = code_from_wire(in.code());
   if (!code) return refuse("SealReply.code is unknown");
@@ -174,7 +222,10 @@ Result<Message> get(const pb::SealReply& in) {
   out.tail = cursor_of(in.tail());
   out.trim = cursor_of(in.trim());
   out.committed = Position{in.committed()};
-  out.view = View{in.view()};
+  out.birth = in.birth();
+  auto views = views_of(in);
+  if (!views) return tl::unexpected(std::move(views.error()));
+  out.views = std::move(*views);
   out.epochs = std::move(*epochs);
   if (in.has_grant()) {
     const std::string& blob = in.grant().blob();
@@ -206,6 +257,14 @@ Result<Message> get(const pb::GrantReply& in) {
   return checked(std::move(out));
 }
 
+Result<Message> get(const pb::Rebase& in) {
+  if (!in.has_base() || !in.has_view()) return refuse("Rebase lacks base or view");
+  auto view = view_of(in.view());
+  if (!view) return tl::unexpected(std::move(view.error()));
+  return checked(
+      Rebase{Term{in.term()}, in.nonce(), in.answer(), cursor_of(in.base()), std::move(*view)});
+}
+
 Result<Message> message_of(const pb::Envelope& in) {
   switch (in.message_case()) {
     case pb::Envelope::kPreSeal: return get(in.pre_seal());
@@ -219,8 +278,11 @@ Result<Message> message_of(const pb::Envelope& in) {
     case pb::Envelope::kGrantRequest: return get(in.grant_request());
     case pb::Envelope::kGrantReply: return get(in.grant_reply());
     case pb::Envelope::kHello:
-      return checked(Hello{Term{in.hello().promised()}, Incarnation{in.hello().incarnation()}});
+      return checked(Hello{Term{in.hello().promised()}, Incarnation{in.hello().incarnation()},
+                           in.hello().birth()});
     case pb::Envelope::kFenced: return checked(Fenced{Term{in.fenced().promised()}});
+    case pb::Envelope::kRebase: return get(in.rebase());
+    case pb::Envelope::kSucceed: return checked(Succeed{Term{in.succeed().term()}});
     case pb::Envelope::MESSAGE_NOT_SET: break;
   }
   return refuse("it holds no message of this protocol version");

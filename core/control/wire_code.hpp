@@ -43,6 +43,7 @@ inline constexpr std::array kWireCodes = {
     Code::no_space,
     Code::io,
     Code::internal,
+    Code::wrong_view,
 };
 
 constexpr uint32_t code_to_wire(Code code) {

@@ -76,10 +76,16 @@ std::string found_text(const toml::node& node) {
     std::replace_if(
         text.begin(), text.end(), [](char c) { return (c >= 0 && c < 0x20) || c == 0x7f; }, '?');
   } else {
+    // Not by toml's formatter, which computes what is undefined for some numbers.
     std::ostringstream out;
-    node.visit([&out](const auto& value) { out << toml::default_formatter{toml::array{value}}; });
-    text = out.str();  // "[ value ]"
-    if (text.size() >= 4) text = text.substr(2, text.size() - 4);
+    out << std::boolalpha;
+    node.visit([&out](const auto& value) {
+      if constexpr (toml::is_value<decltype(value)>) out << value.get();
+    });
+    text = out.str();
+    if (node.is_floating_point() && text.find_first_not_of("-0123456789") == std::string::npos) {
+      text += ".0";
+    }
   }
   return text.size() <= 100 ? text : text.substr(0, 97) + "…";
 }

@@ -140,10 +140,8 @@ Result<void> create_ground(const EngineOptions& options, const LogOptions& log) 
   create.persistence = choice_of(options);
   auto region = pmem::FileRegion::create(unfinished, create);
   if (!region) return tl::unexpected(region.error());
-  std::vector<ReplicaId> voters;
-  for (const PeerOptions& peer : options.peers) voters.push_back(peer.id);
-  const Code code =
-      replication::create_replica(**region, {options.cluster, log.id}, options.replica, voters);
+  const Code code = replication::create_replica(**region, {options.cluster, log.id},
+                                                options.replica, voters_of(options));
   if (code != Code::ok) {
     std::filesystem::remove(unfinished, ignored);
     return fail(code, "cannot write the first entry and superblock of " + path + " (" +

@@ -44,7 +44,7 @@ std::string LogImpl::status_json() const {
       {"leads", leads.is_self},
       {"term", leads.term.value},
       {"promised", now.promised.value},
-      {"view", now.view.value},
+      {"view", now.membership.view.value},
       {"incarnation", now.incarnation.value},
       {"marks",
        {{"submitted", at.submitted.value},

@@ -30,9 +30,10 @@ LogState::LogState(const LogIdentity& identity, Ring ring, uint32_t streams_max,
   reset(origin(identity));
 }
 
-void LogState::reset(const Cursor& trim) {
+void LogState::reset(const Cursor& trim, const ViewRun& view) {
   tail_ = batch_tail_ = trim_ = trim;
   terms_.clear();
+  views_.assign(1, view);
   streams_.clear();
   for (uint64_t i = 0; i <= index_mask_; ++i)
     index_[i].position.store(0, std::memory_order_relaxed);
@@ -79,8 +80,21 @@ void LogState::open_session(const EntryHeader& header) {
   streams_.apply_session(header, session);
 }
 
+void LogState::open_view(const EntryHeader& header) {
+  // A view that cannot be understood has no voters: nobody decides anything here under it.
+  views_.push_back({Position{header.position},
+                    decode_view(payload(ring_, tail_.end, header)).value_or(Membership{})});
+}
+
+const ViewRun& LogState::view_at(Position p) const {
+  size_t i = views_.size() - 1;
+  while (i > 0 && views_[i].first > p) --i;
+  return views_[i];
+}
+
 void LogState::truncate(const Cursor& keep) {
   tail_ = batch_tail_ = keep;
+  while (views_.size() > 1 && views_.back().first > keep.position) views_.pop_back();
   while (!terms_.empty() && terms_.back().first > keep.position) terms_.pop_back();
   streams_.rollback(keep.position);
 }
@@ -95,6 +109,7 @@ void LogState::trim(const Cursor& to) {
   if (to.position <= trim_.position) return;
   trim_ = to;
   publish_trim();
+  while (views_.size() > 1 && views_[1].first <= to.position) views_.erase(views_.begin());
   auto keep = terms_.begin();
   while (keep + 1 < terms_.end() && (keep + 1)->first <= to.position + 1) ++keep;
   terms_.erase(terms_.begin(), keep);

@@ -13,6 +13,7 @@
 #include "caisson/types.hpp"
 #include "core/log/ring.hpp"
 #include "core/log/stream_table.hpp"
+#include "core/log/view_format.hpp"
 
 namespace caisson::log {
 
@@ -33,8 +34,8 @@ class LogState {
   LogState(const LogIdentity& identity, Ring ring, uint32_t streams_max, uint32_t stream_window);
 
   // ---- Owner thread ----
-  // Forgets everything; the log now is empty behind `trim`.
-  void reset(const Cursor& trim);
+  // Forgets everything; the log now is empty behind `trim`, where `view` is in force.
+  void reset(const Cursor& trim, const ViewRun& view = {});
 
   // The entry whose header was judged sound at tail().end joins the log. payload_crc is used only
   // for entries of a client.
@@ -44,6 +45,8 @@ class LogState {
     }
     if (header.kind == static_cast<uint8_t>(Kind::session)) [[unlikely]] {
       open_session(EntryHeader(header));
+    } else if (header.kind == static_cast<uint8_t>(Kind::view)) [[unlikely]] {
+      open_view(EntryHeader(header));
     } else if (header.client != 0) {
       streams_.apply(header, payload_crc);
     }
@@ -66,6 +69,12 @@ class LogState {
   const Cursor& trim_cursor() const { return trim_; }
   const std::vector<TermRun>& terms() const { return terms_; }
   Term term_at(Position p) const;  // 0 if not held
+  // Views, ascending: the one in force at the trim point, and every later one. A view is in force
+  // as soon as its entry is in the log, committed or not.
+  const std::vector<ViewRun>& views() const { return views_; }
+  const Membership& membership() const { return views_.back().membership; }
+  Position view_position() const { return views_.back().first; }
+  const ViewRun& view_at(Position p) const;  // p >= the trim point
   // Cursor behind the entry at p, trim <= p <= tail; reads only headers.
   Result<Cursor> cursor_at(Position p) const;
   StreamTable& streams() { return streams_; }
@@ -100,6 +109,7 @@ class LogState {
     to.chain = from.chain;
   }
   void open_session(const EntryHeader& header);
+  void open_view(const EntryHeader& header);
   void remember(Position p, Offset start);
   void publish_trim();
   Cursor published_trim() const;
@@ -113,6 +123,7 @@ class LogState {
   Cursor batch_tail_;
   Cursor trim_;
   std::vector<TermRun> terms_;
+  std::vector<ViewRun> views_;
   StreamTable streams_;
   std::atomic<uint64_t> committed_{0};
   std::atomic<uint64_t> committed_end_{0};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "core/log/superblock_format.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -37,9 +38,18 @@ struct Layout {
   uint64_t applied;
   uint64_t damaged_through;
   uint64_t salvage_bytes;
-  uint8_t reserved1[72];
+  // Zero in version 1, which ends in front of `births`.
+  uint64_t birth;
+  uint64_t outgoing;
+  uint64_t learners;
+  uint64_t joining;
+  uint64_t leaving;
+  uint8_t reserved1[32];
+  uint64_t births[kReplicaIdMax + 1];
 };
 static_assert(sizeof(Layout) == kSuperblockBytes);
+static_assert(offsetof(Layout, birth) == 184);
+static_assert(offsetof(Layout, births) == kSuperblockBytesV1);
 static_assert(offsetof(Layout, trim) == 88);
 static_assert(offsetof(Layout, committed) == 152);
 
@@ -63,9 +73,15 @@ SuperblockBytes encode(const Superblock& s) {
   layout.incarnation = s.incarnation.value;
   layout.promised = s.promised.value;
   layout.promise_nonce = s.promise_nonce;
-  layout.view = s.view.value;
+  layout.view = s.membership.view.value;
   layout.view_position = s.view_position.value;
-  layout.voters = s.voters;
+  layout.voters = s.membership.voters.bits;
+  layout.outgoing = s.membership.outgoing.bits;
+  layout.learners = s.membership.learners.bits;
+  layout.joining = s.membership.joining.bits;
+  layout.leaving = s.membership.leaving.bits;
+  std::memcpy(layout.births, s.membership.births.data(), sizeof layout.births);
+  layout.birth = s.birth;
   layout.trim = pack(s.trim);
   layout.validated = pack(s.validated);
   layout.committed = s.committed.value;
@@ -78,15 +94,18 @@ SuperblockBytes encode(const Superblock& s) {
 }
 
 Result<Superblock> decode_superblock(std::span<const std::byte> bytes) {
-  if (bytes.size() < sizeof(Layout)) return fail(Code::invalid, "superblock: too short");
-  Layout layout;
-  std::memcpy(&layout, bytes.data(), sizeof layout);
+  if (bytes.size() < kSuperblockBytesV1) return fail(Code::invalid, "superblock: too short");
+  Layout layout{};
+  std::memcpy(&layout, bytes.data(), std::min(bytes.size(), sizeof layout));
   if (layout.magic != kSuperblockMagic) return fail(Code::invalid, "superblock: not a log's");
   if (layout.version > kSuperblockVersion) {
     return fail(Code::wrong_version, "superblock: log format " + std::to_string(layout.version) +
                                          ", this program knows up to " +
                                          std::to_string(kSuperblockVersion) +
                                          "; use a newer caisson");
+  }
+  if (layout.version >= 2 && bytes.size() < sizeof layout) {
+    return fail(Code::invalid, "superblock: too short");
   }
   Superblock s;
   s.replica = ReplicaId{layout.replica};
@@ -96,9 +115,17 @@ Result<Superblock> decode_superblock(std::span<const std::byte> bytes) {
   s.incarnation = Incarnation{layout.incarnation};
   s.promised = Term{layout.promised};
   s.promise_nonce = layout.promise_nonce;
-  s.view = View{layout.view};
+  s.membership.view = View{layout.view};
   s.view_position = Position{layout.view_position};
-  s.voters = layout.voters;
+  s.membership.voters = {layout.voters};
+  if (layout.version >= 2) {
+    s.membership.outgoing = {layout.outgoing};
+    s.membership.learners = {layout.learners};
+    s.membership.joining = {layout.joining};
+    s.membership.leaving = {layout.leaving};
+    std::memcpy(s.membership.births.data(), layout.births, sizeof layout.births);
+    s.birth = layout.birth;
+  }
   s.trim = unpack(layout.trim);
   s.validated = unpack(layout.validated);
   s.committed = Position{layout.committed};
@@ -107,7 +134,9 @@ Result<Superblock> decode_superblock(std::span<const std::byte> bytes) {
   s.salvage_bytes = layout.salvage_bytes;
   const bool sound =
       layout.version >= 1 && std::has_single_bit(s.ring_bytes) && layout.replica >= 1 &&
-      layout.replica <= kReplicaIdMax && (s.voters & 1) == 0 &&
+      layout.replica <= kReplicaIdMax &&
+      // Whoever has not been admitted yet knows of no view.
+      (s.membership == Membership{} || consistent(s.membership)) &&
       s.trim.position <= s.validated.position && s.trim.end <= s.validated.end &&
       s.validated.end - s.trim.end <= s.ring_bytes && s.trim.end.value % kEntryAlignBytes == 0 &&
       s.validated.end.value % kEntryAlignBytes == 0 && s.committed <= s.validated.position &&

@@ -10,11 +10,12 @@
 
 #include "caisson/types.hpp"
 #include "core/log/ring.hpp"
+#include "core/log/view_format.hpp"
 
 namespace caisson::log {
 
 inline constexpr uint32_t kSuperblockMagic = 0x474c5343;  // "CSLG"
-inline constexpr uint16_t kSuperblockVersion = 1;
+inline constexpr uint16_t kSuperblockVersion = 2;
 
 struct Superblock {
   LogIdentity identity;
@@ -23,19 +24,20 @@ struct Superblock {
   Incarnation incarnation;
   Term promised;
   uint64_t promise_nonce = 0;  // of the candidate promised to: tells a retry from a rival (P3)
-  View view;
-  Position view_position;
-  uint64_t voters = 0;  // bit i: ReplicaId{i}
-  Cursor trim;          // the first entry held follows this cursor
-  Cursor validated;     // a scan that breaks at or below it has found damage (P16)
-  Position committed;   // known to be committed; never above validated
+  uint64_t birth = 0;          // under which this region was, or will be, admitted
+  Cursor trim;                 // the first entry held follows this cursor
+  Membership membership;       // in force at `trim`; later views are entries of the log
+  Position view_position;      // of the entry that named it; 0: none that was ever held here
+  Cursor validated;            // a scan that breaks at or below it has found damage (P16)
+  Position committed;          // known to be committed; never above validated
   Position applied;
   Position damaged_through;    // no vote until validated passes it; 0: sound
   uint64_t salvage_bytes = 0;  // used bytes of the salvage area
   bool operator==(const Superblock&) const = default;
 };
 
-inline constexpr size_t kSuperblockBytes = 256;
+inline constexpr size_t kSuperblockBytes = 768;
+inline constexpr size_t kSuperblockBytesV1 = 256;
 using SuperblockBytes = std::array<std::byte, kSuperblockBytes>;
 
 SuperblockBytes encode(const Superblock& superblock);

@@ -1,16 +1,80 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Payload of a view entry (R24): the voters from its position on.
+// Who takes part in a log from a position on (R24), and the payload of the entry that says so.
+// Explained in docs/format.md; how views follow one another in docs/design.md.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "caisson/types.hpp"
 
 namespace caisson::log {
 
-struct ViewPayload {
-  uint32_t view;
-  uint32_t reserved;
-  uint64_t voters;  // bit i: ReplicaId{i}
+// A view. `birth` tells the lives of a replica id apart: a region that was created for a place in
+// the log carries the birth under which it was admitted, and no other region speaks for that place
+// (P17, R43). Founding members have birth 0.
+struct Membership {
+  View view;
+  ReplicaSet voters;
+  ReplicaSet outgoing;  // not empty in a joint view: the voters of the view before, who must agree
+  ReplicaSet learners;  // receive the log, count for nothing
+  ReplicaSet joining;   // learners that become voters once they have caught up …
+  ReplicaSet leaving;   // … and the voters that leave with that change
+  std::array<uint64_t, kReplicaIdMax + 1> births{};
+
+  ReplicaSet electors() const { return voters | outgoing; }
+  ReplicaSet members() const { return voters | outgoing | learners | joining; }
+  bool joint() const { return !outgoing.empty(); }
+  bool settled() const { return !joint() && joining.empty() && leaving.empty(); }
+  // A majority of the voters and, in a joint view, of the outgoing ones.
+  bool quorate(ReplicaSet set) const {
+    return majority(voters, set) && (outgoing.empty() || majority(outgoing, set));
+  }
+  bool operator==(const Membership&) const = default;
+
+ private:
+  static bool majority(ReplicaSet of, ReplicaSet set) {
+    return (of & set).count() * 2 > of.count();
+  }
 };
-static_assert(sizeof(ViewPayload) == 16);
+
+// A view and the position of the entry that named it; it is in force from there on.
+struct ViewRun {
+  Position first;
+  Membership membership;
+  bool operator==(const ViewRun&) const = default;
+};
+
+// True if the sets fit together: somebody votes, nobody learns and votes, only voters leave.
+bool consistent(const Membership& membership);
+
+struct ViewPayloadHeader {
+  uint32_t view;
+  uint32_t members;  // that many ViewPayloadMember follow, ascending by replica
+};
+static_assert(sizeof(ViewPayloadHeader) == 8);
+
+inline constexpr uint8_t kRoleVoter = 1;
+inline constexpr uint8_t kRoleOutgoing = 2;
+inline constexpr uint8_t kRoleLearner = 4;
+inline constexpr uint8_t kRoleJoining = 8;
+inline constexpr uint8_t kRoleLeaving = 16;
+
+struct ViewPayloadMember {
+  uint8_t replica;
+  uint8_t roles;
+  uint16_t reserved0;
+  uint32_t reserved1;
+  uint64_t birth;
+};
+static_assert(sizeof(ViewPayloadMember) == 16);
+
+std::vector<std::byte> encode_view(const Membership& membership);
+// Nothing: no view's payload, or one that contradicts itself.
+std::optional<Membership> decode_view(std::span<const std::byte> payload);
 
 }  // namespace caisson::log

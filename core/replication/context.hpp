@@ -39,20 +39,18 @@ struct Context {
   DurableState durable;
   log::LogState state;
   SplitMix random;
-  Position applied;                  // as told by the application, or delivered; not yet durable
+  Position applied;      // as told by the application, or delivered; not yet durable
+  Position installed{};  // up to here the application holds a state that it got from elsewhere
   Position reader_hold{UINT64_MAX};  // nothing above it is trimmed
 
-  transport::ReplicaSet voters() const { return {durable.superblock().voters}; }
-  uint32_t quorum() const { return static_cast<uint32_t>(voters().count()) / 2 + 1; }
-};
-
-// Calls f(ReplicaId) for each member.
-template <class F>
-void for_each(transport::ReplicaSet set, F&& f) {
-  for (uint64_t bits = set.bits; bits != 0; bits &= bits - 1) {
-    f(ReplicaId{static_cast<uint8_t>(__builtin_ctzll(bits))});
+  const log::Membership& membership() const { return state.membership(); }
+  // This replica takes part in decisions: it has a voice under the birth it was admitted with.
+  bool elector() const { return is_elector(membership()); }
+  bool is_elector(const log::Membership& view) const {
+    return view.electors().has(options.self) &&
+           view.births[options.self.value] == durable.superblock().birth;
   }
-}
+};
 
 // term = round * 256 + candidate: no two replicas ever choose the same one (P3).
 constexpr ReplicaId owner(Term term) { return ReplicaId{static_cast<uint8_t>(term.value & 0xff)}; }

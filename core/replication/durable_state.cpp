@@ -40,12 +40,27 @@ Code DurableState::save_progress(const Progress& progress) {
   return write(with(progress), pmem::Region::Slots::one);
 }
 
-Code DurableState::save_trim(const log::Cursor& to, const Progress& progress) {
+Code DurableState::save_trim(const log::Cursor& to, const log::ViewRun& view,
+                             const Progress& progress) {
   const Offset from = std::min(superblock_.validated.end, progress.validated.end);
   region_.persist_ring(from, progress.validated.end - from);
   log::Superblock next = with(progress);
   next.trim = to;
+  next.membership = view.membership;
+  next.view_position = view.first;
   return write(next, pmem::Region::Slots::one);
+}
+
+Code DurableState::save_base(const log::Cursor& base, const log::ViewRun& view,
+                             uint64_t salvage_bytes) {
+  log::Superblock next = superblock_;
+  next.trim = next.validated = base;
+  next.committed = next.applied = base.position;
+  next.membership = view.membership;
+  next.view_position = view.first;
+  next.salvage_bytes = salvage_bytes;
+  next.damaged_through = Position{0};
+  return write(next, pmem::Region::Slots::both);
 }
 
 Code DurableState::save_divergence(const log::Cursor& keep, uint64_t salvage_bytes) {

@@ -31,7 +31,13 @@ class DurableState {
   [[nodiscard]] Code save_progress(const Progress& progress);
 
   // Trims through `to` (P13: before anybody is told).
-  [[nodiscard]] Code save_trim(const log::Cursor& to, const Progress& progress);
+  // `view` is in force there.
+  [[nodiscard]] Code save_trim(const log::Cursor& to, const log::ViewRun& view,
+                               const Progress& progress);
+
+  // The log begins anew behind `base`: whatever it held is gone.
+  [[nodiscard]] Code save_base(const log::Cursor& base, const log::ViewRun& view,
+                               uint64_t salvage_bytes);
 
   // The log is about to lose everything behind `keep`; its bytes lie in `salvage_bytes` of salvage.
   [[nodiscard]] Code save_divergence(const log::Cursor& keep, uint64_t salvage_bytes);

@@ -20,40 +20,47 @@ bool better(const control::SealReply& a, const control::SealReply& b) {
 
 }  // namespace
 
-void Election::send_to_silent(const control::Message& message) {
-  for_each(c_.voters(), [&](ReplicaId id) {
-    if (id != c_.options.self && !answered_.has(id)) c_.outbox.send(id, message);
+// Everybody with a voice in a view that we hold, or that somebody who answered holds.
+ReplicaSet Election::known() const {
+  ReplicaSet all = c_.membership().electors();
+  for_each(answered_, [&](ReplicaId id) {
+    if (!replies_[id.value].has_value()) return;
+    for (const log::ViewRun& run : replies_[id.value]->views) all = all | run.membership.electors();
   });
+  all.remove(c_.options.self);
+  return all;
+}
+
+void Election::send_to_silent(const control::Message& message) {
+  for_each(known() - answered_, [&](ReplicaId id) { c_.outbox.send(id, message); });
 }
 
 control::Seal Election::seal_message() const {
-  return {term_, nonce_, c_.durable.superblock().view, c_.state.batch_tail().term};
+  return {term_, nonce_, c_.membership().view, c_.state.batch_tail().term};
 }
 
 void Election::ask(Term suspect, uint64_t now_ns) {
   stage_ = Stage::asking;
   suspect_ = suspect;
   nonce_ = c_.random.next();
-  answered_ = agreed_ = {};
-  answered_.add(c_.options.self);
-  agreed_.add(c_.options.self);
+  replies_ = {};
+  answered_ = agreed_ = just(c_.options.self);
   deadline_ns_ = now_ns + kRetriesMax * c_.options.retry_ns;
   retry_ns_ = now_ns + c_.options.retry_ns;
   seen_ = std::max(seen_, c_.durable.superblock().promised);
-  send_to_silent(control::PreSeal{suspect_, owner(suspect_), nonce_});
-  if (c_.quorum() == 1 && seal(seen_, now_ns) != Code::ok) give_up();
+  send_to_silent(control::PreSeal{suspect_, owner(suspect_), nonce_, c_.membership().view});
+  if (c_.membership().quorate(agreed_) && seal(seen_, now_ns) != Code::ok) give_up();
 }
 
 bool Election::highest_everywhere(Term term, ReplicaId dead) const {
-  uint32_t voters = 1;
+  ReplicaSet under_it = just(c_.options.self);
   bool highest = true;
-  for_each(c_.voters(), [&](ReplicaId id) {
-    if (id == c_.options.self || id == dead) return;
+  for_each(c_.membership().electors() - under_it - just(dead), [&](ReplicaId id) {
     const Term promised = c_.endpoint.promised_of(id);
     highest = highest && promised <= term;
-    if (promised == term) ++voters;
+    if (promised == term) under_it.add(id);
   });
-  return highest && voters >= c_.quorum();
+  return highest && c_.membership().quorate(under_it);
 }
 
 void Election::succeed(ReplicaId dead, Term term, uint64_t now_ns) {
@@ -63,13 +70,13 @@ void Election::succeed(ReplicaId dead, Term term, uint64_t now_ns) {
 
 void Election::on_preseal_reply(ReplicaId from, const control::PreSealReply& reply,
                                 uint64_t now_ns) {
-  if (stage_ != Stage::asking || reply.nonce != nonce_ || !c_.voters().has(from)) return;
+  if (stage_ != Stage::asking || reply.nonce != nonce_) return;
   seen_ = std::max(seen_, reply.promised);
   answered_.add(from);
   if (reply.stale) agreed_.add(from);
-  if (static_cast<uint32_t>(agreed_.count()) >= c_.quorum()) {
+  if (c_.membership().quorate(agreed_)) {
     if (seal(seen_, now_ns) != Code::ok) give_up();
-  } else if (answered_ == c_.voters()) {
+  } else if ((known() - answered_).empty()) {
     give_up();
   }
 }
@@ -82,8 +89,8 @@ Code Election::seal(Term seen, uint64_t now_ns) {
   seen_ = term_;
   holder_ = ReplicaId{};
   replies_ = {};
-  answered_ = agreed_ = {};
-  answered_.add(c_.options.self);
+  agreed_ = {};
+  answered_ = just(c_.options.self);
   // P3: our own promise is persistent before anybody hears of the term; P1, P2: our own seal is a
   // seal.
   if (const Code code = c_.durable.promise(term_, nonce_); code != Code::ok) return code;
@@ -101,7 +108,7 @@ Code Election::seal(Term seen, uint64_t now_ns) {
 
 void Election::on_seal_reply(ReplicaId from, const control::SealReply& reply, uint64_t now_ns) {
   if (stage_ != Stage::sealing && stage_ != Stage::fetching) return;
-  if (reply.term != term_ || reply.nonce != nonce_ || !c_.voters().has(from)) return;
+  if (reply.term != term_ || reply.nonce != nonce_) return;
   if (reply.code == Code::fenced) {
     // P3: a promise at or above ours exists; this term can no longer be complete.
     seen_ = std::max(seen_, reply.promised);
@@ -109,21 +116,51 @@ void Election::on_seal_reply(ReplicaId from, const control::SealReply& reply, ui
     return;
   }
   if (reply.code != Code::ok && reply.code != Code::damaged) return;
-  if (!consistent(History{reply.trim, reply.tail, reply.epochs})) return;
+  if (!consistent(History{reply.trim, reply.tail, reply.epochs}) || reply.views.empty()) return;
   // Answers are numbered: a late one describes a ring that has changed since.
   if (replies_[from.value].has_value() && reply.answer <= replies_[from.value]->answer) return;
+  const ReplicaSet known_before = known();
   answered_.add(from);
   replies_[from.value] = reply;
   if (stage_ != Stage::sealing) return;
   if (reply.code == Code::ok) agreed_.add(from);
-  if (static_cast<uint32_t>(agreed_.count()) >= c_.quorum()) adopt(now_ns);
+  if (complete()) return adopt(now_ns);
+  // Who has a voice in a view that we did not know of is sealed, too.
+  for_each(known() - known_before - answered_,
+           [&](ReplicaId id) { c_.outbox.send(id, seal_message()); });
+}
+
+// Whose log to adopt: our own, unless another's is better.
+ReplicaId Election::best() const {
+  ReplicaId best = c_.options.self;
+  for_each(agreed_, [&](ReplicaId id) {
+    if (better(*replies_[id.value], *replies_[best.value])) best = id;
+  });
+  return best;
+}
+
+// P18: a quorum of the last view that is known to be committed, and of every later one that the
+// adopted log holds. An answer counts for a place in a view only under the birth that it names.
+bool Election::complete() const {
+  if (!agreed_.has(c_.options.self)) return false;
+  const std::vector<log::ViewRun>& views = replies_[best().value]->views;
+  Position committed;
+  for_each(agreed_,
+           [&](ReplicaId id) { committed = std::max(committed, replies_[id.value]->committed); });
+  for (size_t i = 0; i < views.size(); ++i) {
+    if (i + 1 < views.size() && views[i + 1].first <= committed) continue;
+    const log::Membership& view = views[i].membership;
+    ReplicaSet voices;
+    for_each(agreed_, [&](ReplicaId id) {
+      if (replies_[id.value]->birth == view.births[id.value]) voices.add(id);
+    });
+    if (!view.quorate(voices)) return false;
+  }
+  return c_.is_elector(views.back().membership);
 }
 
 void Election::adopt(uint64_t now_ns) {
-  holder_ = c_.options.self;
-  for_each(agreed_, [&](ReplicaId id) {
-    if (better(*replies_[id.value], *replies_[holder_.value])) holder_ = id;
-  });
+  holder_ = best();
   const control::SealReply& best = *replies_[holder_.value];
   if (best.tail.term >= term_) {
     give_up();  // P3: an entry of our term, or above, already exists
@@ -205,7 +242,9 @@ void Election::poll(uint64_t now_ns) {
   if (now_ns < retry_ns_) return;
   retry_ns_ = now_ns + c_.options.retry_ns;
   switch (stage_) {
-    case Stage::asking: send_to_silent(control::PreSeal{suspect_, owner(suspect_), nonce_}); break;
+    case Stage::asking:
+      send_to_silent(control::PreSeal{suspect_, owner(suspect_), nonce_, c_.membership().view});
+      break;
     case Stage::sealing: send_to_silent(seal_message()); break;
     case Stage::fetching: ask_holder(); break;
     case Stage::idle:

@@ -59,6 +59,9 @@ class Election {
   bool make_room_for(const control::SealReply& best);
   [[nodiscard]] Code fetch();
   void send_to_silent(const control::Message& message);
+  ReplicaSet known() const;
+  ReplicaId best() const;
+  bool complete() const;
 
   // Attempts that take longer than this many retries are given up; the next one draws a higher
   // term.
@@ -73,8 +76,8 @@ class Election {
   uint64_t nonce_ = 0;
   uint64_t deadline_ns_ = 0;
   uint64_t retry_ns_ = 0;
-  transport::ReplicaSet answered_;
-  transport::ReplicaSet agreed_;  // asking: found it stale; sealing: sealed and sound
+  ReplicaSet answered_;
+  ReplicaSet agreed_;  // asking: found it stale; sealing: sealed and sound
   std::array<std::optional<control::SealReply>, kReplicaIdMax + 1> replies_{};
   ReplicaId holder_;
 };

@@ -15,7 +15,10 @@ Code Follower::seal_ring(Extent extent) {
   if (unsure()) c_.state.truncate(granted_behind_);
   stop();
   if (const Code code = c_.endpoint.revoke_all(); code != Code::ok) return code;
-  if (extent == Extent::whole) c_.state.reset(c_.durable.superblock().trim);
+  if (extent == Extent::whole) {
+    const log::Superblock& superblock = c_.durable.superblock();
+    c_.state.reset(superblock.trim, {superblock.view_position, superblock.membership});
+  }
   const log::Scan found = log::scan(c_.state);
   chained_end_ = c_.state.tail().end;
   if (c_.state.tail() != c_.state.batch_tail()) c_.state.truncate(c_.state.batch_tail());
@@ -72,7 +75,13 @@ control::SealReply Follower::seal_reply(Term term, uint64_t nonce, Code code) {
   reply.trim = history.trim;
   reply.epochs = std::move(history.epochs);
   reply.committed = c_.state.committed();
-  reply.view = superblock.view;
+  reply.birth = superblock.birth;
+  const auto& views = c_.state.views();
+  size_t first = views.size() > control::kViewsMax ? views.size() - control::kViewsMax : 0;
+  while (first + 1 < views.size() && views[first + 1].first <= reply.committed) ++first;
+  for (; first < views.size() && views[first].first <= reply.tail.position; ++first) {
+    reply.views.push_back(views[first]);
+  }
   return reply;
 }
 
@@ -88,13 +97,17 @@ Code Follower::cut(const log::Cursor& keep, Term sealed_by) {
   }
   c_.state.truncate(keep);
   chained_end_ = keep.end;
-  // In a full ring the line behind the tail is the oldest entry that is still held.
-  if (keep.end + log::kHeaderBytes <= c_.state.window_end()) {
-    constexpr std::array<std::byte, log::kHeaderBytes> kBlank{};
-    c_.region.store_ring(keep.end, kBlank.data(), kBlank.size());
-    c_.region.persist_ring(keep.end, kBlank.size());
-  }
+  blank_behind(keep);
   return Code::ok;
+}
+
+// Nothing old continues the chain there.
+void Follower::blank_behind(const log::Cursor& tail) {
+  // In a full ring the line behind the tail is the oldest entry that is still held.
+  if (tail.end + log::kHeaderBytes > c_.state.window_end()) return;
+  constexpr std::array<std::byte, log::kHeaderBytes> kBlank{};
+  c_.region.store_ring(tail.end, kBlank.data(), kBlank.size());
+  c_.region.persist_ring(tail.end, kBlank.size());
 }
 
 Code Follower::resume_at(const log::Cursor& expected) {
@@ -149,6 +162,35 @@ control::GrantReply Follower::answer_grant(ReplicaId writer, const control::Gran
   cell_seen_ = 0;
   publish();
   return reply;
+}
+
+Code Follower::rebase(const control::Rebase& request) {
+  const bool given = given_.answer != 0 && request.answer == given_.answer;
+  if (given || request.answer != answer_ || answer_ == 0) return Code::again;
+  const log::Cursor& base = request.base;
+  if (base.position <= c_.state.trimmed()) return Code::exists;
+  // Who applies by itself needs no more than the log; an application must have come so far first.
+  const Position applied = c_.options.auto_apply ? base.position : c_.installed;
+  if (applied < base.position) return Code::not_yet;
+  // What the leader has trimmed is committed, and applied by every voter: what we hold of it may
+  // go, and what else we hold has no future.
+  uint64_t used = c_.durable.superblock().salvage_bytes;
+  const Offset end = std::max(chained_end_, c_.state.tail().end);
+  const auto keep = c_.state.cursor_at(c_.state.committed());
+  if (keep.has_value() && end > keep->end) {
+    const auto stored = salvage(c_.region, c_.state.ring(), used, *keep, end, request.term);
+    if (!stored.has_value()) return stored.error().code;
+    used = *stored;
+  }
+  if (const Code code = c_.durable.save_base(base, request.view, used); code != Code::ok) {
+    return code;
+  }
+  c_.state.reset(base, request.view);
+  c_.applied = base.position;
+  chained_end_ = base.end;
+  blank_behind(base);
+  publish();
+  return Code::ok;
 }
 
 uint32_t Follower::validate() {
@@ -257,7 +299,10 @@ Code Follower::trim(Position p) {
   auto cursor = c_.state.cursor_at(p);
   if (!cursor.has_value()) return cursor.error().code;
   cursor->term = c_.state.term_at(p);
-  if (const Code code = c_.durable.save_trim(*cursor, progress()); code != Code::ok) return code;
+  const log::ViewRun& view = c_.state.view_at(p);
+  if (const Code code = c_.durable.save_trim(*cursor, view, progress()); code != Code::ok) {
+    return code;
+  }
   c_.state.trim(*cursor);
   unsaved_since_ns_ = 0;
   publish();

@@ -34,6 +34,10 @@ class Follower {
   // promise, nonce and sender have been checked.
   control::GrantReply answer_grant(ReplicaId writer, const control::GrantRequest& request);
 
+  // Forgets the log up to `request.base` and goes on behind it (R26). The promise, nonce and sender
+  // have been checked. not_yet: the application has installed no state that covers it.
+  [[nodiscard]] Code rebase(const control::Rebase& request);
+
   // Loses everything behind `keep`: into the salvage area first (P15), then blanks the first line,
   // so that nothing old continues the chain there. damaged: `keep` lies below what is committed
   // (P13).
@@ -71,6 +75,7 @@ class Follower {
   DurableState::Progress progress() const;
   log::Cursor durable_tail() const;
   [[nodiscard]] Code let_in(const control::GrantRequest& request);
+  void blank_behind(const log::Cursor& tail);
   uint32_t validate();
   void accept(const transport::CommitCell& cell);
   // The tail, as far as it is known to be the leader's.

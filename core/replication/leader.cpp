@@ -38,7 +38,7 @@ inline log::EntryHeader Leader::next_header(log::Kind kind, size_t payload_bytes
   header.kind = static_cast<uint8_t>(kind);
   header.flags = batch_end ? log::kFlagBatchEnd : uint8_t{0};
   header.format = log::kEntryFormat;
-  header.view = static_cast<uint32_t>(c_.durable.superblock().view.value);
+  header.view = view_;
   header.commit_lag =
       lag < log::kCommitLagUnknown ? static_cast<uint32_t>(lag) : log::kCommitLagUnknown;
   return header;
@@ -62,9 +62,9 @@ inline void Leader::seal(log::EntryHeader& header, std::span<const std::byte> pa
   const uint32_t crc = log::copy_crc32c(log::kCrcSeed, body, payload.data(), payload.size());
   log::store_words(at, log::sealed_words(header, c_.state.tail().chain, crc));
   staged_ += bytes;
-  // The stream table reads a session's payload from the ring. And an append that nothing waits for
-  // goes out at once: the books are kept while its stores drain.
-  if (header.kind == static_cast<uint8_t>(log::Kind::session) ||
+  // LogState reads the payload of what is not data from the ring. And an append that nothing waits
+  // for goes out at once: the books are kept while its stores drain.
+  if (header.kind != static_cast<uint8_t>(log::Kind::data) ||
       (queue_.waiting() == 0 && (header.flags & log::kFlagBatchEnd) != 0)) {
     fan_staging();
   }
@@ -96,9 +96,11 @@ void Leader::begin(Term term, uint64_t nonce, uint64_t now_ns) {
   fanned_end_ = handed_end_ = own_placed_ = own_persisted_ = c_.state.tail().end;
   limit_ = fanned_end_;
   in_sync_ = {};
-  followers_ = c_.voters();
-  followers_.remove(c_.options.self);
   peers_ = {};
+  followers_ = departed_ = {};
+  births_ = {};
+  heir_ = last_heir_ = ReplicaId{};
+  follow_view();
   // They have just been sent the candidate's Seal.
   for (Peer& peer : peers_) peer.retry_ns = now_ns + c_.options.retry_ns;
   books_.set_leading(true);
@@ -115,14 +117,17 @@ void Leader::begin(Term term, uint64_t nonce, uint64_t now_ns) {
 }
 
 Code Leader::start() {
-  if (!room_for(c_.state.tail().end + log::entry_bytes(sizeof(log::TermStartPayload)), 0)) {
-    return Code::no_space;
-  }
   const log::TermStartPayload payload{c_.random.next(), c_.state.tail().position.value,
-                                      c_.state.tail().term.value,
-                                      static_cast<uint32_t>(c_.durable.superblock().view.value), 0};
-  log::EntryHeader header = next_header(log::Kind::term_start, sizeof payload, true);
-  seal(header, std::as_bytes(std::span(&payload, 1)));
+                                      c_.state.tail().term.value, view_, 0};
+  return append_own(log::Kind::term_start, std::as_bytes(std::span(&payload, 1)));
+}
+
+Code Leader::append_own(log::Kind kind, std::span<const std::byte> payload) {
+  // What lies behind the tail is lent, or the next entry of a batch belongs there.
+  if (claim_open_ || c_.state.tail() != c_.state.batch_tail()) return Code::again;
+  if (!room_for(c_.state.tail().end + log::entry_bytes(payload.size()), 0)) return Code::again;
+  log::EntryHeader header = next_header(kind, payload.size(), true);
+  seal(header, payload);
   flush();
   return Code::ok;
 }
@@ -206,7 +211,8 @@ bool Leader::room_for(Offset end, uint64_t headroom) {
 Code Leader::admit(uint64_t payload_bytes, uint32_t entries) {
   if (!serving()) return Code::not_leader;
   if (payload_bytes > c_.options.entry_bytes_max) return Code::too_large;
-  if (claim_open_ || queue_.waiting() + entries > c_.options.outstanding_max) return Code::again;
+  if (claim_open_ || heir_.value != 0 || queue_.waiting() + entries > c_.options.outstanding_max)
+    return Code::again;
   const Offset end = c_.state.tail().end + log::entry_bytes(payload_bytes);
   return room_for(end, kHeadroomBytes) ? Code::ok : Code::again;
 }
@@ -233,6 +239,7 @@ Code Leader::repeat(const Submission& s) {
 
 Code Leader::submit(const Submission& s) {
   if (const Code code = admit(s.payload.size(), 1); code != Code::ok) return code;
+  if (s.view.value != 0 && s.view.value != view_) return Code::wrong_view;
   if (s.identity.client != 0 && !c_.state.streams().is_next(s.identity)) {
     const Code code = repeat(s);
     if (code == Code::exists) return Code::ok;
@@ -350,18 +357,25 @@ bool Leader::expire_claim(uint64_t now_ns) {
 
 // ---- Counting ----
 
-Offset Leader::reached_by(uint32_t count, Offset Peer::*mark, Offset own) const {
-  // The count-th highest mark of all voters, by insertion: there are few.
+Offset Leader::reached_by(ReplicaSet set, uint32_t count, Offset Peer::*mark, Offset own) const {
+  // The count-th highest mark of the set, by insertion: there are few.
   uint64_t highest[kReplicaIdMax + 1];  // not cleared: only what is kept is read
-  uint32_t kept = 1;
-  highest[0] = own.value;
-  for_each(followers_, [&](ReplicaId id) {
-    const uint64_t value = (peers_[id.value].*mark).value;
+  uint32_t kept = 0;
+  for_each(set, [&](ReplicaId id) {
+    const uint64_t value = id == c_.options.self ? own.value : (peers_[id.value].*mark).value;
     uint32_t i = kept++;
     for (; i > 0 && highest[i - 1] < value; --i) highest[i] = highest[i - 1];
     highest[i] = value;
   });
   return Offset{kept >= count ? highest[count - 1] : 0};
+}
+
+// In a joint view both majorities have to agree.
+Offset Leader::reached_by_quorum(Offset Peer::*mark, Offset own) const {
+  const Offset reached = reached_by(voters_, majority(voters_), mark, own);
+  if (outgoing_.empty()) [[likely]]
+    return reached;
+  return std::min(reached, reached_by(outgoing_, majority(outgoing_), mark, own));
 }
 
 uint32_t Leader::reap(uint64_t now_ns) {
@@ -387,9 +401,8 @@ uint32_t Leader::reap(uint64_t now_ns) {
 }
 
 void Leader::advance() {
-  const uint32_t quorum = c_.quorum();
-  const Offset persisted = reached_by(quorum, &Peer::persisted, own_persisted_);
-  const Offset placed = reached_by(quorum, &Peer::placed, own_placed_);
+  const Offset persisted = reached_by_quorum(&Peer::persisted, own_persisted_);
+  const Offset placed = reached_by_quorum(&Peer::placed, own_placed_);
   const uint64_t head = record_head_;
   while (record_head_ != record_tail_ && records_[record_head_ % kRecords].end <= persisted) {
     ++record_head_;
@@ -411,8 +424,9 @@ void Leader::advance() {
     replicated_ = std::max(replicated_, records_[(record_replicated_ - 1) % kRecords].position);
   }
   marks_.replicated_end = placed;
+  const ReplicaSet all = voters_ | outgoing_;
   marks_.all_end =
-      reached_by(static_cast<uint32_t>(c_.voters().count()), &Peer::persisted, own_persisted_);
+      reached_by(all, static_cast<uint32_t>(all.count()), &Peer::persisted, own_persisted_);
 }
 
 uint32_t Leader::tell_commit(uint64_t now_ns) {
@@ -449,6 +463,8 @@ uint32_t Leader::poll(uint64_t now_ns) {
   }
   work += tell_commit(now_ns);
   if (expire_claim(now_ns)) ++work;
+  work += advance_view() + retire(now_ns);
+  if (heir_.value != 0) work += pass_on(now_ns);
   return work + tend(now_ns);
 }
 
@@ -461,8 +477,11 @@ Code Leader::trim(Position p, ReplicaId* holder) {
   }
   ReplicaId holding;
   if (p > books_.trimmable()) holding = c_.options.self;
-  for_each(followers_, [&](ReplicaId id) {
+  const log::Membership& view = c_.membership();
+  for_each((view.electors() | view.joining) & followers_, [&](ReplicaId id) {
     const Peer& peer = peers_[id.value];
+    // Who is still to join holds the log only while it is being caught up.
+    if (view.joining.has(id) && peer.phase != Phase::attached) return;
     const transport::TargetCell cell = c_.endpoint.target_cell(id);
     const bool known =
         peer.phase == Phase::attached && cell.term == term_ && cell.incarnation == peer.incarnation;

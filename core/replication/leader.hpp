@@ -52,6 +52,10 @@ class Leader {
   AppendQueue& queue() { return queue_; }
   Position replicated() const { return replicated_; }
 
+  // ---- Views; leader_views.cpp, see Replica ----
+  [[nodiscard]] Code change_members(const MemberChange& change);
+  [[nodiscard]] Code hand_over(ReplicaId to, uint64_t now_ns);
+
   // Returns work done.
   uint32_t poll(uint64_t now_ns);
 
@@ -59,7 +63,8 @@ class Leader {
   void on_seal_reply(ReplicaId from, const control::SealReply& reply, uint64_t now_ns);
   void on_grant_reply(ReplicaId from, const control::GrantReply& reply, uint64_t now_ns);
   void on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_ns);
-  uint32_t attached() const;
+  ReplicaSet attached() const;  // ourselves included
+  std::vector<PeerStatus> peers() const;
   bool attached(ReplicaId id) const { return peers_[id.value].phase == Phase::attached; }
   // Appends wait, and too few followers are alive to ever resolve them (R20).
   bool quorum_lost(uint64_t now_ns) const;
@@ -69,7 +74,7 @@ class Leader {
     unsealed,  // a Seal is sent again and again until it answers
     granting,  // its ring's history is known, a grant is asked for
     attached,  // we write to it
-    lost,      // it needs entries that were trimmed: only a state transfer helps
+    lost,      // it needs entries that were trimmed: only a new base helps
   };
   struct Peer {
     Phase phase = Phase::unsealed;
@@ -111,6 +116,8 @@ class Leader {
   [[gnu::always_inline]] log::EntryHeader next_header(log::Kind kind, size_t payload_bytes,
                                                       bool batch_end) const;
   [[gnu::always_inline]] void join(const log::EntryHeader& header, uint32_t payload_crc);
+  // Appends an entry of the engine's own, alone. again: not now, or there is no room.
+  [[nodiscard]] Code append_own(log::Kind kind, std::span<const std::byte> payload);
   // Closes an entry whose payload has been placed already.
   void finish(log::EntryHeader& header, uint32_t payload_crc);
   void seal_large(log::EntryHeader header, std::span<const std::byte> payload);
@@ -119,11 +126,13 @@ class Leader {
   bool room_for(Offset end, uint64_t headroom);
   Code admit(uint64_t payload_bytes, uint32_t entries);
   void refresh_limit();
+  uint32_t majority(ReplicaSet set) const { return static_cast<uint32_t>(set.count()) / 2 + 1; }
   uint32_t batch_max() const { return std::max(1u, c_.options.stream_window / 4); }
   Code repeat(const Submission& submission);
   uint32_t reap(uint64_t now_ns);
   void advance();
-  Offset reached_by(uint32_t count, Offset Peer::*mark, Offset own) const;
+  Offset reached_by(ReplicaSet set, uint32_t count, Offset Peer::*mark, Offset own) const;
+  Offset reached_by_quorum(Offset Peer::*mark, Offset own) const;
   uint32_t tell_commit(uint64_t now_ns);
   bool expire_claim(uint64_t now_ns);
 
@@ -138,6 +147,19 @@ class Leader {
   void refused(ReplicaId id, Peer& peer, uint64_t now_ns);
   void ask_grant(ReplicaId id, Peer& peer, uint64_t now_ns);
   Offset room_of(const Peer& peer) const;
+  void rebase(ReplicaId id, Peer& peer);
+  Term grant_along(ReplicaId id) const;
+
+  // leader_views.cpp
+  void follow_view();
+  [[nodiscard]] Code append_view(log::Membership next);
+  uint32_t advance_view();
+  bool caught_up(ReplicaSet set) const { return (set - in_sync_).empty(); }
+  void release_departed(uint64_t now_ns);
+  // The view that leaves us out is committed: somebody else leads from here on.
+  bool dismissed() const;
+  uint32_t retire(uint64_t now_ns);
+  uint32_t pass_on(uint64_t now_ns);
 
   Context& c_;
   Follower& books_;
@@ -154,9 +176,20 @@ class Leader {
   Offset handed_end_;  // … and completed through
   Offset own_placed_;
   Offset own_persisted_;
-  Offset limit_;                     // appends may end here
-  transport::ReplicaSet in_sync_;    // followers that get every fan-out at once
-  transport::ReplicaSet followers_;  // all voters but us
+  Offset limit_;          // appends may end here
+  ReplicaSet in_sync_;    // followers that get every fan-out at once
+  ReplicaSet followers_;  // all members but us, and who has just been dismissed
+  // The view in force, as counting needs it.
+  ReplicaSet voters_;
+  ReplicaSet outgoing_;
+  uint32_t view_ = 0;
+  ReplicaSet departed_;       // no longer members; attached until they have heard of it
+  uint64_t departed_ns_ = 0;  // when they were dismissed
+  std::array<uint64_t, kReplicaIdMax + 1> births_{};  // of who said hello and is no member
+  ReplicaId heir_;                                    // whom we hand over to; 0: nobody
+  ReplicaId last_heir_;
+  uint64_t heir_until_ns_ = 0;  // … unless it has not taken over by then
+  bool heir_told_ = false;
   std::array<Peer, kReplicaIdMax + 1> peers_{};
   std::array<transport::Completion, 16> completions_{};  // scratch of reap()
   uint64_t record_head_ = 0, record_tail_ = 0, record_replicated_ = 0;
@@ -171,8 +204,8 @@ class Leader {
   Position trim_to_;
   Position told_committed_;
   Position told_trim_;
-  transport::ReplicaSet told_;  // who has been told that
-  uint64_t posted_ns_ = 0;      // when the last fan-out happened
+  ReplicaSet told_;         // who has been told that
+  uint64_t posted_ns_ = 0;  // when the last fan-out happened
   uint64_t posts_ = 0, posts_seen_ = 0;
   uint64_t tend_ns_ = 0;
   uint64_t alive_ns_ = 0;  // when appends last moved or a quorum was last seen alive

@@ -7,10 +7,22 @@
 
 namespace caisson::replication {
 
-uint32_t Leader::attached() const {
-  uint32_t count = 0;
-  for_each(followers_, [&](ReplicaId id) { count += attached(id) ? 1 : 0; });
-  return count;
+ReplicaSet Leader::attached() const {
+  ReplicaSet set = just(c_.options.self);
+  for_each(followers_, [&](ReplicaId id) {
+    if (attached(id)) set.add(id);
+  });
+  return set;
+}
+
+std::vector<PeerStatus> Leader::peers() const {
+  std::vector<PeerStatus> all;
+  if (!active_) return all;
+  for_each(followers_ - departed_, [&](ReplicaId id) {
+    all.push_back({id, attached(id), in_sync_.has(id), c_.detector.suspected(id),
+                   peers_[id.value].validated_end});
+  });
+  return all;
 }
 
 void Leader::unseal(ReplicaId id, Peer& peer, uint64_t now_ns) {
@@ -31,6 +43,8 @@ void Leader::ask_grant(ReplicaId id, Peer& peer, uint64_t now_ns) {
 void Leader::on_seal_reply(ReplicaId from, const control::SealReply& reply, uint64_t now_ns) {
   if (reply.term != term_ || reply.nonce != nonce_ || !followers_.has(from)) return;
   if (reply.code != Code::ok && reply.code != Code::damaged) return;
+  // Another life of the same number: whatever it holds, it was never admitted.
+  if (reply.birth != c_.membership().births[from.value]) return;
   Peer& peer = peers_[from.value];
   // Answers are numbered: a late one describes a ring that has changed since.
   if (reply.answer <= peer.answer) return;
@@ -47,6 +61,7 @@ void Leader::on_seal_reply(ReplicaId from, const control::SealReply& reply, uint
   if (!common.has_value() || *common < reply.committed) {
     peer.phase = Phase::lost;
     peer.retry_ns = now_ns + 20 * c_.options.retry_ns;
+    if (reply.committed < c_.state.trimmed()) rebase(from, peer);
     return;
   }
   auto divergence = c_.state.cursor_at(*common);
@@ -103,8 +118,21 @@ void Leader::take_over(ReplicaId from, const control::SealReply& reply, uint64_t
   opened(from, peer, now_ns);
 }
 
+// Only who has no voice: what a voter holds may be all that is left of an acknowledged entry.
+void Leader::rebase(ReplicaId id, Peer& peer) {
+  if (c_.membership().electors().has(id)) return;
+  c_.outbox.send(id, control::Rebase{term_, nonce_, peer.answer, c_.state.trim_cursor(),
+                                     c_.state.views().front()});
+}
+
 void Leader::on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_ns) {
-  if (!followers_.has(from)) return;
+  const log::Membership& view = c_.membership();
+  if (!view.members().has(from) || hello.birth != view.births[from.value]) {
+    births_[from.value] = hello.birth;
+    // The one that we wrote to is gone for good.
+    if (attached(from) && !departed_.has(from)) unseal(from, peers_[from.value], now_ns);
+    return;
+  }
   Peer& peer = peers_[from.value];
   if (peer.phase == Phase::attached && hello.promised < term_)
     return;  // it said so before our seal
@@ -113,6 +141,8 @@ void Leader::on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_
       (peer.phase != Phase::unsealed && peer.incarnation != hello.incarnation)) {
     unseal(from, peer, now_ns);
   }
+  // The application there may have installed what it lacked.
+  if (peer.phase == Phase::lost && !view.electors().has(from)) unseal(from, peer, now_ns);
   if (peer.phase == Phase::unsealed) tend(from, peer, now_ns);
 }
 
@@ -126,14 +156,17 @@ void Leader::read_cell(ReplicaId id, Peer& peer) {
 
 uint32_t Leader::catch_up(ReplicaId id, Peer& peer) {
   if (in_sync_.has(id)) return 0;
+  // Nobody waits for who has no voice: what it lacks may have been trimmed meanwhile.
+  if (peer.posted < c_.state.trim_cursor().end) {
+    unseal(id, peer, 0);
+    return 1;
+  }
   const Offset until = std::min(own_persisted_, room_of(peer));
   const uint64_t bytes = until > peer.posted ? std::min(until - peer.posted, kCatchUpBytes) : 0;
   if (bytes > 0) {
     c_.endpoint.write(id, peer.posted, bytes);
     peer.posted = peer.posted + bytes;
-    transport::ReplicaSet one;
-    one.add(id);
-    c_.endpoint.complete_through(one, false, peer.posted);
+    c_.endpoint.complete_through(just(id), false, peer.posted);
   }
   if (peer.posted == fanned_end_ && staged_ == 0) {
     in_sync_.add(id);
@@ -142,16 +175,21 @@ uint32_t Leader::catch_up(ReplicaId id, Peer& peer) {
   return bytes > 0 ? 1 : 0;
 }
 
+// The term under which `id` may grant along with its answer. None before our own term has an entry:
+// the log we adopted may be shorter than what it holds of the same term. Nor for who has no voice:
+// it may need a new base first.
+Term Leader::grant_along(ReplicaId id) const {
+  const bool fits = c_.state.batch_tail().term == term_ && c_.membership().electors().has(id);
+  return fits ? term_ : Term{0};
+}
+
 uint32_t Leader::tend(ReplicaId id, Peer& peer, uint64_t now_ns) {
   const bool due = now_ns >= peer.retry_ns;
   switch (peer.phase) {
     case Phase::unsealed:
       if (!due) return 0;
       peer.retry_ns = now_ns + c_.options.retry_ns;
-      // Before our term has an entry, the log we adopted may be shorter than what it holds of the
-      // same term: no grant along.
-      c_.outbox.send(id, control::Seal{term_, nonce_, c_.durable.superblock().view,
-                                       c_.state.batch_tail().term == term_ ? term_ : Term{0}});
+      c_.outbox.send(id, control::Seal{term_, nonce_, c_.membership().view, grant_along(id)});
       return 1;
     case Phase::granting:
       if (!due) return 0;
@@ -184,8 +222,10 @@ uint32_t Leader::tend(ReplicaId id, Peer& peer, uint64_t now_ns) {
   const bool blocks = in_sync_.has(id) &&
                       room_of(peer) < fanned_end_ + log::entry_bytes(c_.options.entry_bytes_max) &&
                       room_of(peer) < c_.state.window_end();
-  if (blocks && (suspected || still_ns > c_.options.lag_patience_ns) &&
-      static_cast<uint32_t>(in_sync_.count()) >= c_.quorum()) {
+  const bool patient = !suspected && still_ns <= c_.options.lag_patience_ns;
+  const bool has_voice = c_.membership().electors().has(id);
+  if (blocks && (!has_voice || (!patient && c_.membership().quorate(
+                                                (in_sync_ | just(c_.options.self)) - just(id))))) {
     // R9: the others go on; this one is caught up from our ring.
     flush();
     in_sync_.remove(id);
@@ -202,13 +242,14 @@ uint32_t Leader::tend(uint64_t now_ns) {
   });
   if (now_ns - tend_ns_ < kTendEvery_ns) return work;
   tend_ns_ = now_ns;
-  uint32_t alive = 1;
+  ReplicaSet alive = just(c_.options.self);
   for_each(followers_, [&](ReplicaId id) {
     Peer& peer = peers_[id.value];
     work += tend(id, peer, now_ns);
-    if (peer.phase == Phase::attached && !c_.detector.suspected(id)) ++alive;
+    if (peer.phase == Phase::attached && !c_.detector.suspected(id)) alive.add(id);
   });
-  if (alive >= c_.quorum()) alive_ns_ = now_ns;
+  if (c_.membership().quorate(alive)) alive_ns_ = now_ns;
+  release_departed(now_ns);
   return work;
 }
 

@@ -15,6 +15,7 @@ namespace caisson::replication {
 std::string_view name(Role role) {
   switch (role) {
     case Role::follower: return "follower";
+    case Role::learner: return "learner";
     case Role::asking: return "asking";
     case Role::sealing: return "sealing";
     case Role::attaching: return "attaching";
@@ -79,12 +80,20 @@ class ReplicaImpl final : public Replica {
     return leader_.submit_claim(claim, s);
   }
   void abandon_claim(const Claim& claim) override { leader_.abandon_claim(claim); }
+  Code change_members(const MemberChange& change) override {
+    return leader_.change_members(change);
+  }
+  Code hand_over(ReplicaId to, uint64_t now_ns) override {
+    return leader_.hand_over(to, steady(now_ns));
+  }
+  std::vector<PeerStatus> peers() const override { return leader_.peers(); }
   size_t take_resolutions(std::span<Resolution> out) override { return leader_.take(out); }
   Code trim(Position p, ReplicaId* holder) override { return leader_.trim(p, holder); }
 
   void mark_applied(Position p) override {
     c_.applied = std::max(c_.applied, std::min(p, c_.state.committed()));
   }
+  void mark_installed(Position p) override { c_.installed = std::max(c_.installed, p); }
   void set_reader_hold(Position p) override { c_.reader_hold = p; }
   ReplicaStatus status() const override;
   Term leading() const override { return leader_.serving() ? leader_.term() : Term{0}; }
@@ -100,6 +109,18 @@ class ReplicaImpl final : public Replica {
   void handle(ReplicaId from, const control::GrantReply& m, uint64_t now_ns);
   void handle(ReplicaId from, const control::Hello& m, uint64_t now_ns);
   void handle(ReplicaId from, const control::Fenced& m, uint64_t now_ns);
+  void handle(ReplicaId from, const control::Rebase& m, uint64_t now_ns);
+  void handle(ReplicaId from, const control::Succeed& m, uint64_t now_ns);
+  // A message of its leader, or of a candidate that we have promised to.
+  template <class M>
+  bool promised_to(ReplicaId from, const M& m) const {
+    return owner(m.term) == from && m.term == promised() &&
+           m.nonce == c_.durable.superblock().promise_nonce;
+  }
+  bool member(ReplicaId id, uint64_t birth) const {
+    return c_.membership().members().has(id) && c_.membership().births[id.value] == birth;
+  }
+  void say_hello(uint64_t now_ns);
 
   Term promised() const { return c_.durable.superblock().promised; }
   // Time as the sum of its steps: a clock that jumps back makes one step of nothing, and goes on.
@@ -114,7 +135,7 @@ class ReplicaImpl final : public Replica {
   // Somebody leads us: whom we let in has shown it by an entry of its own term, or may still do so.
   // A candidate that was granted along with our answer, and came to nothing, leads nobody.
   bool led(uint64_t now_ns) const {
-    return follower_.granted() && (!follower_.unsure() || now_ns < quiet_until_ns_);
+    return follower_.granted() && !forsaken_ && (!follower_.unsure() || now_ns < quiet_until_ns_);
   }
   void lead(uint64_t now_ns);
   void settle(uint64_t now_ns, uint64_t wait_ns);
@@ -137,10 +158,12 @@ class ReplicaImpl final : public Replica {
   bool started_term_ = false;    // the term start of our term is written
   uint64_t quiet_until_ns_ = 0;  // no candidacy before this
   uint64_t hello_ns_ = 0;
+  bool forsaken_ = false;   // whom we follow is alive, and does not lead any more
   bool suspicion_ = false;  // the leader we follow looks dead; quiet_until_ns_ is the stagger
   uint64_t failures_ = 0;   // candidacies in a row that came to nothing
   uint64_t elections_ = 0;
   uint64_t repairs_ = 0;
+  Position base_wanted_;
   control::Evidence evidence_ = control::Evidence::none;
 };
 
@@ -156,7 +179,7 @@ Code ReplicaImpl::recover(uint64_t now_ns) {
 
 // Stays calm for a while: somebody else may be about to lead.
 void ReplicaImpl::settle(uint64_t now_ns, uint64_t wait_ns) {
-  suspicion_ = false;
+  suspicion_ = forsaken_ = false;
   quiet_until_ns_ = now_ns + wait_ns + c_.random.below(c_.options.election_jitter_ns + 1);
   hello_ns_ = now_ns;
 }
@@ -164,7 +187,7 @@ void ReplicaImpl::settle(uint64_t now_ns, uint64_t wait_ns) {
 uint64_t ReplicaImpl::rank_after(ReplicaId leader) const {
   // The voters behind the leader stand in line, so that its first successors do not collide.
   uint64_t rank = 0;
-  for_each(c_.voters(), [&](ReplicaId id) {
+  for_each(c_.membership().electors(), [&](ReplicaId id) {
     const bool before = leader < c_.options.self ? (leader < id && id < c_.options.self)
                                                  : (leader < id || id < c_.options.self);
     if (before && id != leader && !c_.detector.suspected(id)) ++rank;
@@ -182,7 +205,7 @@ uint32_t ReplicaImpl::poll(uint64_t now_ns) {
   if (leader_.active()) {
     work += leader_.poll(now_ns);
     work += follower_.keep_books(now_ns);
-    if (!started_term_ && leader_.attached() + 1 >= c_.quorum()) {
+    if (!started_term_ && c_.membership().quorate(leader_.attached())) {
       started_term_ = true;
       if (leader_.start() != Code::ok) step_down(now_ns);
       ++work;
@@ -208,21 +231,27 @@ uint32_t ReplicaImpl::poll(uint64_t now_ns) {
   return work;
 }
 
+void ReplicaImpl::say_hello(uint64_t now_ns) {
+  const bool attached =
+      follower_.granted() && !forsaken_ && member(c_.options.self, c_.durable.superblock().birth);
+  // A candidate says none: it may lead the term that it has promised, see handle(Hello).
+  const bool sealing = election_.stage() == Election::Stage::sealing ||
+                       election_.stage() == Election::Stage::fetching;
+  if (attached || sealing || now_ns < hello_ns_ + c_.options.retry_ns) return;
+  hello_ns_ = now_ns;
+  const log::Superblock& superblock = c_.durable.superblock();
+  const control::Hello hello{promised(), superblock.incarnation, superblock.birth};
+  for_each((c_.membership().members() | c_.options.peers) - just(c_.options.self),
+           [&](ReplicaId id) { c_.outbox.send(id, hello); });
+}
+
 void ReplicaImpl::watch(uint64_t now_ns) {
-  if (election_.stage() != Election::Stage::idle || follower_.damaged()) {
-    if (!follower_.granted() && now_ns >= hello_ns_ + c_.options.retry_ns) {
-      hello_ns_ = now_ns;
-      for_each(c_.voters(), [&](ReplicaId id) {
-        if (id != c_.options.self) {
-          c_.outbox.send(id, control::Hello{promised(), c_.durable.superblock().incarnation});
-        }
-      });
-    }
-    return;
+  if (election_.stage() != Election::Stage::idle || follower_.damaged() || !c_.elector()) {
+    return say_hello(now_ns);
   }
   const ReplicaId expected = follower_.granted() ? follower_.leader() : owner(promised());
-  const bool silent =
-      expected != ReplicaId{} && expected != c_.options.self && c_.detector.suspected(expected);
+  const bool silent = expected != ReplicaId{} && expected != c_.options.self &&
+                      (forsaken_ || c_.detector.suspected(expected));
   if (led(now_ns) && !silent) {
     suspicion_ = false;
     failures_ = 0;
@@ -235,14 +264,7 @@ void ReplicaImpl::watch(uint64_t now_ns) {
     // The first suspicion may cut a patience short; after a failed candidacy the back-off stands.
     if (failures_ == 0) quiet_until_ns_ = turn_ns;
   }
-  if (!follower_.granted() && now_ns >= hello_ns_ + c_.options.retry_ns) {
-    hello_ns_ = now_ns;
-    for_each(c_.voters(), [&](ReplicaId id) {
-      if (id != c_.options.self) {
-        c_.outbox.send(id, control::Hello{promised(), c_.durable.superblock().incarnation});
-      }
-    });
-  }
+  say_hello(now_ns);
   if (now_ns < quiet_until_ns_) return;
   // Whatever comes of it, the next try is later; a success resets this.
   ++failures_;
@@ -261,9 +283,9 @@ void ReplicaImpl::lead(uint64_t now_ns) {
   started_term_ = false;
   const ReplicaId holder = election_.holder();
   leader_.begin(election_.term(), election_.nonce(), now_ns);
-  for_each(c_.voters(), [&](ReplicaId id) {
+  for_each(c_.membership().members() - just(c_.options.self), [&](ReplicaId id) {
     const auto& reply = election_.reply(id);
-    if (id == c_.options.self || !reply.has_value()) return;
+    if (!reply.has_value()) return;
     if (id == holder) {
       leader_.take_over(id, *reply, now_ns);
     } else {
@@ -284,16 +306,17 @@ void ReplicaImpl::step_down(uint64_t now_ns) {
 // asks for the lead again, above that promise, rather than limp on without one replica (P21). A
 // deposed one finds the others content with their new leader.
 void ReplicaImpl::met_higher(Term higher, uint64_t now_ns) {
-  const bool strong = leader_.serving() && leader_.attached() + 1 >= c_.quorum();
+  const bool strong = leader_.serving() && c_.membership().quorate(leader_.attached());
   step_down(now_ns);
   election_.met(higher);
-  if (strong) election_.ask(higher, now_ns);
+  if (strong && c_.elector()) election_.ask(higher, now_ns);
 }
 
 // ---- Messages ----
 
 void ReplicaImpl::on_message(ReplicaId from, const control::Message& message, uint64_t now_ns) {
-  if (closed_ || from == c_.options.self || !c_.voters().has(from)) return;
+  const bool somebody = from != ReplicaId{} && from.value <= kReplicaIdMax;
+  if (closed_ || !somebody || from == c_.options.self) return;
   now_ns = steady(now_ns);
   std::visit([&](const auto& m) { handle(from, m, now_ns); }, message);
 }
@@ -303,7 +326,10 @@ void ReplicaImpl::handle(ReplicaId from, const control::PreSeal& m, uint64_t now
                      election_.stage() == Election::Stage::fetching;
   const bool follows =
       led(now_ns) && !c_.detector.suspected(follower_.leader()) && follower_.leader() != from;
-  c_.outbox.send(from, control::PreSealReply{m.nonce, !leads && !follows, promised()});
+  // Whom a later view than its own has dismissed will never lead.
+  const bool dismissed = !c_.membership().electors().has(from) && c_.membership().view > m.view;
+  c_.outbox.send(from,
+                 control::PreSealReply{m.nonce, !leads && !follows && !dismissed, promised()});
 }
 
 void ReplicaImpl::handle(ReplicaId from, const control::PreSealReply& m, uint64_t now_ns) {
@@ -325,7 +351,7 @@ void ReplicaImpl::handle(ReplicaId from, const control::Seal& m, uint64_t now_ns
   if (follower_.seal_ring(Follower::Extent::tail) != Code::ok) return;
   const Code code = follower_.damaged() ? Code::damaged : Code::ok;
   control::SealReply reply = follower_.seal_reply(m.term, m.nonce, code);
-  if (code == Code::ok && m.last == reply.tail.term) {
+  if (code == Code::ok && m.last.value != 0 && m.last == reply.tail.term) {
     counting_repairs([&] { follower_.grant_along(from, reply); });
   }
   if (reply.grant.has_value()) settle(now_ns, c_.options.leaderless_patience_ns);
@@ -346,8 +372,7 @@ void ReplicaImpl::handle(ReplicaId from, const control::SealReply& m, uint64_t n
 }
 
 void ReplicaImpl::handle(ReplicaId from, const control::GrantRequest& m, uint64_t now_ns) {
-  if (owner(m.term) != from || m.term != promised() ||
-      m.nonce != c_.durable.superblock().promise_nonce) {
+  if (!promised_to(from, m)) {
     if (m.term < promised()) c_.outbox.send(from, control::Fenced{promised()});
     return;
   }
@@ -366,16 +391,43 @@ void ReplicaImpl::handle(ReplicaId from, const control::GrantReply& m, uint64_t 
 }
 
 void ReplicaImpl::handle(ReplicaId from, const control::Hello& m, uint64_t now_ns) {
-  if (!leader_.active()) return;
-  if (m.promised > leader_.term()) {
+  if (!leader_.active()) {
+    // Who leads says no hello: it has lost its term, or even its memory.
+    const bool over = m.promised >= promised() || m.birth != c_.membership().births[from.value];
+    if (follower_.leader() == from && over) forsaken_ = true;
+    return;
+  }
+  // What a stranger has promised binds nobody here.
+  if (m.promised > leader_.term() && member(from, m.birth)) {
     met_higher(m.promised, now_ns);
     return;
   }
   leader_.on_hello(from, m, now_ns);
 }
 
-void ReplicaImpl::handle(ReplicaId, const control::Fenced& m, uint64_t now_ns) {
-  if (leader_.active() && m.promised > leader_.term()) met_higher(m.promised, now_ns);
+void ReplicaImpl::handle(ReplicaId from, const control::Fenced& m, uint64_t now_ns) {
+  if (leader_.active() && m.promised > leader_.term() && c_.membership().members().has(from)) {
+    met_higher(m.promised, now_ns);
+  }
+}
+
+void ReplicaImpl::handle(ReplicaId from, const control::Rebase& m, uint64_t now_ns) {
+  if (!promised_to(from, m) || leader_.active() || follower_.granted()) return;
+  const Code code = follower_.rebase(m);
+  base_wanted_ = code == Code::not_yet ? m.base.position : Position{0};
+  if (code != Code::ok) return;
+  settle(now_ns, c_.options.leaderless_patience_ns);
+  c_.outbox.send(from, follower_.seal_reply(m.term, m.nonce, Code::ok));
+}
+
+// P21: it is the leader itself who asks us to stand up.
+void ReplicaImpl::handle(ReplicaId from, const control::Succeed& m, uint64_t now_ns) {
+  if (leader_.active() || !c_.elector() || follower_.damaged() || follower_.leader() != from ||
+      m.term != promised() || election_.stage() != Election::Stage::idle) {
+    return;
+  }
+  settle(now_ns, c_.options.leaderless_patience_ns);
+  if (election_.seal(m.term, now_ns) != Code::ok) election_.give_up();
 }
 
 // ---- Status ----
@@ -393,12 +445,15 @@ ReplicaStatus ReplicaImpl::status() const {
     s.role = Role::asking;
   } else if (election_.stage() != Election::Stage::idle) {
     s.role = Role::sealing;
+  } else if (!c_.elector()) {
+    s.role = Role::learner;
   }
   s.promised = promised();
   const bool follows = follower_.granted() && !follower_.unsure();
   s.leader = leads ? c_.options.self : follows ? follower_.leader() : ReplicaId{};
   s.term = leads ? leader_.term() : follows ? promised() : Term{0};
-  s.view = c_.durable.superblock().view;
+  s.membership = c_.membership();
+  s.view_position = c_.state.view_position();
   const Position committed = c_.state.committed();
   s.marks = {leads ? c_.state.tail().position : committed,
              leads ? std::max(leader_.replicated(), committed) : committed,
@@ -409,6 +464,8 @@ ReplicaStatus ReplicaImpl::status() const {
              c_.state.trimmed()};
   s.tail_end = c_.state.tail().end;
   s.incarnation = c_.durable.superblock().incarnation;
+  s.birth = c_.durable.superblock().birth;
+  s.base_wanted = follower_.granted() ? Position{0} : base_wanted_;
   s.repairs = repairs_;
   s.elections = elections_;
   s.faults = c_.durable.superblock().damaged_through.value != 0 ? 1 : 0;
@@ -466,41 +523,50 @@ Result<std::unique_ptr<Replica>> Replica::open(const ReplicaOptions& options, pm
 }
 
 Code create_replica(pmem::Region& region, const LogIdentity& identity, ReplicaId self,
-                    std::span<const ReplicaId> voters) {
-  transport::ReplicaSet set;
-  for (const ReplicaId voter : voters) set.add(voter);
-  if (!set.has(self) || set.has(ReplicaId{})) return Code::invalid;
-  const log::ViewPayload payload{1, 0, set.bits};
+                    ReplicaSet voters) {
+  log::Superblock superblock;
+  superblock.membership.view = View{1};
+  superblock.membership.voters = voters;
+  if (!voters.has(self) || !consistent(superblock.membership)) return Code::invalid;
+  const std::vector<std::byte> payload = log::encode_view(superblock.membership);
   const log::Cursor origin = log::origin(identity);
   log::EntryHeader header{};
   header.position = 1;
   header.term = 1;
-  header.payload_bytes = sizeof payload;
+  header.payload_bytes = static_cast<uint32_t>(payload.size());
   header.kind = static_cast<uint8_t>(log::Kind::view);
   header.flags = log::kFlagBatchEnd;
   header.format = log::kEntryFormat;
   header.view = 1;
   header.commit_lag = 0;  // agreed by being created
-  const uint32_t crc = log::crc32c(log::kCrcSeed, &payload, sizeof payload);
-  log::seal_header(header, origin.chain, crc);
-  std::array<std::byte, log::entry_bytes(sizeof payload)> entry{};
+  log::seal_header(header, origin.chain,
+                   log::crc32c(log::kCrcSeed, payload.data(), payload.size()));
+  std::vector<std::byte> entry(log::entry_bytes(payload.size()));
   std::memcpy(entry.data(), &header, sizeof header);
-  std::memcpy(entry.data() + sizeof header, &payload, sizeof payload);
+  std::memcpy(entry.data() + sizeof header, payload.data(), payload.size());
   region.store_ring(origin.end, entry.data(), entry.size());
   region.persist_ring(origin.end, entry.size());
-  log::Superblock superblock;
+  superblock.view_position = Position{1};
   superblock.identity = identity;
   superblock.replica = self;
   superblock.ring_bytes = region.geometry().ring_bytes;
-  superblock.view = View{1};
-  superblock.view_position = Position{1};
-  superblock.voters = set.bits;
   superblock.trim = origin;
   superblock.validated = {Position{1}, Offset{entry.size()}, Term{1}, header.chain};
   superblock.committed = Position{1};
   superblock.applied = Position{1};
-  const log::SuperblockBytes bytes = log::encode(superblock);
-  return region.write_superblock(bytes, pmem::Region::Slots::both);
+  return region.write_superblock(log::encode(superblock), pmem::Region::Slots::both);
+}
+
+Code create_joiner(pmem::Region& region, const LogIdentity& identity, ReplicaId self,
+                   uint64_t birth) {
+  if (birth == 0 || self == ReplicaId{}) return Code::invalid;
+  log::Superblock superblock;
+  superblock.identity = identity;
+  superblock.replica = self;
+  superblock.birth = birth;
+  superblock.ring_bytes = region.geometry().ring_bytes;
+  superblock.trim = superblock.validated = log::origin(identity);
+  return region.write_superblock(log::encode(superblock), pmem::Region::Slots::both);
 }
 
 }  // namespace caisson::replication

@@ -22,6 +22,7 @@ namespace caisson::replication {
 struct ReplicaOptions {
   LogIdentity identity;
   ReplicaId self;
+  ReplicaSet peers;                     // everybody who can be reached, members or not
   uint64_t seed = 1;                    // of nonces and jitter; production passes true randomness
   bool auto_apply = true;               // applied follows delivered: no application marks it
   uint32_t entry_bytes_max = 1u << 20;  // largest payload; entry_bytes(max) <= ring_bytes / 4
@@ -47,6 +48,7 @@ struct ReplicaOptions {
 
 enum class Role : uint8_t {
   follower,   // follows a leader, or waits for one
+  learner,    // follows, without a voice: learns, is being caught up, or was dismissed
   asking,     // pre-seal: asks whether others see the leader stale, too (P21)
   sealing,    // seal sent, collecting a quorum
   attaching,  // adopted the log, opening the followers' rings; leads once the term start commits
@@ -64,6 +66,7 @@ struct Submission {
   uint64_t tag = 0;       // comes back in its Resolution
   bool batch_end = true;  // false: atomic with the next one (P10); see reserve()
   bool resolves = true;   // false, where batch_end is: no Resolution; its batch's last one has one
+  View view{};            // not 0: only in this view (R34)
 };
 
 // What became of a tag. `indefinite` is followed by exactly one final one: ok, not_appended, or
@@ -96,15 +99,37 @@ struct ReplicaStatus {
   Role role = Role::follower;
   Term term;  // of the leader followed, or led
   Term promised;
-  ReplicaId leader;  // 0: unknown
-  View view;
+  ReplicaId leader;            // 0: unknown
+  log::Membership membership;  // in force; its entry may not be committed yet
+  Position view_position;      // of that entry
   Marks marks;
   Offset tail_end;
   Incarnation incarnation;
+  uint64_t birth = 0;      // of this replica's region; see log::Membership
+  Position base_wanted;    // the leader's log begins here: the application has to install a state
+                           // that covers it (mark_installed) before this replica can follow; 0: no
   uint64_t repairs = 0;    // grants that moved a divergent suffix aside
   uint64_t elections = 0;  // terms this replica tried to lead
   uint64_t faults = 0;     // breaks found below a completed persist (P12)
   control::Evidence detected_by = control::Evidence::none;  // of the last election it started
+};
+
+// Who is to come, and who is to go (R25). Named replicas that are neither members nor voters
+// already take part in nothing until they have caught up.
+struct MemberChange {
+  ReplicaSet add{};     // as voters
+  ReplicaSet learn{};   // as learners
+  ReplicaSet remove{};  // from whatever they are
+  View view{};          // not 0: only if this view is in force
+};
+
+// How a leader sees one of its followers.
+struct PeerStatus {
+  ReplicaId id;
+  bool attached = false;  // it takes our writes
+  bool in_sync = false;   // … as they happen; otherwise it is being caught up
+  bool suspected = false;
+  Offset validated_end;  // its own word, of this term
 };
 
 struct Claim {
@@ -158,11 +183,28 @@ class Replica {
   // Takes resolved appends, in position order within each level. Returns how many were filled in.
   virtual size_t take_resolutions(std::span<Resolution> out) = 0;
 
+  // ---- Members (leader) ----
+
+  // ok: taken. It is done once status().membership is settled and says so; whoever leads goes on
+  // with it, unless this leader loses its term before the first step has committed. Asking for what
+  // is the case, or under way, changes nothing. again: another change is under way. not_found: a
+  // replica to add has not said hello, or one to remove is no member. exists: a voter cannot learn.
+  // wrong_view, not_leader; invalid: nobody would be left.
+  [[nodiscard]] virtual Code change_members(const MemberChange& change) = 0;
+  // Stops taking appends (`again`) and has the voter `to` lead, once it holds all that was taken.
+  // no_quorum: it is not up to date, or looks dead. Nothing has changed if, after four times
+  // retry_ns, this replica still leads.
+  [[nodiscard]] virtual Code hand_over(ReplicaId to, uint64_t now_ns) = 0;
+  virtual std::vector<PeerStatus> peers() const = 0;
+
   // Leader only: trims through p (R8). held: `holder` says who still needs entries at or below p.
   [[nodiscard]] virtual Code trim(Position p, ReplicaId* holder) = 0;
 
   // ---- Following and reading ----
   virtual void mark_applied(Position p) = 0;
+  // The application holds a state that covers everything up to p, which it did not get from this
+  // log: a log that lacks these entries may begin behind them (R26).
+  virtual void mark_installed(Position p) = 0;
   // A reader's hold: nothing above p is trimmed here while it stands. Position max = none.
   virtual void set_reader_hold(Position p) = 0;
   virtual ReplicaStatus status() const = 0;
@@ -176,6 +218,11 @@ class Replica {
 // Makes a new region into replica `self` of a new log whose first view holds `voters`: entry 1 is
 // that view (R24). Done once, with the cluster (P17).
 [[nodiscard]] Code create_replica(pmem::Region& region, const LogIdentity& identity, ReplicaId self,
-                                  std::span<const ReplicaId> voters);
+                                  ReplicaSet voters);
+
+// Makes a new region into one that may be admitted to a log as `self`, and holds nothing yet.
+// `birth`: random, not 0; tells it from every other region that is or was replica `self` (P17).
+[[nodiscard]] Code create_joiner(pmem::Region& region, const LogIdentity& identity, ReplicaId self,
+                                 uint64_t birth);
 
 }  // namespace caisson::replication

@@ -48,7 +48,7 @@ using View = Strong<ViewTag>;
 struct IncarnationTag {};
 using Incarnation = Strong<IncarnationTag>;
 
-// A voter's number in its cluster: 1 … 63. 0 is nobody.
+// A replica's number in its cluster: 1 … 63. 0 is nobody.
 struct ReplicaId {
   uint8_t value = 0;
   constexpr ReplicaId() = default;
@@ -56,6 +56,29 @@ struct ReplicaId {
   constexpr auto operator<=>(const ReplicaId&) const = default;
 };
 inline constexpr uint8_t kReplicaIdMax = 63;
+
+// A set of replicas, bit i for ReplicaId{i}.
+struct ReplicaSet {
+  uint64_t bits = 0;
+  constexpr bool has(ReplicaId id) const { return (bits >> id.value) & 1; }
+  constexpr void add(ReplicaId id) { bits |= uint64_t{1} << id.value; }
+  constexpr void remove(ReplicaId id) { bits &= ~(uint64_t{1} << id.value); }
+  constexpr int count() const { return __builtin_popcountll(bits); }
+  constexpr bool empty() const { return bits == 0; }
+  constexpr bool operator==(const ReplicaSet&) const = default;
+};
+constexpr ReplicaSet operator|(ReplicaSet a, ReplicaSet b) { return {a.bits | b.bits}; }
+constexpr ReplicaSet operator&(ReplicaSet a, ReplicaSet b) { return {a.bits & b.bits}; }
+constexpr ReplicaSet operator-(ReplicaSet a, ReplicaSet b) { return {a.bits & ~b.bits}; }
+constexpr ReplicaSet just(ReplicaId id) { return {uint64_t{1} << id.value}; }
+
+// Calls f(ReplicaId) for each member, ascending.
+template <class F>
+void for_each(ReplicaSet set, F&& f) {
+  for (uint64_t bits = set.bits; bits != 0; bits &= bits - 1) {
+    f(ReplicaId{static_cast<uint8_t>(__builtin_ctzll(bits))});
+  }
+}
 
 // Identity of a log: the cluster it belongs to, and its number there.
 struct LogIdentity {
@@ -110,6 +133,7 @@ enum class Code : uint8_t {
   not_yet,       // the position lies above what is committed
   held,          // a trim is refused: somebody still needs the entries (R8)
   no_quorum,     // no majority of voters can be reached (R20)
+  wrong_view,    // conditional on a view that is not, or no longer, the current one (R34)
   // Refusals of an input.
   invalid,          // malformed argument, message or configuration
   too_large,        // exceeds a stated limit (R45)

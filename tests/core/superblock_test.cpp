@@ -17,9 +17,24 @@ Superblock arbitrary_superblock() {
   s.incarnation = Incarnation{below(1000)};
   s.promised = Term{below(1u << 30)};
   s.promise_nonce = *rc::gen::arbitrary<uint64_t>();
-  s.view = View{below(9)};
+  s.membership.view = View{below(9)};
   s.view_position = Position{below(100)};
-  s.voters = *rc::gen::arbitrary<uint64_t>() & ~uint64_t{1};
+  // Every replica has one part, or none; one votes for sure.
+  const uint64_t voters = (*rc::gen::arbitrary<uint64_t>() | 2) & ~uint64_t{1};
+  const uint64_t rest = *rc::gen::arbitrary<uint64_t>() & ~voters & ~uint64_t{1};
+  const uint64_t learners = rest & *rc::gen::arbitrary<uint64_t>();
+  s.membership.voters = {voters};
+  s.membership.learners = {learners};
+  if (*rc::gen::arbitrary<bool>()) {
+    s.membership.outgoing = {*rc::gen::arbitrary<uint64_t>() & ~learners & ~uint64_t{1}};
+  } else {
+    s.membership.joining = {rest & ~learners};
+    s.membership.leaving = {voters & *rc::gen::arbitrary<uint64_t>()};
+  }
+  for (size_t id = 1; id <= kReplicaIdMax; ++id) {
+    s.membership.births[id] = *rc::gen::arbitrary<uint64_t>();
+  }
+  s.birth = *rc::gen::arbitrary<uint64_t>();
   s.validated = {Position{below(1u << 20)}, Offset{64 * below(1u << 20)}, Term{below(99)}, 5};
   s.committed = Position{below(s.validated.position.value)};
   s.applied = Position{below(s.committed.value)};
@@ -79,7 +94,7 @@ TEST(Superblock, ForeignShortNewerAndContradictingOnesAreRefused) {
   bad.validated.end = Offset{8192};
   EXPECT_TRUE(refused(bad));
   bad = s;
-  bad.voters = 1;
+  bad.membership.voters = {1};
   EXPECT_TRUE(refused(bad));
 }
 

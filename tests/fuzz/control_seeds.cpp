@@ -16,17 +16,28 @@ void control_seeds(const AddSeed& add) {
   reply.persistence = Persistence::emulated;
   reply.tail = cursor;
   reply.trim = cursor;
-  reply.view = View{1};
+  log::ViewRun view{Position{1}, {}};
+  view.membership.view = View{1};
+  view.membership.voters = {0b1110};
+  view.membership.joining = {0b10000};
+  view.membership.births[4] = 99;
+  reply.views = {view};
   reply.epochs = {{Term{257}, Position{1}}, {Term{258}, Position{90}}};
   control::GrantReply granted;
   granted.term = Term{258};
   granted.code = Code::ok;
   granted.grant = {Term{258}, 3, {std::byte{1}, std::byte{2}}};
   const control::Message messages[] = {
-      control::PreSeal{Term{257}, ReplicaId{1}, 5},    control::PreSealReply{5, true, Term{257}},
-      control::Seal{Term{258}, 9, View{1}, Term{257}}, reply,
-      control::GrantRequest{Term{258}, 10, 1, cursor}, granted,
-      control::Hello{Term{258}, Incarnation{4}},       control::Fenced{Term{513}},
+      control::PreSeal{Term{257}, ReplicaId{1}, 5, View{1}},
+      control::PreSealReply{5, true, Term{257}},
+      control::Rebase{Term{258}, 9, 1, cursor, view},
+      control::Succeed{Term{258}},
+      control::Seal{Term{258}, 9, View{1}, Term{257}},
+      reply,
+      control::GrantRequest{Term{258}, 10, 1, cursor},
+      granted,
+      control::Hello{Term{258}, Incarnation{4}, 99},
+      control::Fenced{Term{513}},
   };
   for (const control::Message& message : messages) {
     add(control::encode({fuzz_identity(), ReplicaId{1}, ReplicaId{2}, message}));

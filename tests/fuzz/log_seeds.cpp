@@ -64,9 +64,11 @@ void superblock_seeds(const AddSeed& add) {
   superblock.ring_bytes = uint64_t{1} << 20;
   superblock.incarnation = Incarnation{3};
   superblock.promised = Term{258};
-  superblock.view = View{1};
+  superblock.membership.view = View{1};
+  superblock.membership.voters = {0b1110};
+  superblock.membership.joining = {0b10000};
+  superblock.membership.births[4] = 77;
   superblock.view_position = Position{1};
-  superblock.voters = 0b1110;
   superblock.trim = log::origin(superblock.identity);
   superblock.validated = superblock.trim;
   const log::SuperblockBytes bytes = log::encode(superblock);

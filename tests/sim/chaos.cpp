@@ -24,9 +24,11 @@ uint8_t Chaos::victim() {
 }
 
 void Chaos::strike() {
-  const std::array<uint32_t, 10> weights = {
-      options_.kill, options_.power, options_.power_all, options_.pause,     options_.partition,
-      options_.slow, options_.clock, options_.evict,     options_.slot_loss, options_.flip};
+  const std::array<uint32_t, 13> weights = {options_.kill,   options_.power,     options_.power_all,
+                                            options_.pause,  options_.partition, options_.slow,
+                                            options_.clock,  options_.evict,     options_.slot_loss,
+                                            options_.flip,   options_.member,    options_.hand_over,
+                                            options_.destroy};
   uint64_t dice = random_.below(std::accumulate(weights.begin(), weights.end(), uint64_t{1}));
   size_t kind = 0;
   while (kind < weights.size() && dice >= weights[kind]) dice -= weights[kind++];
@@ -71,8 +73,41 @@ void Chaos::strike() {
                                    static_cast<unsigned>(random_.below(8)));
       return;
     }
+    case 10: return member();
+    case 11: (void)world_.hand_over(anyone()); return;
+    case 12: return destroy();
     default: return;
   }
+}
+
+void Chaos::member() {
+  if (world_.dismiss_the_lost()) return;
+  const log::Membership now = world_.view();
+  const ReplicaSet somebody = just(ReplicaId{anyone()});
+  const bool outside = (now.members() & somebody).empty();
+  replication::MemberChange change;
+  if (outside) {
+    (random_.permille(800) ? change.add : change.learn) = somebody;
+    if (random_.permille(300)) change.remove = just(ReplicaId{anyone()}) & now.voters;
+  } else if (now.voters.count() > 2) {
+    change.remove = somebody;
+  } else {
+    change.add = somebody;  // a learner, maybe
+  }
+  (void)world_.change(change);
+}
+
+// Only while every voice is sound: more than one lost memory is more than a majority can bear.
+void Chaos::destroy() {
+  const log::Membership now = world_.view();
+  if (!now.settled() || now.voters.count() < 3 || rotten_ != 0) return;
+  bool sound = true;
+  for_each(now.voters, [&](ReplicaId id) {
+    Machine& m = world_.machine(id.value);
+    sound = sound && m.up() && world_.admitted(m, now) && m.replica->status().membership == now;
+  });
+  const uint8_t id = anyone();
+  if (sound && now.voters.has(ReplicaId{id})) world_.destroy(id);
 }
 
 void Chaos::kill(bool power) {
@@ -137,6 +172,7 @@ WorldOptions swarm_world(uint64_t seed) {
   o.seed = seed;
   constexpr uint8_t kSizes[] = {3, 3, 3, 5, 2, 7, 1, 4};
   o.replicas = kSizes[random.below(random.permille(800) ? 4 : 8)];
+  o.spares = random.permille(500) ? static_cast<uint8_t>(random.below(3)) : uint8_t{0};
   o.ring_bytes = random.permille(500) ? 256 * 1024 : 128 * 1024;
   o.auto_apply = random.permille(500);
   auto& f = o.fabric;
@@ -168,7 +204,7 @@ ChaosOptions swarm_chaos(uint64_t seed) {
   o.every_ns = random.between(500, 4'000) * kUs;
   o.down_ns_max = random.between(500, 8'000) * kUs;
   for (uint32_t* weight : {&o.kill, &o.power, &o.power_all, &o.pause, &o.partition, &o.slow,
-                           &o.clock, &o.evict, &o.slot_loss}) {
+                           &o.clock, &o.evict, &o.slot_loss, &o.member, &o.hand_over, &o.destroy}) {
     *weight = random.permille(350) ? 0 : static_cast<uint32_t>(random.between(1, 5));
   }
   if (random.permille(700)) o.power_all = std::min<uint32_t>(o.power_all, 1);

@@ -22,6 +22,9 @@ struct ChaosOptions {
   uint32_t evict = 1;              // caches write back on their own
   uint32_t slot_loss = 0;          // the newest superblock slot is lost while the process is dead
   uint32_t flip = 0;               // a bit of one machine's ring flips at rest
+  uint32_t member = 0;             // somebody is to come or to go
+  uint32_t hand_over = 0;          // the lead
+  uint32_t destroy = 0;            // a voter's memory is gone for good; one at a time
   uint64_t down_ns_max = 4 * kMs;  // how long a fault lasts, at most
 };
 
@@ -36,6 +39,8 @@ class Chaos {
   void kill(bool power);
   void partition();
   void clock();
+  void member();
+  void destroy();
   void restart_later(uint8_t id);
   uint8_t anyone() { return static_cast<uint8_t>(1 + random_.below(world_.size())); }
   uint8_t victim();  // the leader, more often than others

@@ -64,6 +64,11 @@ class Judge {
       case What::replay: replay(e); break;
       case What::loss: lost_ = true; break;
       case What::damage: damaged_ = true; break;
+      case What::reborn:
+        lost_ = true;
+        applied_.erase(e.replica);
+        reborn_[e.replica] = views_.empty() ? 0 : views_.rbegin()->first;
+        break;
       case What::end: ended_ = true; break;
       case What::stall:
         violated("LIVE", "no service within the bound after all faults were healed");
@@ -86,6 +91,7 @@ class Judge {
   void expose(const Event& e) {
     contiguous(e);
     genuine(e);
+    if (e.kind == kViewKind) views_[e.position] = e.group;
     if (ended_) final_.insert(e.position);
     const auto [known, fresh] = log_.try_emplace(e.position, Shown{e, 0});
     Shown& shown = known->second;
@@ -126,8 +132,17 @@ class Judge {
 
   void trim(const Event& e) {
     trimmed_ = std::max(trimmed_, e.position);
+    // Whoever had a voice there, and whoever trims.
+    const auto after = views_.upper_bound(e.position);
+    const auto [view, voices] = after == views_.begin()
+                                    ? std::pair<const uint64_t, uint64_t>{0, ~uint64_t{0}}
+                                    : *std::prev(after);
     for (const auto& [replica, applied] : applied_) {
-      if (applied < e.position) {
+      // Who was dismissed since is not asked, nor for what an earlier life of it agreed to.
+      const bool stays = views_.empty() || (views_.rbegin()->second >> replica & 1) != 0;
+      const bool asked = stays && (voices >> replica & 1) != 0 &&
+                         (!reborn_.contains(replica) || reborn_[replica] < view);
+      if (applied < e.position && (asked || replica == e.replica)) {
         violated("R8", "replica " + std::to_string(e.replica) + " trimmed through " +
                            std::to_string(e.position) + ", replica " + std::to_string(replica) +
                            " has applied " + std::to_string(applied));
@@ -245,6 +260,8 @@ class Judge {
   std::map<uint64_t, Shown> log_;
   std::map<Reader, uint64_t> next_;
   std::map<uint64_t, uint64_t> applied_;
+  std::map<uint64_t, uint64_t> reborn_;  // replica -> the last view before
+  std::map<uint64_t, uint64_t> views_;   // position -> who has a voice from there on
   std::map<uint64_t, Reader> leaders_;
   std::map<uint64_t, Event> states_;
   std::set<uint64_t> final_;

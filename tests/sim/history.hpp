@@ -34,12 +34,14 @@ enum class What : uint8_t {
   replay,      // `replica`'s state after `position` has `digest`
   loss,        // memory was lost: power, or a whole region
   damage,      // bytes were damaged on purpose
+  reborn,      // `replica`'s memory is gone; a new, empty one has its place
   end,         // faults are over and all is healed; what follows is the final reading
   stall,       // the cluster did not serve in time
 };
 
 // As the log's kinds, restated.
 inline constexpr uint8_t kDataKind = 1;
+inline constexpr uint8_t kViewKind = 3;
 inline constexpr uint8_t kSessionKind = 5;
 // As the durability levels, restated.
 inline constexpr uint8_t kReplicated = 2;
@@ -56,7 +58,8 @@ struct Event {
   Id id{};
   uint64_t digest = 0;
   uint64_t level = 0;
-  uint64_t group = 0;  // submit: batch number, 0 if alone · expose of a session: 1 if it resumes
+  uint64_t group = 0;  // submit: batch number, 0 if alone · expose of a session: 1 if it resumes ·
+                       // expose of a view: who has a voice, bit i for replica i
   uint64_t count = 0;
 };
 

@@ -34,7 +34,7 @@ void add_clients(World& world, uint64_t count, ClientOptions options) {
 
 uint8_t Script::await_leader() {
   if (!world_.run_until([&] { return world_.leader() != 0; }, 100 * kMs)) {
-    world_.breach("LIVE", "nobody leads");
+    world_.breach("LIVE", "nobody leads: " + world_.describe());
     return 0;
   }
   return world_.leader();

@@ -50,25 +50,32 @@ World::World(const WorldOptions& options) : options_(options), random_(options.s
   fabric_ = std::make_unique<SimFabric>(options.fabric, random_.next());
   fabric_->run_until(now_ns_);
   fabric_->set_hook([this](ReplicaId id, std::string_view call) { pass(id, call); });
-  std::vector<ReplicaId> voters;
-  for (uint8_t id = 1; id <= options.replicas; ++id) voters.push_back(ReplicaId{id});
-  const pmem::Geometry geometry{options.ring_bytes, 4096, options.salvage_bytes};
-  for (const ReplicaId id : voters) {
+  ReplicaSet voters;
+  for (uint8_t id = 1; id <= options.replicas; ++id) voters.add(ReplicaId{id});
+  for (uint8_t id = 1; id <= options.replicas + options.spares; ++id) {
     machines_.push_back(std::make_unique<Machine>());
     Machine& m = *machines_.back();
-    m.id = id;
-    m.region = std::make_unique<pmem::ShadowRegion>(geometry, options.persistence);
-    if (replication::create_replica(*m.region, identity_of(options.seed), id, voters) != Code::ok) {
-      breach("SETUP", "a replica could not be created");
-    }
-    m.region->set_hook([this, id](const pmem::ShadowRegion::Point& point) {
-      constexpr std::string_view kNames[] = {"store", "flush", "fence"};
-      pass(id, kNames[static_cast<size_t>(point.kind)]);
-    });
-    fabric_->add_node(id, *m.region);
+    m.id = ReplicaId{id};
+    make_region(m, voters);
+    fabric_->add_node(m.id, *m.region);
   }
-  for (const ReplicaId id : voters) start(id.value);
+  for (const uint8_t id : ids()) start(id);
   if (options.trims) after(kTrimEveryNs, [this] { trim_now_and_then(); });
+}
+
+void World::make_region(Machine& m, ReplicaSet voters) {
+  const pmem::Geometry geometry{options_.ring_bytes, 4096, options_.salvage_bytes};
+  m.region = std::make_unique<pmem::ShadowRegion>(geometry, options_.persistence);
+  const LogIdentity identity = identity_of(options_.seed);
+  m.birth = voters.has(m.id) ? 0 : random_.next() | 1;
+  const Code code = voters.has(m.id)
+                        ? replication::create_replica(*m.region, identity, m.id, voters)
+                        : replication::create_joiner(*m.region, identity, m.id, m.birth);
+  if (code != Code::ok) breach("SETUP", "a replica could not be created");
+  m.region->set_hook([this, id = m.id](const pmem::ShadowRegion::Point& point) {
+    constexpr std::string_view kNames[] = {"store", "flush", "fence"};
+    pass(id, kNames[static_cast<size_t>(point.kind)]);
+  });
 }
 
 World::~World() {
@@ -141,6 +148,7 @@ replication::ReplicaOptions World::replica_options(ReplicaId id) const {
   replication::ReplicaOptions o;
   o.identity = identity_of(options_.seed);
   o.self = id;
+  for (const uint8_t peer : ids()) o.peers.add(ReplicaId{peer});
   o.seed = options_.seed * 64 + id.value + machines_[id.value - 1u]->life * 1'000'003;
   o.auto_apply = options_.auto_apply;
   o.entry_bytes_max = options_.entry_bytes_max;
@@ -282,6 +290,54 @@ void World::power_cut_all() {
   for (const auto& m : machines_) drop(*m, Death::power);
 }
 
+void World::destroy(uint8_t id) {
+  Machine& m = machine(id);
+  drop(m, Death::power);
+  make_region(m, {});
+  fabric_->replace_region(m.id, *m.region);
+  m.applied = m.applied_state = 0;
+  m.wrecked = false;
+  record({.what = What::reborn, .replica = id});
+  start(id);
+}
+
+Code World::change(const replication::MemberChange& change) {
+  const uint8_t id = leader();
+  if (id == 0) return Code::not_leader;
+  Code code = Code::closed;
+  inside(machine(id), [&] { code = machine(id).replica->change_members(change); });
+  return code;
+}
+
+Code World::hand_over(uint8_t to) {
+  const uint8_t id = leader();
+  if (id == 0) return Code::not_leader;
+  Machine& m = machine(id);
+  Code code = Code::closed;
+  inside(m, [&] { code = m.replica->hand_over(ReplicaId{to}, local_now(m)); });
+  return code;
+}
+
+bool World::dismiss_the_lost() {
+  const log::Membership now = view();
+  ReplicaSet lost;
+  for_each(now.members(), [&](ReplicaId id) {
+    if (!admitted(machine(id.value), now)) lost.add(id);
+  });
+  if (lost.empty()) return false;
+  (void)change({.remove = lost});
+  return true;
+}
+
+log::Membership World::view() const {
+  const uint8_t id = leader();
+  return id == 0 ? log::Membership{} : machines_[id - 1u]->replica->status().membership;
+}
+
+bool World::admitted(const Machine& m, const log::Membership& view) const {
+  return view.members().has(m.id) && view.births[m.id.value] == m.birth;
+}
+
 void World::resume(uint8_t id) {
   Machine& m = machine(id);
   if (!m.paused) return;
@@ -367,6 +423,7 @@ void World::notice(uint8_t of, bool up) {
 
 // Through the codec, as on a real link.
 void World::send(ReplicaId from, ReplicaId to, const control::Message& message) {
+  if (to.value > machines_.size()) return;  // there is no link to whom nobody knows
   if (random_.permille(options_.message_loss_permille)) return;
   const std::string bytes = control::encode({identity_of(options_.seed), from, to, message});
   const int copies = random_.permille(options_.message_twice_permille) ? 2 : 1;

@@ -34,6 +34,7 @@ inline constexpr uint64_t kMs = 1'000'000;
 struct WorldOptions {
   uint64_t seed = 1;
   uint8_t replicas = 3;
+  uint8_t spares = 0;  // machines that run, and may be admitted
   uint64_t ring_bytes = 256 * 1024;
   uint64_t salvage_bytes = 1024 * 1024;
   uint32_t entry_bytes_max = 8 * 1024;
@@ -96,6 +97,8 @@ struct Machine {
     Death how = Death::process;
   } plan;
 
+  uint64_t birth = 0;
+
   bool up() const { return replica != nullptr; }
   bool turns() const { return up() && !paused; }
 };
@@ -132,6 +135,17 @@ class World {
   void resume(uint8_t id);
   // Power of all machines at once.
   void power_cut_all();
+  // The machine's memory is gone for good. What starts there holds nothing, under a new birth.
+  void destroy(uint8_t id);
+  // The leader is asked for it.
+  Code change(const replication::MemberChange& change);
+  Code hand_over(uint8_t to);
+  // Members whose memory is gone are removed, as an operator would. True if there were any.
+  bool dismiss_the_lost();
+  // The view in force where somebody leads; no voters if nobody does.
+  log::Membership view() const;
+  // Its region is the one that has that place in the view.
+  bool admitted(const Machine& m, const log::Membership& view) const;
   // The leader, if there is one, is asked to trim all but the latest entries.
   void trim();
 
@@ -192,6 +206,8 @@ class World {
   void show(Machine& m);
   void show_entry(Machine& m, const log::EntryView& view);
   void restart_reader(Machine& m);
+  void install(Machine& m);
+  void make_region(Machine& m, ReplicaSet voters);
   void trim_now_and_then();
   bool agreed() const;
   void read_again();

@@ -15,20 +15,23 @@ constexpr uint64_t kReplayEvery = 8;      // positions between two comparisons o
 constexpr uint64_t kApplyLagMax = 40;     // how far an application's durable mark lags
 constexpr size_t kEventsMax = 4'000'000;  // a run that says more is broken
 
-Event entry_event(const Machine& m, const log::EntryView& view) {
+Event entry_event(const Machine& m, const log::EntryView& entry) {
   Event e;
   e.what = What::expose;
   e.replica = m.id.value;
   e.life = m.life;
-  e.position = view.header.position;
-  e.term = view.header.term;
-  e.kind = view.header.kind;
-  e.id = {view.header.client, view.header.incarnation, view.header.sequence};
-  e.digest = digest_of(view.payload);
-  if (e.kind == kSessionKind && view.payload.size() == sizeof(log::SessionPayload)) {
+  e.position = entry.header.position;
+  e.term = entry.header.term;
+  e.kind = entry.header.kind;
+  e.id = {entry.header.client, entry.header.incarnation, entry.header.sequence};
+  e.digest = digest_of(entry.payload);
+  if (e.kind == kSessionKind && entry.payload.size() == sizeof(log::SessionPayload)) {
     log::SessionPayload session;
-    std::memcpy(&session, view.payload.data(), sizeof session);
+    std::memcpy(&session, entry.payload.data(), sizeof session);
     e.group = session.resume;
+  }
+  if (e.kind == kViewKind) {
+    if (const auto view = log::decode_view(entry.payload)) e.group = view->electors().bits;
   }
   return e;
 }
@@ -93,7 +96,10 @@ void World::restart_reader(Machine& m) {
 
 void World::observe(Machine& m) {
   if (!m.up()) return;
+  install(m);
+  if (!m.up()) return;
   show(m);
+  if (!m.up()) return;
   const uint64_t trimmed = m.replica->log().trimmed().value;
   if (trimmed > m.trimmed) {
     m.trimmed = trimmed;
@@ -193,13 +199,37 @@ void World::show_entry(Machine& m, const log::EntryView& view) {
 // --------------------------------------------------------------------------------------
 
 bool World::agreed() const {
+  const log::Membership now = view();
+  if (!now.settled()) return false;
   uint64_t tail = 0;
   for (const auto& m : machines_) {
     if (m->up()) tail = std::max(tail, m->replica->log().committed().value);
   }
+  // Who is no member, or lost its memory, is not waited for.
   return tail >= shown_max_ && std::all_of(machines_.begin(), machines_.end(), [&](const auto& m) {
-           return !m->up() || m->wrecked || m->replica->log().committed().value == tail;
+           return !m->up() || m->wrecked || !admitted(*m, now) ||
+                  m->replica->log().committed().value == tail;
          });
+}
+
+// Where the log no longer reaches back far enough, a state of somebody else's application does
+// (R26).
+void World::install(Machine& m) {
+  const Position wanted = m.replica->status().base_wanted;
+  if (options_.auto_apply || wanted.value == 0) return;
+  for (const auto& other : machines_) {
+    if (other->applied < wanted.value) continue;
+    // It may have got there before its process died.
+    const bool held = m.applied >= wanted.value;
+    if (!held) {
+      m.applied = other->applied;
+      m.applied_state = other->applied_state;
+    }
+    if (inside(m, [&] { m.replica->mark_installed(Position{m.applied}); }) && !held) {
+      restart_reader(m);
+    }
+    return;
+  }
 }
 
 void World::read_again() {
@@ -232,7 +262,13 @@ std::string World::describe() const {
             ", committed " + std::to_string(s.marks.committed.value) + ", submitted " +
             std::to_string(s.marks.submitted.value) + ", trimmed " +
             std::to_string(s.marks.trimmed.value) + ", applied " +
-            std::to_string(s.marks.applied.value) + ", elections " + std::to_string(s.elections) +
+            std::to_string(s.marks.applied.value) + ", view " +
+            std::to_string(s.membership.view.value) + " of " +
+            std::to_string(s.membership.voters.bits) + "/" +
+            std::to_string(s.membership.outgoing.bits) + "+" +
+            std::to_string(s.membership.joining.bits) + "-" +
+            std::to_string(s.membership.leaving.bits) + " at " +
+            std::to_string(s.view_position.value) + ", elections " + std::to_string(s.elections) +
             ", faults " + std::to_string(s.faults) + ", own clock " +
             std::to_string(local_now(*m) / kUs) + " us";
   }
@@ -245,8 +281,13 @@ std::vector<Violation> World::finish(uint64_t bound_ns) {
   for (const auto& client : clients_) client->finish();
   // A fresh client is served, the old ones are answered, everybody holds the same.
   Client& probe = add_client(std::make_unique<Client>(*this, ClientOptions::probe(1'000'000)));
+  uint64_t looked_ns = 0;
   const bool served = run_until(
       [&] {
+        if (now_ns_ >= looked_ns) {
+          looked_ns = now_ns_ + kMs;
+          (void)dismiss_the_lost();
+        }
         return probe.drained() && std::all_of(clients_.begin(), clients_.end(),
                                               [](const auto& c) { return c->drained(); });
       },

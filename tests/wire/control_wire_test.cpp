@@ -23,7 +23,7 @@ bool same(const T& a, const T& b);
 
 template <>
 bool same(const PreSeal& a, const PreSeal& b) {
-  return a.term == b.term && a.leader == b.leader && a.nonce == b.nonce;
+  return a.term == b.term && a.leader == b.leader && a.nonce == b.nonce && a.view == b.view;
 }
 template <>
 bool same(const PreSealReply& a, const PreSealReply& b) {
@@ -40,8 +40,8 @@ template <>
 bool same(const SealReply& a, const SealReply& b) {
   return a.term == b.term && a.nonce == b.nonce && a.code == b.code && a.promised == b.promised &&
          a.answer == b.answer && a.incarnation == b.incarnation && a.persistence == b.persistence &&
-         a.tail == b.tail && a.trim == b.trim && a.committed == b.committed && a.view == b.view &&
-         a.epochs == b.epochs && a.grant.has_value() == b.grant.has_value() &&
+         a.tail == b.tail && a.trim == b.trim && a.committed == b.committed && a.birth == b.birth &&
+         a.views == b.views && a.epochs == b.epochs && a.grant.has_value() == b.grant.has_value() &&
          (!a.grant.has_value() || same_grant(*a.grant, *b.grant));
 }
 template <>
@@ -56,11 +56,21 @@ bool same(const GrantReply& a, const GrantReply& b) {
 }
 template <>
 bool same(const Hello& a, const Hello& b) {
-  return a.promised == b.promised && a.incarnation == b.incarnation;
+  return a.promised == b.promised && a.incarnation == b.incarnation && a.birth == b.birth;
 }
 template <>
 bool same(const Fenced& a, const Fenced& b) {
   return a.promised == b.promised;
+}
+
+template <>
+bool same(const Rebase& a, const Rebase& b) {
+  return a.term == b.term && a.nonce == b.nonce && a.answer == b.answer && a.base == b.base &&
+         a.view == b.view;
+}
+template <>
+bool same(const Succeed& a, const Succeed& b) {
+  return a.term == b.term;
 }
 
 bool same_envelope(const Envelope& a, const Envelope& b) {
@@ -98,6 +108,32 @@ std::vector<Epoch> any_epochs() {
   return epochs;
 }
 
+log::ViewRun any_view(Position first) {
+  log::ViewRun run{first, {}};
+  if (*rc::gen::inRange(0, 4) == 0) return run;  // of who was not admitted yet
+  log::Membership& m = run.membership;
+  m.view = View{any() & 0xffffffff};
+  m.voters = {(any() & ~uint64_t{1}) | 2};
+  m.learners = ReplicaSet{any() & ~uint64_t{1}} - m.voters;
+  if (*rc::gen::arbitrary<bool>()) {
+    m.outgoing = ReplicaSet{any() & ~uint64_t{1}} - m.learners;
+  } else {
+    m.leaving = m.voters & ReplicaSet{any()};
+  }
+  for_each(m.members(), [&](ReplicaId id) { m.births[id.value] = any(); });
+  return run;
+}
+
+std::vector<log::ViewRun> any_views() {
+  std::vector<log::ViewRun> views;
+  Position first{wide() >> 8};
+  for (auto count = *rc::gen::inRange(0, 4); count > 0; --count) {
+    views.push_back(any_view(first));
+    first.value += *rc::gen::inRange<uint64_t>(1, 1000);
+  }
+  return views;
+}
+
 transport::Grant any_grant() {
   transport::Grant grant{Term{wide()}, any(), {}};
   grant.blob.resize(*rc::gen::inRange<size_t>(0, 300));
@@ -118,7 +154,8 @@ SealReply any_seal_reply() {
   reply.tail = any_cursor();
   reply.trim = any_cursor();
   reply.committed = Position{wide()};
-  reply.view = View{wide()};
+  reply.birth = any();
+  reply.views = any_views();
   reply.epochs = any_epochs();
   if (*rc::gen::arbitrary<bool>()) reply.grant = any_grant();
   return reply;
@@ -135,14 +172,16 @@ GrantReply any_grant_reply() {
 }
 
 Message any_message() {
-  switch (*rc::gen::inRange(0, 8)) {
-    case 0: return PreSeal{Term{wide()}, any_replica(0), any()};
+  switch (*rc::gen::inRange(0, 10)) {
+    case 0: return PreSeal{Term{wide()}, any_replica(0), any(), View{wide()}};
     case 1: return PreSealReply{any(), *rc::gen::arbitrary<bool>(), Term{wide()}};
     case 2: return Seal{Term{wide()}, any(), View{wide()}, Term{wide()}};
     case 3: return any_seal_reply();
     case 4: return GrantRequest{Term{wide()}, any(), any(), any_cursor()};
     case 5: return any_grant_reply();
-    case 6: return Hello{Term{wide()}, Incarnation{wide()}};
+    case 6: return Hello{Term{wide()}, Incarnation{wide()}, any()};
+    case 7: return Rebase{Term{wide()}, any(), any(), any_cursor(), any_view(Position{wide()})};
+    case 8: return Succeed{Term{wide()}};
     default: return Fenced{Term{wide()}};
   }
 }

@@ -6,17 +6,6 @@
 
 namespace caisson::transport::sim {
 
-namespace {
-
-template <class F>
-void for_each(ReplicaSet set, F&& f) {
-  for (uint64_t bits = set.bits; bits != 0; bits &= bits - 1) {
-    f(ReplicaId{static_cast<uint8_t>(__builtin_ctzll(bits))});
-  }
-}
-
-}  // namespace
-
 Code SimEndpoint::revoke_all() {
   fabric_.hook(self_, "revoke_all");
   SimFabric::Node& target = node();

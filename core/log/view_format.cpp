@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/log/view_format.hpp"
+
+#include <cstring>
+
+namespace caisson::log {
+
+namespace {
+
+struct RoleSet {
+  uint8_t role;
+  ReplicaSet Membership::*set;
+};
+constexpr RoleSet kRoles[] = {{kRoleVoter, &Membership::voters},
+                              {kRoleOutgoing, &Membership::outgoing},
+                              {kRoleLearner, &Membership::learners},
+                              {kRoleJoining, &Membership::joining},
+                              {kRoleLeaving, &Membership::leaving}};
+
+}  // namespace
+
+bool consistent(const Membership& m) {
+  const ReplicaSet electors = m.electors();
+  return !m.voters.empty() && !m.members().has(ReplicaId{}) && (m.learners & electors).empty() &&
+         (m.joining & (electors | m.learners)).empty() && (m.leaving - m.voters).empty() &&
+         (!m.joint() || (m.joining | m.leaving).empty());
+}
+
+std::vector<std::byte> encode_view(const Membership& m) {
+  const ReplicaSet members = m.members();
+  std::vector<std::byte> bytes(sizeof(ViewPayloadHeader) +
+                               static_cast<size_t>(members.count()) * sizeof(ViewPayloadMember));
+  const ViewPayloadHeader header{static_cast<uint32_t>(m.view.value),
+                                 static_cast<uint32_t>(members.count())};
+  std::memcpy(bytes.data(), &header, sizeof header);
+  std::byte* at = bytes.data() + sizeof header;
+  for_each(members, [&](ReplicaId id) {
+    ViewPayloadMember member{id.value, 0, 0, 0, m.births[id.value]};
+    for (const RoleSet& role : kRoles) {
+      if ((m.*role.set).has(id)) member.roles |= role.role;
+    }
+    std::memcpy(at, &member, sizeof member);
+    at += sizeof member;
+  });
+  return bytes;
+}
+
+std::optional<Membership> decode_view(std::span<const std::byte> payload) {
+  ViewPayloadHeader header;
+  if (payload.size() < sizeof header) return std::nullopt;
+  std::memcpy(&header, payload.data(), sizeof header);
+  payload = payload.subspan(sizeof header);
+  Membership m;
+  m.view = View{header.view};
+  if (header.members == 0 || payload.size() != header.members * sizeof(ViewPayloadMember)) {
+    return std::nullopt;
+  }
+  uint8_t before = 0;
+  for (uint32_t i = 0; i < header.members; ++i) {
+    ViewPayloadMember member;
+    std::memcpy(&member, payload.data() + i * sizeof member, sizeof member);
+    if (member.replica <= before || member.replica > kReplicaIdMax || member.roles == 0) {
+      return std::nullopt;
+    }
+    before = member.replica;
+    uint8_t known = 0;
+    for (const RoleSet& role : kRoles) {
+      known |= role.role;
+      if ((member.roles & role.role) != 0) (m.*role.set).add(ReplicaId{member.replica});
+    }
+    if ((member.roles & ~known) != 0) return std::nullopt;
+    m.births[member.replica] = member.birth;
+  }
+  return consistent(m) ? std::optional(m) : std::nullopt;
+}
+
+}  // namespace caisson::log

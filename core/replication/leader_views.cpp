@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// How a leader changes who takes part (R24, R25). Every step is an entry of the log, so that
+// whoever leads next goes on where this leader stopped:
+//
+//   intent   joining and leaving are named; those that join are caught up, and count for nothing
+//   joint    the voters to come and the outgoing ones both have to agree
+//   settled  the new voters alone
+//
+// A view is in force once it is in the leader's log. The next one is appended only when the one
+// before is committed (docs/design.md).
+#include <algorithm>
+
+#include "core/replication/leader.hpp"
+
+namespace caisson::replication {
+
+// The view in force has changed.
+void Leader::follow_view() {
+  const log::Membership& view = c_.membership();
+  voters_ = view.voters;
+  outgoing_ = view.outgoing;
+  view_ = static_cast<uint32_t>(view.view.value);
+  ReplicaSet members = view.members();
+  members.remove(c_.options.self);
+  departed_ = (departed_ | (followers_ - members)) - members;
+  followers_ = members | departed_;
+}
+
+Code Leader::append_view(log::Membership next) {
+  next.view = View{c_.membership().view.value + 1};
+  if (!consistent(next)) return Code::invalid;
+  const Code code = append_own(log::Kind::view, log::encode_view(next));
+  if (code == Code::ok) follow_view();
+  return code;
+}
+
+Code Leader::change_members(const MemberChange& change) {
+  if (!serving()) return Code::not_leader;
+  const log::Membership& now = c_.membership();
+  if (change.view.value != 0 && change.view != now.view) return Code::wrong_view;
+  log::Membership next = now;
+  next.joining = (now.joining | change.add) - change.remove - now.electors();
+  next.learners = (now.learners | change.learn) - change.remove - next.joining;
+  next.leaving = (now.leaving | (change.remove & now.voters)) - change.add;
+  if (!(change.learn & (now.electors() | now.joining)).empty()) return Code::exists;
+  if (((change.add | change.learn) & change.remove).bits != 0) return Code::invalid;
+  if (!(change.remove - now.members()).empty()) return Code::not_found;
+  if (((now.voters | next.joining) - next.leaving).empty()) return Code::invalid;
+  Code code = Code::ok;
+  for_each((change.add | change.learn) - now.members(), [&](ReplicaId id) {
+    // Nobody is admitted unseen: the birth it says is the one that counts from now on.
+    if (births_[id.value] == 0) code = Code::not_found;
+    next.births[id.value] = births_[id.value];
+  });
+  if (code != Code::ok) return code;
+  for_each(change.remove - now.voters, [&](ReplicaId id) { next.births[id.value] = 0; });
+  next.view = now.view;
+  if (next == now) return Code::ok;
+  // One change at a time: an earlier one that has not become joint yet may still be amended.
+  if (now.joint() || c_.state.view_position() > c_.state.committed()) return Code::again;
+  return append_view(next);
+}
+
+uint32_t Leader::advance_view() {
+  const log::Membership& now = c_.membership();
+  if (now.settled()) [[likely]]
+    return 0;
+  if (!serving() || c_.state.view_position() > c_.state.committed()) return 0;
+  log::Membership next = now;
+  if (now.joint()) {
+    for_each(now.outgoing - now.voters, [&](ReplicaId id) { next.births[id.value] = 0; });
+    next.outgoing = {};
+  } else {
+    // R25: who joins counts only once it holds all that the others do.
+    if (!caught_up(now.joining)) return 0;
+    next.outgoing = now.voters;
+    next.voters = (now.voters | now.joining) - now.leaving;
+    next.joining = next.leaving = {};
+  }
+  return append_view(next) == Code::ok ? 1 : 0;
+}
+
+// They stay attached until they hold the view that leaves them out, and know it committed.
+void Leader::release_departed(uint64_t now_ns) {
+  if (departed_.empty()) return;
+  if (departed_ns_ == 0) departed_ns_ = now_ns;
+  const bool settled = c_.membership().settled() && c_.state.view_position() <= told_committed_;
+  if (now_ns - departed_ns_ < (settled ? c_.options.retry_ns : c_.options.quorum_patience_ns)) {
+    return;
+  }
+  for_each(departed_, [&](ReplicaId id) {
+    unseal(id, peers_[id.value], now_ns);
+    peers_[id.value] = {};
+  });
+  followers_ = followers_ - departed_;
+  departed_ = {};
+  departed_ns_ = 0;
+}
+
+bool Leader::dismissed() const {
+  return serving() && !(voters_ | outgoing_).has(c_.options.self) &&
+         c_.state.view_position() <= c_.state.committed();
+}
+
+// ---- Handing over ----
+
+Code Leader::hand_over(ReplicaId to, uint64_t now_ns) {
+  if (!serving()) return Code::not_leader;
+  if (to == c_.options.self) return Code::ok;
+  if (!voters_.has(to)) return Code::not_found;
+  if (!in_sync_.has(to) || c_.detector.suspected(to)) return Code::no_quorum;
+  heir_ = to;
+  heir_told_ = false;
+  heir_until_ns_ = now_ns + 4 * c_.options.retry_ns;
+  return Code::ok;
+}
+
+// Nobody would suspect us, who are alive, and none of our followers would stand up: who was
+// dismissed asks one after the other until somebody does.
+uint32_t Leader::retire(uint64_t now_ns) {
+  if (heir_.value != 0 || !dismissed()) return 0;
+  const ReplicaSet ready = voters_ & in_sync_;
+  if (ready.empty()) return 0;
+  ReplicaId next = ReplicaId{static_cast<uint8_t>(__builtin_ctzll(ready.bits))};
+  for_each(ready, [&](ReplicaId id) {
+    if (next <= last_heir_ && id > last_heir_) next = id;
+  });
+  last_heir_ = next;
+  return hand_over(next, now_ns) == Code::ok ? 1 : 0;
+}
+
+// Appends wait meanwhile. Once all that was taken is committed and validated there, the heir has
+// nothing to fetch and nobody has anything to repair.
+uint32_t Leader::pass_on(uint64_t now_ns) {
+  if (now_ns >= heir_until_ns_) {
+    heir_ = ReplicaId{};
+    return 1;
+  }
+  Peer& peer = peers_[heir_.value];
+  if (heir_told_ || peer.phase != Phase::attached) return 0;
+  read_cell(heir_, peer);
+  if (c_.state.committed() != c_.state.tail().position ||
+      peer.validated_end < c_.state.tail().end) {
+    return 0;
+  }
+  c_.outbox.send(heir_, control::Succeed{term_});
+  heir_told_ = true;
+  return 1;
+}
+
+}  // namespace caisson::replication
