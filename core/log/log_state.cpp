@@ -92,6 +92,15 @@ const ViewRun& LogState::view_at(Position p) const {
   return views_[i];
 }
 
+ReplicaSet LogState::voices() const {
+  ReplicaSet voices;
+  for (size_t i = views_.size(); i-- > 0;) {
+    voices = voices | views_[i].membership.electors();
+    if (views_[i].first <= committed()) break;
+  }
+  return voices;
+}
+
 void LogState::truncate(const Cursor& keep) {
   tail_ = batch_tail_ = keep;
   while (views_.size() > 1 && views_.back().first > keep.position) views_.pop_back();

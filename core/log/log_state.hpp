@@ -75,6 +75,9 @@ class LogState {
   const Membership& membership() const { return views_.back().membership; }
   Position view_position() const { return views_.back().first; }
   const ViewRun& view_at(Position p) const;  // p >= the trim point
+  // Everybody with a voice in a view that may yet turn out to be the one in force: the last
+  // committed one, and every later one.
+  ReplicaSet voices() const;
   // Cursor behind the entry at p, trim <= p <= tail; reads only headers.
   Result<Cursor> cursor_at(Position p) const;
   StreamTable& streams() { return streams_; }

@@ -477,11 +477,11 @@ Code Leader::trim(Position p, ReplicaId* holder) {
   }
   ReplicaId holding;
   if (p > books_.trimmable()) holding = c_.options.self;
-  const log::Membership& view = c_.membership();
-  for_each((view.electors() | view.joining) & followers_, [&](ReplicaId id) {
+  const ReplicaSet joining = c_.membership().joining;
+  for_each((c_.state.voices() | joining) - just(c_.options.self), [&](ReplicaId id) {
     const Peer& peer = peers_[id.value];
     // Who is still to join holds the log only while it is being caught up.
-    if (view.joining.has(id) && peer.phase != Phase::attached) return;
+    if (joining.has(id) && peer.phase != Phase::attached) return;
     const transport::TargetCell cell = c_.endpoint.target_cell(id);
     const bool known =
         peer.phase == Phase::attached && cell.term == term_ && cell.incarnation == peer.incarnation;

@@ -120,7 +120,7 @@ void Leader::take_over(ReplicaId from, const control::SealReply& reply, uint64_t
 
 // Only who has no voice: what a voter holds may be all that is left of an acknowledged entry.
 void Leader::rebase(ReplicaId id, Peer& peer) {
-  if (c_.membership().electors().has(id)) return;
+  if (c_.state.voices().has(id)) return;
   c_.outbox.send(id, control::Rebase{term_, nonce_, peer.answer, c_.state.trim_cursor(),
                                      c_.state.views().front()});
 }
@@ -142,7 +142,7 @@ void Leader::on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_
     unseal(from, peer, now_ns);
   }
   // The application there may have installed what it lacked.
-  if (peer.phase == Phase::lost && !view.electors().has(from)) unseal(from, peer, now_ns);
+  if (peer.phase == Phase::lost && !c_.state.voices().has(from)) unseal(from, peer, now_ns);
   if (peer.phase == Phase::unsealed) tend(from, peer, now_ns);
 }
 
