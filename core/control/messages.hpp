@@ -44,7 +44,6 @@ struct Epoch {
   bool operator==(const Epoch&) const = default;
 };
 inline constexpr size_t kEpochsMax = 4096;
-inline constexpr size_t kViewsMax = 64;  // the latest ones, if ever there were more
 
 struct SealReply {
   Term term;  // of the Seal answered
@@ -55,12 +54,11 @@ struct SealReply {
   uint64_t answer = 0;  // names this answer: a grant is asked for, and given, under it only
   Incarnation incarnation;
   Persistence persistence = Persistence::none;
-  log::Cursor tail;    // last batch end of what it holds (P10)
-  log::Cursor trim;    // the first entry it holds follows this cursor
-  Position committed;  // what it knows to be committed
-  uint64_t birth = 0;  // of the region that answers; see log::Membership
-  // The view in force at `committed`, and every later one that `tail` holds, ascending (P18).
-  std::vector<log::ViewRun> views;
+  log::Cursor tail;           // last batch end of what it holds (P10)
+  log::Cursor trim;           // the first entry it holds follows this cursor
+  Position committed;         // what it knows to be committed
+  uint64_t birth = 0;         // of the region that answers; see log::Membership
+  log::ViewRun view;          // in force at `tail` (P18)
   std::vector<Epoch> epochs;  // of trim+1 … tail, ascending
   // Given at once, behind `tail`, where both logs end in one term: as if asked for under `answer`
   // with that divergence. Of no use if the leader's log turns out to part from this one earlier.

@@ -70,7 +70,7 @@ void put(const SealReply& message, pb::Envelope& envelope) {
   out.set_answer(message.answer);
   out.set_committed(message.committed.value);
   out.set_birth(message.birth);
-  for (const log::ViewRun& run : message.views) put(run, *out.add_views());
+  put(message.view, *out.mutable_view());
   for (const Epoch& epoch : message.epochs) {
     out.add_epoch_terms(epoch.term.value);
     out.add_epoch_firsts(epoch.first.value);
@@ -186,22 +186,6 @@ Result<log::ViewRun> view_of(const pb::ViewRun& in) {
   return run;
 }
 
-Result<std::vector<log::ViewRun>> views_of(const pb::SealReply& in) {
-  if (static_cast<size_t>(in.views_size()) > kViewsMax) {
-    return refuse("SealReply.views is longer than 64");
-  }
-  std::vector<log::ViewRun> views;
-  for (const pb::ViewRun& each : in.views()) {
-    auto run = view_of(each);
-    if (!run) return tl::unexpected(std::move(run.error()));
-    if (!views.empty() && run->first <= views.back().first) {
-      return refuse("SealReply.views does not ascend");
-    }
-    views.push_back(std::move(*run));
-  }
-  return views;
-}
-
 Result<Message> get(const pb::SealReply& in) {
   const auto code = code_from_wire(in.code());
   if (!code) return refuse("SealReply.code is unknown");
@@ -223,9 +207,9 @@ Result<Message> get(const pb::SealReply& in) {
   out.trim = cursor_of(in.trim());
   out.committed = Position{in.committed()};
   out.birth = in.birth();
-  auto views = views_of(in);
-  if (!views) return tl::unexpected(std::move(views.error()));
-  out.views = std::move(*views);
+  auto view = view_of(in.view());
+  if (!view) return tl::unexpected(std::move(view.error()));
+  out.view = std::move(*view);
   out.epochs = std::move(*epochs);
   if (in.has_grant()) {
     const std::string& blob = in.grant().blob();

@@ -34,6 +34,8 @@ void LogState::reset(const Cursor& trim, const ViewRun& view) {
   tail_ = batch_tail_ = trim_ = trim;
   terms_.clear();
   views_.assign(1, view);
+  checkpoint_ = Position{0};
+  pending_last_ = kNoPosition;
   streams_.clear();
   for (uint64_t i = 0; i <= index_mask_; ++i)
     index_[i].position.store(0, std::memory_order_relaxed);
@@ -72,6 +74,35 @@ Cursor LogState::published_trim() const {
   }
 }
 
+void LogState::take_own(const EntryHeader& header) {
+  switch (static_cast<Kind>(header.kind)) {
+    case Kind::session: return open_session(header);
+    case Kind::view: return open_view(header);
+    case Kind::checkpoint: return open_checkpoint(header);
+    default: return;
+  }
+}
+
+void LogState::open_checkpoint(const EntryHeader& header) {
+  const auto part = payload(ring_, tail_.end, header);
+  CheckpointHeader first;
+  if (part.size() < sizeof first) return;
+  std::memcpy(&first, part.data(), sizeof first);
+  // The one before is committed: a leader writes the next only then.
+  if (first.part == 0) {
+    if (checkpoint_pending()) settle_checkpoint();
+    pending_first_ = Position{header.position};
+  }
+  streams_.take_over(part);
+  pending_last_ = Position{header.position};
+}
+
+void LogState::settle_checkpoint() {
+  checkpoint_ = pending_first_;
+  pending_last_ = kNoPosition;
+  streams_.settle(checkpoint_);
+}
+
 void LogState::open_session(const EntryHeader& header) {
   if (header.client == 0) return;
   SessionPayload session{};
@@ -104,6 +135,10 @@ ReplicaSet LogState::voices() const {
 void LogState::truncate(const Cursor& keep) {
   tail_ = batch_tail_ = keep;
   while (views_.size() > 1 && views_.back().first > keep.position) views_.pop_back();
+  if (checkpoint_pending() && pending_last_ > keep.position) {
+    pending_last_ = kNoPosition;
+    streams_.drop_checkpoint();
+  }
   while (!terms_.empty() && terms_.back().first > keep.position) terms_.pop_back();
   streams_.rollback(keep.position);
 }
@@ -112,6 +147,8 @@ void LogState::commit(Position p, Offset end) {
   if (p.value <= committed_.load(std::memory_order_relaxed)) return;
   committed_end_.store(end.value, std::memory_order_release);
   committed_.store(p.value, std::memory_order_release);
+  if (p >= pending_last_) [[unlikely]]
+    settle_checkpoint();
 }
 
 void LogState::trim(const Cursor& to) {

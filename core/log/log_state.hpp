@@ -43,10 +43,8 @@ class LogState {
     if (header.term != tail_.term.value || terms_.empty()) [[unlikely]] {
       terms_.push_back({Term{header.term}, Position{header.position}});
     }
-    if (header.kind == static_cast<uint8_t>(Kind::session)) [[unlikely]] {
-      open_session(EntryHeader(header));
-    } else if (header.kind == static_cast<uint8_t>(Kind::view)) [[unlikely]] {
-      open_view(EntryHeader(header));
+    if (header.kind != static_cast<uint8_t>(Kind::data)) [[unlikely]] {
+      take_own(EntryHeader(header));
     } else if (header.client != 0) {
       streams_.apply(header, payload_crc);
     }
@@ -80,6 +78,10 @@ class LogState {
   ReplicaSet voices() const;
   // Cursor behind the entry at p, trim <= p <= tail; reads only headers.
   Result<Cursor> cursor_at(Position p) const;
+  // Everything below the last committed checkpoint may be trimmed without the stream table
+  // forgetting anything: the position it begins at; 0: there is none.
+  Position checkpoint() const { return checkpoint_; }
+  bool checkpoint_pending() const { return pending_last_ != kNoPosition; }
   StreamTable& streams() { return streams_; }
   const StreamTable& streams() const { return streams_; }
   const Ring& ring() const { return ring_; }
@@ -99,6 +101,7 @@ class LogState {
   Code read_next(const Cursor& cursor, EntryView& out) const;
 
  private:
+  static constexpr Position kNoPosition{UINT64_MAX};
   static constexpr uint64_t kIndexStride = 16;  // positions between two index slots
   struct IndexSlot {
     std::atomic<uint64_t> position{0};
@@ -111,8 +114,11 @@ class LogState {
     to.term = from.term;
     to.chain = from.chain;
   }
+  void take_own(const EntryHeader& header);
   void open_session(const EntryHeader& header);
   void open_view(const EntryHeader& header);
+  void open_checkpoint(const EntryHeader& header);
+  void settle_checkpoint();
   void remember(Position p, Offset start);
   void publish_trim();
   Cursor published_trim() const;
@@ -127,6 +133,9 @@ class LogState {
   Cursor trim_;
   std::vector<TermRun> terms_;
   std::vector<ViewRun> views_;
+  Position checkpoint_;
+  Position pending_first_;  // of a checkpoint that is not committed yet
+  Position pending_last_ = kNoPosition;
   StreamTable streams_;
   std::atomic<uint64_t> committed_{0};
   std::atomic<uint64_t> committed_end_{0};

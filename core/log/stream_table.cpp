@@ -1,7 +1,29 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "core/log/stream_table.hpp"
 
+#include <algorithm>
+#include <cstring>
+
 namespace caisson::log {
+
+namespace {
+
+template <class T>
+void put(std::vector<std::byte>& out, const T& value) {
+  const auto bytes = std::as_bytes(std::span(&value, 1));
+  out.insert(out.end(), bytes.begin(), bytes.end());
+}
+
+// Takes a T off the front of `in`; false if it is not there.
+template <class T>
+bool take(std::span<const std::byte>& in, T& out) {
+  if (in.size() < sizeof out) return false;
+  std::memcpy(&out, in.data(), sizeof out);
+  in = in.subspan(sizeof out);
+  return true;
+}
+
+}  // namespace
 
 StreamTable::StreamTable(uint32_t streams_max, uint32_t window)
     : streams_max_(streams_max), mask_(window - 1) {}
@@ -28,6 +50,7 @@ StreamTable::Verdict StreamTable::judge(const EntryIdentity& identity, uint32_t 
                                         Position tail) {
   Entry* entry = lookup(identity.client);
   if (entry == nullptr) {
+    if (floor_ != 0 && identity.incarnation <= floor_) return {Code::aged_out, {}};
     if (full()) return {Code::too_large, {}};
     return {identity.sequence == 1 ? Code::ok : Code::broken_stream, {}};
   }
@@ -100,6 +123,125 @@ void StreamTable::rollback(Position tail) {
 void StreamTable::clear() {
   last_ = nullptr;
   streams_.clear();
+  carried_.clear();
+  floor_ = 0;
+}
+
+// ---- Checkpoints ----
+
+Position StreamTable::last_position(const Entry& entry) const {
+  const uint64_t slot_position = entry.count == 0 ? 0 : slot(entry, entry.count).position;
+  return Position{std::max(slot_position, entry.session_position.value)};
+}
+
+// Oldest first.
+std::vector<StreamTable::Slot> StreamTable::held_slots(const Entry& entry) const {
+  std::vector<Slot> held;
+  for (uint64_t i = entry.count > mask_ ? entry.count - mask_ : 1; i <= entry.count; ++i) {
+    if (slot(entry, i).position != 0) held.push_back(slot(entry, i));
+  }
+  return held;
+}
+
+void StreamTable::write_stream(std::vector<std::byte>& out, uint64_t client,
+                               const Entry& entry) const {
+  std::vector<Slot> slots = held_slots(entry);
+  if (slots.size() > kCarriedSlots) slots.erase(slots.begin(), slots.end() - kCarriedSlots);
+  put(out, CarriedStream{client, entry.now.stream.last_sequence, entry.now.base,
+                         entry.now.stream.incarnation, static_cast<uint32_t>(slots.size())});
+  for (const Slot& each : slots) put(out, each);
+}
+
+std::vector<std::vector<std::byte>> StreamTable::carry(Position committed, size_t part_bytes_max,
+                                                       size_t bytes_max) const {
+  constexpr size_t kStreamBytesMax = sizeof(CarriedStream) + kCarriedSlots * sizeof(CarriedSlot);
+  std::vector<std::pair<Position, uint64_t>> latest;
+  latest.reserve(streams_.size());
+  for (auto& [client, entry] : streams_) latest.emplace_back(last_position(entry), client);
+  std::sort(latest.begin(), latest.end(), std::greater<>());
+  const size_t keep = full() ? streams_max_ / 2 : latest.size();
+  const size_t fit = bytes_max / kStreamBytesMax;
+  size_t count = std::min({keep, fit, latest.size()});
+  while (count < latest.size() && latest[count].first > committed) ++count;
+  uint32_t floor = floor_;
+  for (size_t i = count; i < latest.size(); ++i) {
+    floor = std::max(floor, streams_.at(latest[i].second).now.stream.incarnation);
+  }
+  std::vector<std::vector<std::byte>> parts;
+  CheckpointHeader header{0, 0, floor, 0};
+  const auto close_part = [&] { std::memcpy(parts.back().data(), &header, sizeof header); };
+  for (size_t i = 0; i < count || parts.empty(); ++i) {
+    if (parts.empty() || parts.back().size() + kStreamBytesMax > part_bytes_max) {
+      if (!parts.empty()) close_part();
+      header.part = static_cast<uint32_t>(parts.size());
+      header.streams = 0;
+      parts.emplace_back(sizeof header);
+    }
+    if (i >= count) break;
+    write_stream(parts.back(), latest[i].second, streams_.at(latest[i].second));
+    ++header.streams;
+  }
+  close_part();
+  return parts;
+}
+
+bool StreamTable::carries_all(const std::vector<std::vector<std::byte>>& parts) const {
+  size_t carried = 0;
+  for (std::span<const std::byte> part : parts) {
+    CheckpointHeader header{};
+    if (take(part, header)) carried += header.streams;
+  }
+  return carried == streams_.size();
+}
+
+void StreamTable::take_over(std::span<const std::byte> part) {
+  CheckpointHeader header;
+  if (!take(part, header)) return;
+  if (header.part == 0) carried_.clear();
+  carried_floor_ = header.floor;
+  for (uint32_t i = 0; i < header.streams; ++i) {
+    CarriedStream stream;
+    if (!take(part, stream) || stream.slots > kCarriedSlots) return;
+    std::vector<CarriedSlot> slots(stream.slots);
+    for (CarriedSlot& each : slots) {
+      if (!take(part, each)) return;
+    }
+    carried_.push_back(stream.client);
+    merge(stream, slots);
+  }
+}
+
+// What we have is as the log says; a checkpoint only adds what was trimmed before we read it.
+void StreamTable::merge(const CarriedStream& stream, std::span<const CarriedSlot> slots) {
+  Entry* const known = lookup(stream.client);
+  Entry& entry = known != nullptr ? *known : obtain(stream.client, Position{0});
+  std::vector<Slot> all;
+  const std::vector<Slot> held = held_slots(entry);
+  for (const CarriedSlot& each : slots) {
+    if (held.empty() || each.position < held.front().position) all.push_back(each);
+  }
+  if (known != nullptr && all.empty()) return;
+  all.insert(all.end(), held.begin(), held.end());
+  if (all.size() > mask_) all.erase(all.begin(), all.end() - static_cast<ptrdiff_t>(mask_));
+  entry.count = 0;
+  for (const Slot& each : all) slot(entry, ++entry.count) = each;
+  entry.first_position = Position{0};
+  Run& now = entry.now;
+  if (stream.incarnation >= now.stream.incarnation) {
+    now.base = stream.base;
+    now.stream = {stream.incarnation, std::max(now.stream.last_sequence, stream.last_sequence)};
+  }
+}
+
+void StreamTable::settle(Position first) {
+  floor_ = std::max(floor_, carried_floor_);
+  std::sort(carried_.begin(), carried_.end());
+  last_ = nullptr;
+  std::erase_if(streams_, [&](auto& each) {
+    return !std::binary_search(carried_.begin(), carried_.end(), each.first) &&
+           last_position(each.second) < first;
+  });
+  carried_.clear();
 }
 
 StreamTable::Stream StreamTable::find(uint64_t client) const {

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Exactly-once (R30): what each client has appended so far. The table always describes the log up
-// to its tail; truncating the tail rolls it back. A pure function of the log's entries.
+// to its tail; truncating the tail rolls it back. A pure function of the log's entries, of which
+// checkpoints tell what has been trimmed, and whom to forget.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <unordered_map>
+#include <vector>
 
 #include "caisson/types.hpp"
+#include "core/log/checkpoint_format.hpp"
 #include "core/log/entry_format.hpp"
 
 namespace caisson::log {
@@ -64,16 +68,31 @@ class StreamTable {
   // {0, 0} if the client is unknown.
   Stream find(uint64_t client) const;
   bool full() const { return streams_.size() >= streams_max_; }
+  bool empty() const { return streams_.empty() && floor_ == 0; }
+  // Whoever had an incarnation up to this one may have been forgotten.
+  uint32_t floor() const { return floor_; }
+
+  // ---- Checkpoints ----
+
+  // The payloads of a checkpoint behind the tail. It leaves out those who have been silent longest
+  // where the table is full, or where all would take more than `bytes_max`; nobody of whom there
+  // are entries above `committed`.
+  std::vector<std::vector<std::byte>> carry(Position committed, size_t part_bytes_max,
+                                            size_t bytes_max) const;
+  // Nobody was left out of it.
+  bool carries_all(const std::vector<std::vector<std::byte>>& parts) const;
+  // A part of a checkpoint is now part of the log: what it remembers, and we do not, is ours.
+  void take_over(std::span<const std::byte> part);
+  // The checkpoint taken over last, which began at `first`, is committed: whom it left out is
+  // forgotten, unless there is something of him behind it.
+  void settle(Position first);
+  // It is not in the log any more.
+  void drop_checkpoint() { carried_.clear(); }
   // The latest change of incarnation of `client`; a second one must wait until it is committed.
   Position session_position(uint64_t client) const;
 
  private:
-  struct Slot {
-    uint64_t sequence = 0;
-    uint64_t position = 0;
-    uint32_t incarnation = 0;
-    uint32_t payload_crc = 0;
-  };
+  using Slot = CarriedSlot;
   // An incarnation: its sequences follow on `base`.
   struct Run {
     Stream stream;
@@ -87,6 +106,10 @@ class StreamTable {
     uint64_t count = 0;       // entries of this client so far; the last one's slot is count & mask
     std::unique_ptr<Slot[]> window;
   };
+  Position last_position(const Entry& entry) const;
+  std::vector<Slot> held_slots(const Entry& entry) const;
+  void merge(const CarriedStream& stream, std::span<const CarriedSlot> slots);
+  void write_stream(std::vector<std::byte>& out, uint64_t client, const Entry& entry) const;
   Entry* lookup(uint64_t client) const {
     if (client == last_client_ && last_ != nullptr) [[likely]]
       return last_;
@@ -98,12 +121,15 @@ class StreamTable {
   void begin_run(Entry& entry, Position at, uint32_t incarnation, uint64_t base);
   // The window holds a client's entries in log order, so that rolling back is popping, whatever
   // incarnation they belong to.
-  Slot& slot(Entry& entry, uint64_t ordinal) const { return entry.window[ordinal & mask_]; }
+  Slot& slot(const Entry& entry, uint64_t ordinal) const { return entry.window[ordinal & mask_]; }
   void rollback(Entry& entry, Position tail);
 
   const uint32_t streams_max_;
   const uint64_t mask_;
   std::unordered_map<uint64_t, Entry> streams_;
+  uint32_t floor_ = 0;
+  uint32_t carried_floor_ = 0;
+  std::vector<uint64_t> carried_;     // who is in the checkpoint taken over last
   mutable uint64_t last_client_ = 0;  // the hot path asks for the same client again and again
   mutable Entry* last_ = nullptr;
 };

@@ -24,8 +24,8 @@ bool better(const control::SealReply& a, const control::SealReply& b) {
 ReplicaSet Election::known() const {
   ReplicaSet all = c_.membership().electors();
   for_each(answered_, [&](ReplicaId id) {
-    if (!replies_[id.value].has_value()) return;
-    for (const log::ViewRun& run : replies_[id.value]->views) all = all | run.membership.electors();
+    const auto& reply = replies_[id.value];
+    if (reply.has_value()) all = all | reply->view.membership.electors();
   });
   all.remove(c_.options.self);
   return all;
@@ -116,7 +116,7 @@ void Election::on_seal_reply(ReplicaId from, const control::SealReply& reply, ui
     return;
   }
   if (reply.code != Code::ok && reply.code != Code::damaged) return;
-  if (!consistent(History{reply.trim, reply.tail, reply.epochs}) || reply.views.empty()) return;
+  if (!consistent(History{reply.trim, reply.tail, reply.epochs})) return;
   // Answers are numbered: a late one describes a ring that has changed since.
   if (replies_[from.value].has_value() && reply.answer <= replies_[from.value]->answer) return;
   const ReplicaSet known_before = known();
@@ -139,24 +139,17 @@ ReplicaId Election::best() const {
   return best;
 }
 
-// P18: a quorum of the last view that is known to be committed, and of every later one that the
-// adopted log holds. An answer counts for a place in a view only under the birth that it names.
+// P18: a quorum of the view in force in the log that would be adopted. The one before is then
+// committed, or this one would not have been appended, so their quorums meet. An answer counts for
+// a place in the view only under the birth that it names.
 bool Election::complete() const {
   if (!agreed_.has(c_.options.self)) return false;
-  const std::vector<log::ViewRun>& views = replies_[best().value]->views;
-  Position committed;
-  for_each(agreed_,
-           [&](ReplicaId id) { committed = std::max(committed, replies_[id.value]->committed); });
-  for (size_t i = 0; i < views.size(); ++i) {
-    if (i + 1 < views.size() && views[i + 1].first <= committed) continue;
-    const log::Membership& view = views[i].membership;
-    ReplicaSet voices;
-    for_each(agreed_, [&](ReplicaId id) {
-      if (replies_[id.value]->birth == view.births[id.value]) voices.add(id);
-    });
-    if (!view.quorate(voices)) return false;
-  }
-  return c_.is_elector(views.back().membership);
+  const log::Membership& view = replies_[best().value]->view.membership;
+  ReplicaSet voices;
+  for_each(agreed_, [&](ReplicaId id) {
+    if (replies_[id.value]->birth == view.births[id.value]) voices.add(id);
+  });
+  return c_.is_elector(view) && view.quorate(voices);
 }
 
 void Election::adopt(uint64_t now_ns) {

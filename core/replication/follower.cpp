@@ -76,12 +76,7 @@ control::SealReply Follower::seal_reply(Term term, uint64_t nonce, Code code) {
   reply.epochs = std::move(history.epochs);
   reply.committed = c_.state.committed();
   reply.birth = superblock.birth;
-  const auto& views = c_.state.views();
-  size_t first = views.size() > control::kViewsMax ? views.size() - control::kViewsMax : 0;
-  while (first + 1 < views.size() && views[first + 1].first <= reply.committed) ++first;
-  for (; first < views.size() && views[first].first <= reply.tail.position; ++first) {
-    reply.views.push_back(views[first]);
-  }
+  reply.view = c_.state.view_at(reply.tail.position);
   return reply;
 }
 

@@ -110,6 +110,7 @@ void Leader::begin(Term term, uint64_t nonce, uint64_t now_ns) {
   marks_ = {Offset{0}, Position{0}, Offset{0}};
   claim_open_ = false;
   trim_to_ = c_.state.trimmed();
+  trim_wish_ = Position{0};
   told_committed_ = told_trim_ = Position{0};
   told_ = {};
   posted_ns_ = alive_ns_ = now_ns;
@@ -119,15 +120,20 @@ void Leader::begin(Term term, uint64_t nonce, uint64_t now_ns) {
 Code Leader::start() {
   const log::TermStartPayload payload{c_.random.next(), c_.state.tail().position.value,
                                       c_.state.tail().term.value, view_, 0};
-  return append_own(log::Kind::term_start, std::as_bytes(std::span(&payload, 1)));
+  const auto bytes = std::as_bytes(std::span(&payload, 1));
+  return append_own(log::Kind::term_start, {{bytes.begin(), bytes.end()}});
 }
 
-Code Leader::append_own(log::Kind kind, std::span<const std::byte> payload) {
+Code Leader::append_own(log::Kind kind, const Payloads& payloads) {
   // What lies behind the tail is lent, or the next entry of a batch belongs there.
   if (claim_open_ || c_.state.tail() != c_.state.batch_tail()) return Code::again;
-  if (!room_for(c_.state.tail().end + log::entry_bytes(payload.size()), 0)) return Code::again;
-  log::EntryHeader header = next_header(kind, payload.size(), true);
-  seal(header, payload);
+  uint64_t bytes = 0;
+  for (const auto& payload : payloads) bytes += log::entry_bytes(payload.size());
+  if (!room_for(c_.state.tail().end + bytes, 0)) return Code::again;
+  for (const auto& payload : payloads) {
+    log::EntryHeader header = next_header(kind, payload.size(), &payload == &payloads.back());
+    seal(header, payload);
+  }
   flush();
   return Code::ok;
 }
@@ -214,7 +220,7 @@ Code Leader::admit(uint64_t payload_bytes, uint32_t entries) {
   if (claim_open_ || heir_.value != 0 || queue_.waiting() + entries > c_.options.outstanding_max)
     return Code::again;
   const Offset end = c_.state.tail().end + log::entry_bytes(payload_bytes);
-  return room_for(end, kHeadroomBytes) ? Code::ok : Code::again;
+  return room_for(end, headroom()) ? Code::ok : Code::again;
 }
 
 Code Leader::repeat(const Submission& s) {
@@ -274,7 +280,7 @@ Code Leader::reserve(uint64_t client, uint32_t count, uint64_t payload_bytes) {
       streams.session_position(client) > c_.state.committed()) {
     return Code::again;
   }
-  return room_for(c_.state.tail().end + bytes, kHeadroomBytes) ? Code::ok : Code::again;
+  return room_for(c_.state.tail().end + bytes, headroom()) ? Code::ok : Code::again;
 }
 
 Code Leader::open_stream(uint64_t client, bool resume, uint64_t tag) {
@@ -282,13 +288,21 @@ Code Leader::open_stream(uint64_t client, bool resume, uint64_t tag) {
   log::StreamTable& streams = c_.state.streams();
   const auto now = streams.find(client);
   if (client == 0) return Code::invalid;
-  if (now.incarnation == 0 && streams.full()) return Code::too_large;
+  if (now.incarnation == 0 && streams.full()) {
+    // Somebody is forgotten: those who have been silent longest, if all of theirs is committed.
+    if (!c_.state.checkpoint_pending() && write_checkpoint() == Code::too_large) {
+      return Code::too_large;
+    }
+    return Code::again;
+  }
+  // What an unknown client has appended may have been forgotten: it cannot go on from there.
+  if (now.incarnation == 0 && resume && streams.floor() != 0) return Code::aged_out;
   // One change at a time: the table can take back only the last one.
   if (streams.session_position(client) > c_.state.committed()) return Code::again;
   const log::SessionPayload payload{now.last_sequence, now.incarnation, resume ? 1u : 0u};
   log::EntryHeader header = next_header(log::Kind::session, sizeof payload, true);
   header.client = client;
-  header.incarnation = now.incarnation + 1;
+  header.incarnation = (now.incarnation == 0 ? streams.floor() : now.incarnation) + 1;
   header.sequence = resume ? now.last_sequence : 0;
   seal(header, std::as_bytes(std::span(&payload, 1)));
   queue_.push(Durability::persisted, tag, c_.state.tail().position, c_.state.tail().end);
@@ -463,37 +477,9 @@ uint32_t Leader::poll(uint64_t now_ns) {
   }
   work += tell_commit(now_ns);
   if (expire_claim(now_ns)) ++work;
-  work += advance_view() + retire(now_ns);
+  work += advance_view() + retire(now_ns) + trim_as_wished();
   if (heir_.value != 0) work += pass_on(now_ns);
   return work + tend(now_ns);
-}
-
-Code Leader::trim(Position p, ReplicaId* holder) {
-  if (!serving()) return Code::not_leader;
-  if (p <= c_.state.trimmed()) return Code::ok;
-  if (p > c_.state.committed()) return Code::not_yet;
-  if (p > books_.trimmable()) {
-    if (const Code code = books_.save_progress(); code != Code::ok) return code;
-  }
-  ReplicaId holding;
-  if (p > books_.trimmable()) holding = c_.options.self;
-  const ReplicaSet joining = c_.membership().joining;
-  for_each((c_.state.voices() | joining) - just(c_.options.self), [&](ReplicaId id) {
-    const Peer& peer = peers_[id.value];
-    // Who is still to join holds the log only while it is being caught up.
-    if (joining.has(id) && peer.phase != Phase::attached) return;
-    const transport::TargetCell cell = c_.endpoint.target_cell(id);
-    const bool known =
-        peer.phase == Phase::attached && cell.term == term_ && cell.incarnation == peer.incarnation;
-    if (!known || cell.applied < p) holding = id;
-  });
-  if (holding.value != 0) {
-    if (holder != nullptr) *holder = holding;
-    return Code::held;
-  }
-  if (const Code code = books_.trim(p); code != Code::ok) return code;
-  trim_to_ = std::max(trim_to_, p);
-  return Code::ok;
 }
 
 }  // namespace caisson::replication

@@ -107,6 +107,7 @@ class Leader {
   // Kept free of appends, so that the term starts of later leaders find room in a ring that nobody
   // trims.
   static constexpr uint64_t kHeadroomBytes = 32 * 1024;
+  static constexpr size_t kCheckpointPartBytes = 32 * 1024;
   static_assert(kStagingBytes >= 2 * log::entry_bytes(kStagedPayloadMax));
 
   // leader.cpp
@@ -116,8 +117,9 @@ class Leader {
   [[gnu::always_inline]] log::EntryHeader next_header(log::Kind kind, size_t payload_bytes,
                                                       bool batch_end) const;
   [[gnu::always_inline]] void join(const log::EntryHeader& header, uint32_t payload_crc);
-  // Appends an entry of the engine's own, alone. again: not now, or there is no room.
-  [[nodiscard]] Code append_own(log::Kind kind, std::span<const std::byte> payload);
+  // Appends entries of the engine's own, as a batch. again: not now, or there is no room.
+  using Payloads = std::vector<std::vector<std::byte>>;
+  [[nodiscard]] Code append_own(log::Kind kind, const Payloads& payloads);
   // Closes an entry whose payload has been placed already.
   void finish(log::EntryHeader& header, uint32_t payload_crc);
   void seal_large(log::EntryHeader header, std::span<const std::byte> payload);
@@ -126,6 +128,7 @@ class Leader {
   bool room_for(Offset end, uint64_t headroom);
   Code admit(uint64_t payload_bytes, uint32_t entries);
   void refresh_limit();
+  uint64_t headroom() const { return kHeadroomBytes + checkpoint_bytes_max(); }
   uint32_t majority(ReplicaSet set) const { return static_cast<uint32_t>(set.count()) / 2 + 1; }
   uint32_t batch_max() const { return std::max(1u, c_.options.stream_window / 4); }
   Code repeat(const Submission& submission);
@@ -150,6 +153,12 @@ class Leader {
   void rebase(ReplicaId id, Peer& peer);
   Term grant_along(ReplicaId id) const;
 
+  // leader_trim.cpp
+  uint64_t checkpoint_bytes_max() const { return c_.state.ring().bytes() / 16; }
+  [[nodiscard]] Code write_checkpoint();
+  ReplicaId holder_of(Position p) const;
+  uint32_t trim_as_wished();
+
   // leader_views.cpp
   void follow_view();
   [[nodiscard]] Code append_view(log::Membership next);
@@ -159,6 +168,7 @@ class Leader {
   // The view that leaves us out is committed: somebody else leads from here on.
   bool dismissed() const;
   uint32_t retire(uint64_t now_ns);
+  void appoint(ReplicaId heir, uint64_t now_ns);
   uint32_t pass_on(uint64_t now_ns);
 
   Context& c_;
@@ -202,6 +212,7 @@ class Leader {
   uint64_t claim_deadline_ns_ = 0;
 
   Position trim_to_;
+  Position trim_wish_;  // as soon as a checkpoint behind it is committed; 0: none
   Position told_committed_;
   Position told_trim_;
   ReplicaSet told_;         // who has been told that

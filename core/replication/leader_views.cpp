@@ -29,7 +29,7 @@ void Leader::follow_view() {
 Code Leader::append_view(log::Membership next) {
   next.view = View{c_.membership().view.value + 1};
   if (!consistent(next)) return Code::invalid;
-  const Code code = append_own(log::Kind::view, log::encode_view(next));
+  const Code code = append_own(log::Kind::view, {log::encode_view(next)});
   if (code == Code::ok) follow_view();
   return code;
 }
@@ -109,9 +109,7 @@ Code Leader::hand_over(ReplicaId to, uint64_t now_ns) {
   if (to == c_.options.self) return Code::ok;
   if (!voters_.has(to)) return Code::not_found;
   if (!in_sync_.has(to) || c_.detector.suspected(to)) return Code::no_quorum;
-  heir_ = to;
-  heir_told_ = false;
-  heir_until_ns_ = now_ns + 4 * c_.options.retry_ns;
+  appoint(to, now_ns);
   return Code::ok;
 }
 
@@ -119,14 +117,20 @@ Code Leader::hand_over(ReplicaId to, uint64_t now_ns) {
 // dismissed asks one after the other until somebody does.
 uint32_t Leader::retire(uint64_t now_ns) {
   if (heir_.value != 0 || !dismissed()) return 0;
-  const ReplicaSet ready = voters_ & in_sync_;
-  if (ready.empty()) return 0;
-  ReplicaId next = ReplicaId{static_cast<uint8_t>(__builtin_ctzll(ready.bits))};
+  const ReplicaSet ready = (voters_ & in_sync_).empty() ? voters_ : voters_ & in_sync_;
+  ReplicaId next{static_cast<uint8_t>(__builtin_ctzll(ready.bits))};
   for_each(ready, [&](ReplicaId id) {
     if (next <= last_heir_ && id > last_heir_) next = id;
   });
   last_heir_ = next;
-  return hand_over(next, now_ns) == Code::ok ? 1 : 0;
+  appoint(next, now_ns);
+  return 1;
+}
+
+void Leader::appoint(ReplicaId heir, uint64_t now_ns) {
+  heir_ = heir;
+  heir_told_ = false;
+  heir_until_ns_ = now_ns + 4 * c_.options.retry_ns;
 }
 
 // Appends wait meanwhile. Once all that was taken is committed and validated there, the heir has
@@ -137,12 +141,11 @@ uint32_t Leader::pass_on(uint64_t now_ns) {
     return 1;
   }
   Peer& peer = peers_[heir_.value];
-  if (heir_told_ || peer.phase != Phase::attached) return 0;
+  if (heir_told_) return 0;
   read_cell(heir_, peer);
-  if (c_.state.committed() != c_.state.tail().position ||
-      peer.validated_end < c_.state.tail().end) {
-    return 0;
-  }
+  const bool behind =
+      c_.state.committed() != c_.state.tail().position || peer.validated_end < c_.state.tail().end;
+  if (behind && peer.phase == Phase::attached) return 0;
   c_.outbox.send(heir_, control::Succeed{term_});
   heir_told_ = true;
   return 1;

@@ -422,7 +422,8 @@ void ReplicaImpl::handle(ReplicaId from, const control::Rebase& m, uint64_t now_
 
 // P21: it is the leader itself who asks us to stand up.
 void ReplicaImpl::handle(ReplicaId from, const control::Succeed& m, uint64_t now_ns) {
-  if (leader_.active() || !c_.elector() || follower_.damaged() || follower_.leader() != from ||
+  if (m.term < promised()) return c_.outbox.send(from, control::Fenced{promised()});
+  if (leader_.active() || !c_.elector() || follower_.damaged() || owner(m.term) != from ||
       m.term != promised() || election_.stage() != Election::Stage::idle) {
     return;
   }

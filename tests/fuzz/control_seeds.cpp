@@ -21,7 +21,7 @@ void control_seeds(const AddSeed& add) {
   view.membership.voters = {0b1110};
   view.membership.joining = {0b10000};
   view.membership.births[4] = 99;
-  reply.views = {view};
+  reply.view = view;
   reply.epochs = {{Term{257}, Position{1}}, {Term{258}, Position{90}}};
   control::GrantReply granted;
   granted.term = Term{258};

@@ -67,8 +67,6 @@ void Client::turn() {
 }
 
 void Client::make() {
-  // Trimming waits for the slowest client (see World::trim), so the others wait for it, too.
-  if (world_.ahead_of_others(options_.client) > world_.options().ring_bytes / 1024) return;
   while (unanswered_.size() < options_.window && made_ < options_.appends) {
     if (!random_.permille(options_.batch_permille)) {
       unanswered_.push_back(make_one(0, 1, 0));

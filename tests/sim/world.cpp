@@ -484,8 +484,6 @@ void World::trim() {
   Machine& m = machine(id);
   const uint64_t committed = m.replica->log().committed().value;
   uint64_t to = committed - std::min(committed, random_.below(100));
-  // A replica that restarts knows only the clients of which its log still holds an entry.
-  for (const auto& [client, last] : last_of_) to = std::min(to, last - 1);
   ReplicaId holder;
   // Entry 1 counts as applied from the creation on, whatever the application says.
   if (to > std::max<uint64_t>(m.trimmed, 1)) {

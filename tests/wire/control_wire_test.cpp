@@ -41,7 +41,7 @@ bool same(const SealReply& a, const SealReply& b) {
   return a.term == b.term && a.nonce == b.nonce && a.code == b.code && a.promised == b.promised &&
          a.answer == b.answer && a.incarnation == b.incarnation && a.persistence == b.persistence &&
          a.tail == b.tail && a.trim == b.trim && a.committed == b.committed && a.birth == b.birth &&
-         a.views == b.views && a.epochs == b.epochs && a.grant.has_value() == b.grant.has_value() &&
+         a.view == b.view && a.epochs == b.epochs && a.grant.has_value() == b.grant.has_value() &&
          (!a.grant.has_value() || same_grant(*a.grant, *b.grant));
 }
 template <>
@@ -124,16 +124,6 @@ log::ViewRun any_view(Position first) {
   return run;
 }
 
-std::vector<log::ViewRun> any_views() {
-  std::vector<log::ViewRun> views;
-  Position first{wide() >> 8};
-  for (auto count = *rc::gen::inRange(0, 4); count > 0; --count) {
-    views.push_back(any_view(first));
-    first.value += *rc::gen::inRange<uint64_t>(1, 1000);
-  }
-  return views;
-}
-
 transport::Grant any_grant() {
   transport::Grant grant{Term{wide()}, any(), {}};
   grant.blob.resize(*rc::gen::inRange<size_t>(0, 300));
@@ -155,7 +145,7 @@ SealReply any_seal_reply() {
   reply.trim = any_cursor();
   reply.committed = Position{wide()};
   reply.birth = any();
-  reply.views = any_views();
+  reply.view = any_view(Position{wide()});
   reply.epochs = any_epochs();
   if (*rc::gen::arbitrary<bool>()) reply.grant = any_grant();
   return reply;
