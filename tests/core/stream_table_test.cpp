@@ -186,6 +186,121 @@ TEST(StreamTable, ARolledBackIncarnationLeavesTheOldOneItsSequence) {
   EXPECT_NE(table.judge({1, 1, 3}, 1, Position{10}).code, Code::ok);
 }
 
+// ---- Checkpoints ---------------------------------------------------------------------------
+
+struct Appended {
+  EntryIdentity identity;
+  uint32_t crc;
+  uint64_t position;
+};
+
+// A log of several clients, with sessions; a reader that saw only what lies behind `trim`, and the
+// checkpoint at the end, knows as much of every stream as the checkpoint promises.
+TEST(StreamTable, ACheckpointTellsWhatWasTrimmed) {
+  EXPECT_TRUE(rc::check([] {
+    StreamTable whole(8, kWindow);
+    const auto count = *rc::gen::inRange<uint64_t>(1, 150);
+    const uint64_t trim = *rc::gen::inRange<uint64_t>(0, count + 1);
+    std::vector<Appended> log;
+    std::vector<std::pair<EntryHeader, SessionPayload>> sessions(count + 1);
+    for (uint64_t p = 1; p <= count; ++p) {
+      const uint64_t client = *rc::gen::inRange<uint64_t>(1, 5);
+      const auto now = whole.find(client);
+      if (*rc::gen::inRange(0, 12) == 0) {
+        const SessionPayload session{now.last_sequence, now.incarnation,
+                                     *rc::gen::inRange(0u, 2u)};
+        sessions[p] = {header_of(p, {client, now.incarnation + 1, 0}), session};
+        whole.apply_session(sessions[p].first, session);
+        continue;
+      }
+      const EntryIdentity identity{client, now.incarnation, now.last_sequence + 1};
+      const auto crc = *rc::gen::inRange<uint32_t>(0, 1000);
+      whole.apply(header_of(p, identity), crc);
+      log.push_back({identity, crc, p});
+    }
+    const auto parts = whole.carry(Position{count}, 600, 1 << 20);
+    StreamTable late(8, kWindow);
+    for (uint64_t p = trim + 1; p <= count; ++p) {
+      if (sessions[p].first.position != 0) {
+        late.apply_session(sessions[p].first, sessions[p].second);
+      }
+      for (const Appended& each : log) {
+        if (each.position == p) late.apply(header_of(p, each.identity), each.crc);
+      }
+    }
+    for (const auto& part : parts) late.take_over(part);
+    late.settle(Position{count + 1});
+    for (uint64_t client = 1; client < 5; ++client) {
+      const auto want = whole.find(client);
+      const auto got = late.find(client);
+      RC_ASSERT(got.incarnation == want.incarnation);
+      RC_ASSERT(got.last_sequence == want.last_sequence);
+      uint32_t latest = 0;
+      for (size_t i = log.size(); i-- > 0;) {
+        const Appended& each = log[i];
+        if (each.identity.client != client) continue;
+        const auto verdict = late.judge(each.identity, each.crc, Position{count});
+        RC_ASSERT(verdict.code != Code::ok);
+        if (latest++ >= kCarriedSlots) continue;
+        const auto was = whole.judge(each.identity, each.crc, Position{count});
+        RC_ASSERT(verdict.code == was.code);
+        RC_ASSERT(verdict.position == was.position);
+      }
+      if (want.incarnation == 0 && want.last_sequence == 0) continue;
+      const EntryIdentity next{client, want.incarnation, want.last_sequence + 1};
+      RC_ASSERT(late.judge(next, 0, Position{count}).code == Code::ok);
+    }
+  }));
+}
+
+TEST(StreamTable, WhomACheckpointLeavesOutIsForgottenAndNeverTakenForNew) {
+  StreamTable table(4, kWindow);
+  for (uint64_t client = 1; client <= 4; ++client) {
+    table.apply(header_of(client, {client, static_cast<uint32_t>(client), 1}), 7);
+  }
+  ASSERT_TRUE(table.full());
+  const auto parts = table.carry(Position{4}, 4096, 1 << 20);
+  EXPECT_FALSE(table.carries_all(parts));
+  for (const auto& part : parts) table.take_over(part);
+  EXPECT_TRUE(table.full()) << "nobody is forgotten before the checkpoint is committed";
+  table.settle(Position{5});
+  EXPECT_EQ(table.floor(), 2u);
+  EXPECT_EQ(table.judge({1, 1, 1}, 7, Position{5}).code, Code::aged_out);
+  EXPECT_EQ(table.judge({1, 1, 2}, 7, Position{5}).code, Code::aged_out);
+  EXPECT_EQ(table.judge({4, 4, 1}, 7, Position{5}).code, Code::exists);
+  EXPECT_EQ(table.judge({9, 2, 1}, 7, Position{5}).code, Code::aged_out);
+  EXPECT_EQ(table.judge({9, 3, 1}, 7, Position{5}).code, Code::ok);
+}
+
+TEST(StreamTable, WhoAppendsBehindTheCheckpointThatLeftHimOutIsNotForgotten) {
+  StreamTable table(2, kWindow);
+  table.apply(header_of(1, {1, 1, 1}), 7);
+  table.apply(header_of(2, {2, 1, 1}), 7);
+  const auto parts = table.carry(Position{2}, 4096, 1 << 20);
+  for (const auto& part : parts) table.take_over(part);
+  table.apply(header_of(4, {1, 1, 2}), 8);
+  table.settle(Position{3});
+  EXPECT_EQ(table.judge({1, 1, 2}, 8, Position{4}).code, Code::exists);
+  EXPECT_EQ(table.judge({1, 1, 3}, 8, Position{4}).code, Code::ok);
+}
+
+TEST(StreamTable, AnUncommittedEntryKeepsItsClientInEveryCheckpoint) {
+  StreamTable table(4, kWindow);
+  for (uint64_t client = 1; client <= 4; ++client) {
+    table.apply(header_of(client, {client, 1, 1}), 7);
+  }
+  EXPECT_TRUE(table.carries_all(table.carry(Position{0}, 4096, 1 << 20)));
+}
+
+TEST(StreamTable, GarbageInACheckpointIsHarmless) {
+  EXPECT_TRUE(rc::check([](const std::vector<uint8_t>& garbage) {
+    StreamTable table(8, kWindow);
+    table.apply(header_of(1, {1, 1, 1}), 7);
+    table.take_over(std::as_bytes(std::span(garbage)));
+    RC_ASSERT(table.judge({1, 1, 1}, 7, Position{1}).code == Code::exists);
+  }));
+}
+
 TEST(StreamTable, AFullTableTakesNoNewClient) {
   StreamTable table(2, kWindow);
   table.apply(header_of(1, {1, 1, 1}), 1);
