@@ -40,7 +40,8 @@ Result<Cluster> parse_cluster(const std::filesystem::path& directory, const nloh
                             : PersistenceMode::emulated;
   for (const auto& row : json.at("replicas")) {
     cluster.replicas.push_back({ReplicaId{row.at("id").get<uint8_t>()},
-                                row.at("host").get<std::string>(), row.at("port").get<uint16_t>()});
+                                row.at("host").get<std::string>(), row.at("port").get<uint16_t>(),
+                                row.value("spare", false)});
   }
   for (const auto& row : json.at("logs")) {
     cluster.logs.push_back({row.at("name").get<std::string>(), row.at("id").get<uint64_t>(),

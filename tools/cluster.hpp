@@ -27,6 +27,7 @@ struct ClusterReplica {
   ReplicaId id;
   std::string host;
   uint16_t port = 0;
+  bool spare = false;  // no voter when the cluster was made
 };
 
 struct ClusterLog {
@@ -57,6 +58,7 @@ struct Cluster {
 struct ClusterShape {
   std::filesystem::path directory;
   uint32_t replicas = 3;
+  uint32_t spares = 0;  // numbered behind them
   std::vector<std::string> logs{"main"};
   uint64_t ring_bytes = 64ull << 20;
   Idle idle = Idle::adaptive;

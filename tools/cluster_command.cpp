@@ -25,6 +25,7 @@ constexpr uint64_t kKilledTimeoutMs = 10'000;
 struct StartOptions {
   std::string directory;
   uint32_t replicas = 3;
+  uint32_t spares = 0;
   std::vector<std::string> logs{"main"};
   uint64_t ring_bytes = 64ull << 20;
   std::string persistence = "emulated";
@@ -33,6 +34,7 @@ struct StartOptions {
   double timeout_s = 60;
   // Given on the command line, and so to be compared with what is there.
   CLI::Option* replicas_given = nullptr;
+  CLI::Option* spares_given = nullptr;
   CLI::Option* logs_given = nullptr;
   CLI::Option* ring_given = nullptr;
   CLI::Option* persistence_given = nullptr;
@@ -75,8 +77,14 @@ Result<void> check_same(const StartOptions& options, const Cluster& cluster) {
                                   ", which cannot change: leave the option out, or use another "
                                   "directory");
   };
-  if (*options.replicas_given && options.replicas != cluster.replicas.size()) {
-    return differs(std::to_string(cluster.replicas.size()) + " replicas");
+  const auto spares =
+      static_cast<size_t>(std::count_if(cluster.replicas.begin(), cluster.replicas.end(),
+                                        [](const ClusterReplica& each) { return each.spare; }));
+  if (*options.replicas_given && options.replicas != cluster.replicas.size() - spares) {
+    return differs(std::to_string(cluster.replicas.size() - spares) + " replicas");
+  }
+  if (*options.spares_given && options.spares != spares) {
+    return differs(std::to_string(spares) + " spares");
   }
   if (*options.ring_given && options.ring_bytes != cluster.logs.front().ring_bytes) {
     return differs("rings of " + std::to_string(cluster.logs.front().ring_bytes) + " bytes");
@@ -120,6 +128,7 @@ Result<Cluster> make_cluster(const StartOptions& options) {
   ClusterShape shape;
   shape.directory = options.directory;
   shape.replicas = options.replicas;
+  shape.spares = options.spares;
   shape.logs = options.logs;
   shape.ring_bytes = options.ring_bytes;
   shape.persistence =
@@ -361,6 +370,11 @@ void add_start(Commands& commands, CLI::App& group) {
   add_directory(command, options->directory, "all state lies under it");
   options->replicas_given =
       command->add_option("--replicas", options->replicas, "how many")->check(CLI::Range(1, 7));
+  options->spares_given =
+      command
+          ->add_option("--spares", options->spares,
+                       "nodes beside them that vote in nothing until caisson member add")
+          ->check(CLI::Range(0, 15));
   options->logs_given =
       command->add_option("--logs", options->logs, "names, [a-z0-9_-]")->delimiter(',');
   options->ring_given = add_bytes(command, "--ring-bytes", options->ring_bytes,

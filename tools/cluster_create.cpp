@@ -113,6 +113,11 @@ Result<void> check_shape(const ClusterShape& shape) {
                                    " is not possible: use 1 to " +
                                    std::to_string(engine::kVotersMax));
   }
+  if (shape.replicas + shape.spares > engine::kPeersMax) {
+    return fail(Code::invalid, "--spares " + std::to_string(shape.spares) +
+                                   " is not possible: a cluster has at most " +
+                                   std::to_string(engine::kPeersMax) + " nodes");
+  }
   std::error_code error;
   if (fs::exists(shape.directory / "authority.crt", error) ||
       fs::exists(shape.directory / "replica-1", error)) {
@@ -141,7 +146,8 @@ EngineOptions node_options(const Cluster& cluster, const ClusterShape& shape, si
                  (cluster.home(self.id) / "node.crt").string(),
                  (cluster.home(self.id) / "node.key").string()};
   for (const ClusterReplica& peer : cluster.replicas) {
-    options.peers.push_back({peer.id, peer.host, peer.port, cluster.data(peer.id).string()});
+    options.peers.push_back(
+        {peer.id, peer.host, peer.port, cluster.data(peer.id).string(), peer.spare});
   }
   for (const ClusterLog& log : cluster.logs) {
     LogOptions log_options;
@@ -198,6 +204,7 @@ Result<void> save_cluster(const Cluster& cluster) {
   nlohmann::ordered_json replicas = nlohmann::ordered_json::array();
   for (const ClusterReplica& replica : cluster.replicas) {
     replicas.push_back({{"id", replica.id.value}, {"host", replica.host}, {"port", replica.port}});
+    if (replica.spare) replicas.back()["spare"] = true;
   }
   nlohmann::ordered_json logs = nlohmann::ordered_json::array();
   for (const ClusterLog& log : cluster.logs) {
@@ -234,12 +241,13 @@ Result<Cluster> plan(const ClusterShape& shape) {
     return tl::unexpected(system_error("'" + shape.directory.string() + "'", error.value()));
   const auto uuid = random_uuid();
   if (!uuid) return tl::unexpected(uuid.error());
-  const auto ports = free_ports(shape.replicas);
+  const auto ports = free_ports(shape.replicas + shape.spares);
   if (!ports) return tl::unexpected(ports.error());
   cluster.uuid = *uuid;
   cluster.persistence = shape.persistence;
   for (size_t i = 0; i < ports->size(); ++i) {
-    cluster.replicas.push_back({ReplicaId{static_cast<uint8_t>(i + 1)}, kHost, (*ports)[i]});
+    cluster.replicas.push_back(
+        {ReplicaId{static_cast<uint8_t>(i + 1)}, kHost, (*ports)[i], i >= shape.replicas});
   }
   for (size_t i = 0; i < shape.logs.size(); ++i) {
     LogOptions log;

@@ -48,6 +48,8 @@ void add_append(Commands& commands);
 void add_read(Commands& commands);
 void add_log_position(Commands& commands);  // tail, trim
 void add_status(Commands& commands);
+void add_member(Commands& commands);
+void add_leader(Commands& commands);
 void add_log_files(Commands& commands);  // log verify, log dump
 void add_bench(Commands& commands);
 void add_doctor(Commands& commands);

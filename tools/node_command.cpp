@@ -20,6 +20,7 @@ namespace {
 struct NodeOptions {
   std::string configuration;
   bool create = false;
+  bool join = false;
   bool with_parent = false;
 };
 
@@ -68,7 +69,8 @@ Exit run_node(const NodeOptions& options, bool json) {
     if (const auto sound = engine::check_certificates(*engine_options); !sound) {
       return report(sound.error(), json);
     }
-    if (const auto created = Engine::create(*engine_options); !created) {
+    const auto creation = options.join ? Engine::Creation::joining : Engine::Creation::founding;
+    if (const auto created = Engine::create(*engine_options, creation); !created) {
       return report(created.error(), json);
     }
   }
@@ -90,7 +92,10 @@ void add_node(Commands& commands) {
   CLI::App* command = commands.add(commands.app, "node", "run one replica in the foreground",
                                    "  caisson node --config D/replica-1/node.toml\n"
                                    "  caisson node --config node.toml --create      make its "
-                                   "regions first, once, with its cluster\n\n"
+                                   "regions first, once, with its cluster\n"
+                                   "  caisson node --config node.toml --create --join      its "
+                                   "memory was lost: make empty ones, to be admitted anew with "
+                                   "caisson member replace\n\n"
                                    "Prints one line once it takes part (with --json an object). "
                                    "SIGTERM or SIGINT closes it cleanly.\n",
                                    options, run_node);
@@ -98,6 +103,8 @@ void add_node(Commands& commands) {
       ->required();
   command->add_flag("--create", options->create,
                     "create the replica's regions; refused if they are there already");
+  command->add_flag("--join", options->join, "with --create: as one that is admitted later")
+      ->needs("--create");
   command->add_flag("--with-parent", options->with_parent,
                     "close, too, when the process that started this one has ended");
 }

@@ -95,6 +95,8 @@ int run_program(int argc, const char* const* argv) {
   add_read(commands);
   add_log_position(commands);
   add_status(commands);
+  add_member(commands);
+  add_leader(commands);
   add_node(commands);
   add_log_files(commands);
   add_bench(commands);

@@ -121,25 +121,23 @@ Code AppenderImpl::mend() {
   return Code::ok;
 }
 
-Code AppenderImpl::take(std::span<const std::byte> payload, uint64_t tag, Durability level,
-                        uint64_t deadline_ns) {
+Code AppenderImpl::take(std::span<const std::byte> payload, uint64_t tag, const How& how) {
   if (payload.size() > log_.entry_bytes_max()) [[unlikely]]
     return Code::too_large;
   if (claim_.number != 0 || doubtful_) [[unlikely]] {
     if (const Code code = ready(); code != Code::ok) return closed_or(code);
   }
-  if (inline_) return take_inline(payload, tag, level, deadline_ns);
+  if (inline_) return take_inline(payload, tag, how);
   if (log_.closed()) return Code::closed;
   if (log_.leading() == Term{}) return Code::not_leader;
   if (!lane_->fits(1, Lane::ring_bytes_of(payload.size()))) return Code::again;
-  lane_->push(record(tag, level, deadline_ns, next_sequence_, payload.size()), payload);
+  lane_->push(record(tag, how, next_sequence_, payload.size()), payload);
   lane_->publish();
   took(1);
   return Code::ok;
 }
 
-Code AppenderImpl::take_inline(std::span<const std::byte> payload, uint64_t tag, Durability level,
-                               uint64_t deadline_ns) {
+Code AppenderImpl::take_inline(std::span<const std::byte> payload, uint64_t tag, const How& how) {
   if (log_.closed()) [[unlikely]]
     return Code::closed;
   lane_->start_over_if_empty();
@@ -147,23 +145,27 @@ Code AppenderImpl::take_inline(std::span<const std::byte> payload, uint64_t tag,
     return Code::again;
   const Code code = log_.replica().submit({{client_, incarnation_, next_sequence_},
                                            payload,
-                                           level,
-                                           LogImpl::tag_of(*lane_, lane_->next_ticket())});
+                                           how.level,
+                                           LogImpl::tag_of(*lane_, lane_->next_ticket()),
+                                           true,
+                                           true,
+                                           how.view});
   if (code != Code::ok) [[unlikely]]
     return code;
-  lane_->admit(tag, deadline_ns, next_sequence_, true);
+  lane_->admit(tag, how.deadline_ns, next_sequence_, true);
   took(1);
   return Code::ok;
 }
 
-LaneRecord AppenderImpl::record(uint64_t tag, Durability level, uint64_t deadline_ns,
-                                uint64_t sequence, size_t payload_bytes) const {
+LaneRecord AppenderImpl::record(uint64_t tag, const How& how, uint64_t sequence,
+                                size_t payload_bytes) const {
   LaneRecord record;
   record.tag = tag;
-  record.deadline_ns = deadline_ns;
+  record.deadline_ns = how.deadline_ns;
   record.identity = {client_, incarnation_, sequence};
   record.payload_bytes = static_cast<uint32_t>(payload_bytes);
-  record.level = level;
+  record.level = how.level;
+  record.view = how.view;
   if (fresh_) record.flags |= LaneRecord::kFresh;
   return record;
 }
@@ -183,16 +185,14 @@ Code AppenderImpl::append_batch_async(std::span<const std::span<const std::byte>
   if (payloads.size() > entries_max || lane_bytes > log_.ring_bytes() / 4) return Code::too_large;
   if (const Code code = ready(); code != Code::ok) return closed_or(code);
   if (full()) return closed_or(Code::again);
-  const uint64_t deadline_ns = deadline_of(options);
-  if (inline_)
-    return take_batch_inline(payloads, payload_bytes, tag, options.durability, deadline_ns);
+  const How how = this->how(options);
+  if (inline_) return take_batch_inline(payloads, payload_bytes, tag, how);
   if (lane_bytes > lane_->batch_ring_bytes_max()) return Code::too_large;
   if (log_.closed()) return Code::closed;
   if (log_.leading() == Term{}) return Code::not_leader;
   if (!lane_->fits(static_cast<uint32_t>(payloads.size()), lane_bytes)) return Code::again;
   for (size_t i = 0; i < payloads.size(); ++i) {
-    LaneRecord entry =
-        record(tag, options.durability, deadline_ns, next_sequence_ + i, payloads[i].size());
+    LaneRecord entry = record(tag, how, next_sequence_ + i, payloads[i].size());
     if (i == 0) {
       entry.batch_count = static_cast<uint16_t>(payloads.size());
       entry.batch_payload_bytes = payload_bytes;
@@ -208,24 +208,28 @@ Code AppenderImpl::append_batch_async(std::span<const std::span<const std::byte>
 }
 
 Code AppenderImpl::take_batch_inline(std::span<const std::span<const std::byte>> payloads,
-                                     uint64_t payload_bytes, uint64_t tag, Durability level,
-                                     uint64_t deadline_ns) {
+                                     uint64_t payload_bytes, uint64_t tag, const How& how) {
   if (log_.closed()) return Code::closed;
   const auto count = static_cast<uint32_t>(payloads.size());
   if (!lane_->fits(1, 0)) return Code::again;
   if (const Code code = log_.replica().reserve(client_, count, payload_bytes); code != Code::ok)
     return code;
-  replication::Submission entry{{client_, incarnation_, next_sequence_},       {},    level,
-                                LogImpl::tag_of(*lane_, lane_->next_ticket()), false, false};
+  replication::Submission entry{{client_, incarnation_, next_sequence_},
+                                {},
+                                how.level,
+                                LogImpl::tag_of(*lane_, lane_->next_ticket()),
+                                false,
+                                false,
+                                how.view};
   for (const auto& payload : payloads) {
     entry.payload = payload;
     entry.batch_end = entry.resolves = &payload == &payloads.back();
-    // Only the first can be refused: see Replica::reserve.
+    // Only the first can be refused: see Replica::reserve; the view is the same for all.
     if (const Code code = log_.replica().submit(entry); code != Code::ok) return code;
     ++entry.identity.sequence;
   }
   // One ticket stands for all: should the batch be lost, its first number is the lowest that is.
-  lane_->admit(tag, deadline_ns, next_sequence_, true);
+  lane_->admit(tag, how.deadline_ns, next_sequence_, true);
   took(count);
   return Code::ok;
 }
@@ -251,19 +255,19 @@ void AppenderImpl::keep(const LaneCompletion& completion) {
 }
 
 Completion AppenderImpl::append(std::span<const std::byte> payload, const AppendOptions& options) {
-  const uint64_t deadline_ns = deadline_of(options);
-  Code code = take(payload, 0, options.durability, deadline_ns);
+  const How how = this->how(options);
+  Code code = take(payload, 0, how);
   if (code == Code::again) [[unlikely]] {
     // Back-pressure: wait for room. What makes room is progress of the log alone: kept completions
     // have their own.
     const Code waited = log_.await(
         [&] {
-          code = take(payload, 0, options.durability, deadline_ns);
+          code = take(payload, 0, how);
           if (code != Code::again) return true;
           while (const LaneCompletion* const other = pop()) keep(*other);
           return false;
         },
-        deadline_ns);
+        how.deadline_ns);
     if (waited == Code::closed) code = Code::closed;
   }
   if (code != Code::ok) [[unlikely]]
@@ -352,17 +356,19 @@ Code AppenderImpl::submit(uint64_t number, uint32_t payload_bytes, uint64_t tag,
   if (payload_bytes > claim_.payload_bytes) return Code::too_large;
   const replication::Claim claim = claim_;
   claim_ = {};
-  const uint64_t deadline_ns = deadline_of(options);
+  const How how = this->how(options);
   Code code = Code::closed;
   // The caller waits, so that the lane's two ends are one while the job runs.
   poller_.call([&](uint64_t) {
     if (log_.closed()) return;
     code = log_.replica().submit_claim(claim, {{client_, incarnation_, next_sequence_},
                                                {claim.payload, payload_bytes},
-                                               options.durability,
+                                               how.level,
                                                LogImpl::tag_of(*lane_, lane_->next_ticket()),
-                                               true});
-    if (code == Code::ok) lane_->admit(tag, deadline_ns, next_sequence_, true);
+                                               true,
+                                               true,
+                                               how.view});
+    if (code == Code::ok) lane_->admit(tag, how.deadline_ns, next_sequence_, true);
   });
   if (code == Code::ok) took(1);
   if (code == Code::again) claim_ = claim;  // it stays open

@@ -31,7 +31,7 @@ class AppenderImpl {
                     const AppendOptions& options) {
     if (full()) [[unlikely]]
       return closed_or(Code::again);
-    return take(payload, tag, options.durability, deadline_of(options));
+    return take(payload, tag, how(options));
   }
   Code append_batch_async(std::span<const std::span<const std::byte>> payloads, uint64_t tag,
                           const AppendOptions& options);
@@ -52,28 +52,32 @@ class AppenderImpl {
   static constexpr uint32_t kAppendsPerTurn = 64;
   static constexpr uint32_t kAppendsPerLook = 8;
 
-  uint64_t deadline_of(const AppendOptions& options) const {
-    return options.timeout_ns == kNoDeadline ? kNever : clock_.deadline_ns(options.timeout_ns);
+  // What an append asks for, its deadline as a time.
+  struct How {
+    Durability level;
+    uint64_t deadline_ns;
+    View view;
+  };
+  How how(const AppendOptions& options) const {
+    const bool endless = options.timeout_ns == kNoDeadline;
+    return {options.durability, endless ? kNever : clock_.deadline_ns(options.timeout_ns),
+            options.view};
   }
   bool full() const {
     return lane_->unfinished() + (kept_written_ - kept_read_) >= outstanding_max_;
   }
   Code closed_or(Code code) const { return log_.closed() ? Code::closed : code; }
-  Code take(std::span<const std::byte> payload, uint64_t tag, Durability level,
-            uint64_t deadline_ns);
-  Code take_inline(std::span<const std::byte> payload, uint64_t tag, Durability level,
-                   uint64_t deadline_ns);
+  Code take(std::span<const std::byte> payload, uint64_t tag, const How& how);
+  Code take_inline(std::span<const std::byte> payload, uint64_t tag, const How& how);
   Code take_batch_inline(std::span<const std::span<const std::byte>> payloads,
-                         uint64_t payload_bytes, uint64_t tag, Durability level,
-                         uint64_t deadline_ns);
+                         uint64_t payload_bytes, uint64_t tag, const How& how);
   Code ready();
   Code mend();
   void took(uint64_t entries) {
     next_sequence_ += entries;
     fresh_ = false;
   }
-  LaneRecord record(uint64_t tag, Durability level, uint64_t deadline_ns, uint64_t sequence,
-                    size_t payload_bytes) const;
+  LaneRecord record(uint64_t tag, const How& how, uint64_t sequence, size_t payload_bytes) const;
   const LaneCompletion* pop() {
     const LaneCompletion* const next = lane_->pop();
     if (next != nullptr && next->code != Code::ok) [[unlikely]]

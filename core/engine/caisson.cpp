@@ -145,9 +145,10 @@ Code Log::read(Position position, std::vector<std::byte>& out, Token* token) con
   return guarded_code([&] { return impl_->read(position, out, token); });
 }
 
-Result<std::unique_ptr<Subscription>> Log::subscribe(Position from) {
+Result<std::unique_ptr<Subscription>> Log::subscribe(Position from,
+                                                     const SubscribeOptions& options) {
   return guarded([&]() -> Result<std::unique_ptr<Subscription>> {
-    auto impl = engine::SubscriptionImpl::open(*impl_, from);
+    auto impl = engine::SubscriptionImpl::open(*impl_, from, options);
     if (!impl) return tl::unexpected(impl.error());
     return std::unique_ptr<Subscription>(new Subscription(std::move(*impl)));
   });
@@ -166,6 +167,14 @@ Code Log::trim(Position position, ReplicaId* holder) {
   return guarded_code([&] { return impl_->trim(position, holder); });
 }
 
+Members Log::members() const { return impl_->members(); }
+Code Log::change_members(const MemberChange& change, uint64_t timeout_ns) {
+  return guarded_code([&] { return impl_->change_members_and_wait(change, timeout_ns); });
+}
+Code Log::hand_over(ReplicaId to, uint64_t timeout_ns) {
+  return guarded_code([&] { return impl_->hand_over_and_wait(to, timeout_ns); });
+}
+
 Code Log::mark_applied(Position position) { return impl_->mark_applied(position); }
 std::string Log::status_json() const {
   return guarded_json([&] { return impl_->status_json(); });
@@ -176,8 +185,8 @@ std::string Log::status_json() const {
 Engine::Engine(std::unique_ptr<engine::EngineImpl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
-Result<void> Engine::create(const EngineOptions& options) {
-  return guarded([&]() -> Result<void> { return engine::EngineImpl::create(options); });
+Result<void> Engine::create(const EngineOptions& options, Creation creation) {
+  return guarded([&]() -> Result<void> { return engine::EngineImpl::create(options, creation); });
 }
 
 Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options) {

@@ -102,6 +102,19 @@ struct Tail {
   uint64_t log = 0;
   bool operator==(const Tail&) const = default;
 };
+struct ChangeMembers {  // asked for; the status tells when it is done
+  uint64_t log = 0;
+  ReplicaSet add;
+  ReplicaSet learn;
+  ReplicaSet remove;
+  View view;  // not 0: only if this view is in force
+  bool operator==(const ChangeMembers&) const = default;
+};
+struct HandOver {  // likewise
+  uint64_t log = 0;
+  ReplicaId to;
+  bool operator==(const HandOver&) const = default;
+};
 struct Status {
   bool operator==(const Status&) const = default;
 };
@@ -109,8 +122,8 @@ struct Cancel {  // ends the request of the same id: a read that follows, a wait
   bool operator==(const Cancel&) const = default;
 };
 
-using RequestBody =
-    std::variant<OpenLog, OpenStream, Append, Read, Trim, WaitFor, Tail, Status, Cancel>;
+using RequestBody = std::variant<OpenLog, OpenStream, Append, Read, Trim, WaitFor, Tail, Status,
+                                 Cancel, ChangeMembers, HandOver>;
 struct Request {
   uint64_t id = 0;
   RequestBody body;
@@ -191,6 +204,11 @@ struct StatusIs {
   std::string json;  // one object
   bool operator==(const StatusIs&) const = default;
 };
+struct Done {  // to ChangeMembers and HandOver
+  uint64_t log = 0;
+  Code code = Code::ok;
+  bool operator==(const Done&) const = default;
+};
 struct Failed {
   Code code = Code::internal;
   std::string message;
@@ -199,7 +217,7 @@ struct Failed {
 };
 
 using ReplyBody = std::variant<LogOpened, StreamOpened, AppendResult, Entries, Trimmed, Waited,
-                               TailIs, StatusIs, Failed>;
+                               TailIs, StatusIs, Failed, Done>;
 struct Reply {
   uint64_t id = 0;
   ReplyBody body;

@@ -93,6 +93,10 @@ void put(const Entries& body, pb::Reply& out) {
   }
 }
 
+void put(const Done& body, pb::Reply& out) {
+  out.mutable_done()->set_log(body.log);
+  out.mutable_done()->set_code(control::code_to_wire(body.code));
+}
 void put(const Trimmed& body, pb::Reply& out) {
   pb::Trimmed& to = *out.mutable_trimmed();
   to.set_log(body.log);
@@ -204,6 +208,12 @@ Result<ReplyBody> get(const pb::Trimmed& in) {
   return ReplyBody{Trimmed{in.log(), *code, *holder, Position{in.trimmed()}}};
 }
 
+Result<ReplyBody> get(const pb::Done& in) {
+  const auto code = control::code_from_wire(in.code());
+  if (!code) return refuse("Done.code is unknown");
+  return ReplyBody{Done{in.log(), *code}};
+}
+
 Result<ReplyBody> get(const pb::Waited& in) {
   const auto code = control::code_from_wire(in.code());
   if (!code) return refuse("Waited.code is unknown");
@@ -240,6 +250,7 @@ Result<ReplyBody> body_of(pb::Reply& in) {
                               Term{in.tail_is().term()}, in.tail_is().linearizable()}};
     case pb::Reply::kStatusIs: return get(*in.mutable_status_is());
     case pb::Reply::kFailed: return get(*in.mutable_failed());
+    case pb::Reply::kDone: return get(in.done());
     case pb::Reply::BODY_NOT_SET: break;
   }
   return refuse("it holds no reply of this protocol version");

@@ -58,6 +58,18 @@ void put(const WaitFor& body, pb::Request& out) {
   to.set_timeout_us(body.timeout_us);
 }
 
+void put(const ChangeMembers& body, pb::Request& out) {
+  pb::ChangeMembers& change = *out.mutable_change_members();
+  change.set_log(body.log);
+  change.set_add(body.add.bits);
+  change.set_learn(body.learn.bits);
+  change.set_remove(body.remove.bits);
+  change.set_view(body.view.value);
+}
+void put(const HandOver& body, pb::Request& out) {
+  out.mutable_hand_over()->set_log(body.log);
+  out.mutable_hand_over()->set_to(body.to.value);
+}
 void put(const Tail& body, pb::Request& out) { out.mutable_tail()->set_log(body.log); }
 void put(const Status&, pb::Request& out) { out.mutable_status(); }
 void put(const Cancel&, pb::Request& out) { out.mutable_cancel(); }
@@ -118,6 +130,19 @@ Result<RequestBody> get(const pb::Read& in) {
                           in.bytes_max(), in.timeout_us(), in.follow()}};
 }
 
+Result<RequestBody> get(const pb::ChangeMembers& in) {
+  const ReplicaSet add{in.add()}, learn{in.learn()}, remove{in.remove()};
+  if ((add | learn | remove).has(ReplicaId{})) return refuse("ChangeMembers names replica 0");
+  return RequestBody{ChangeMembers{in.log(), add, learn, remove, View{in.view()}}};
+}
+
+Result<RequestBody> get(const pb::HandOver& in) {
+  if (in.to() == 0 || in.to() > kReplicaIdMax) {
+    return refuse("HandOver.to is no replica id (1 to 63)");
+  }
+  return RequestBody{HandOver{in.log(), ReplicaId{static_cast<uint8_t>(in.to())}}};
+}
+
 Result<RequestBody> body_of(pb::Request& in) {
   switch (in.body_case()) {
     case pb::Request::kOpenLog: return get(*in.mutable_open_log());
@@ -132,6 +157,8 @@ Result<RequestBody> body_of(pb::Request& in) {
     case pb::Request::kTail: return RequestBody{Tail{in.tail().log()}};
     case pb::Request::kStatus: return RequestBody{Status{}};
     case pb::Request::kCancel: return RequestBody{Cancel{}};
+    case pb::Request::kChangeMembers: return get(in.change_members());
+    case pb::Request::kHandOver: return get(in.hand_over());
     case pb::Request::BODY_NOT_SET: break;
   }
   return refuse("it holds no request of this protocol version");

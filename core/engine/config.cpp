@@ -60,6 +60,7 @@ void write_node(std::ostream& out, const EngineOptions& options) {
     write_text(out, "host", peer.host);
     out << "port = " << peer.port << "\n";
     write_text(out, "directory", peer.directory);
+    if (peer.spare) out << "spare = true\n";
   }
   out << "\n[tls]\nenabled = " << (options.tls.enabled ? "true" : "false") << "\n";
   write_text(out, "ca", options.tls.ca_file);

@@ -20,7 +20,8 @@ namespace caisson::engine {
 inline constexpr uint64_t kKiB = 1024;
 inline constexpr uint64_t kMiB = 1024 * kKiB;
 
-inline constexpr size_t kVotersMax = 7;
+inline constexpr size_t kVotersMax = 7;  // when the cluster is made
+inline constexpr size_t kPeersMax = 16;  // … and spares
 inline constexpr size_t kLogsMax = 256;
 inline constexpr size_t kLogNameBytesMax = 64;
 inline constexpr uint64_t kRingBytesMin = kMiB;

@@ -345,6 +345,7 @@ void read_peer(Table& table, EngineOptions& options) {
   if (!table.number("port", peer.port, 1, UINT16_MAX))
     table.missing("port", "write its listen_port");
   table.path("directory", peer.directory);
+  table.flag("spare", peer.spare);
   options.peers.push_back(std::move(peer));
 }
 
@@ -418,7 +419,7 @@ void read_all(const toml::table& document, Findings& findings, EngineOptions& op
   Table root(document, "", findings);
   with_table(root, "cluster", [&](Table& table) { read_cluster(table, options); });
   with_table(root, "node", [&](Table& table) { read_node(table, options); });
-  for_each_table(root, "peer", kVotersMax, [&](Table& table) { read_peer(table, options); });
+  for_each_table(root, "peer", kPeersMax, [&](Table& table) { read_peer(table, options); });
   with_table(root, "tls", [&](Table& table) { read_tls(table, options); });
   for_each_table(root, "log", kLogsMax, [&](Table& table) { read_log(table, options); });
   with_table(root, "poller", [&](Table& table) { read_poller(table, options); });

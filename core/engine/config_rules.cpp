@@ -76,10 +76,17 @@ Found check_peer(const EngineOptions& options, size_t index) {
 }
 
 Found check_peers(const EngineOptions& options) {
-  if (options.peers.empty() || options.peers.size() > kVotersMax) {
-    return violation("peer", "names " + std::to_string(options.peers.size()) +
-                                 " nodes: list 1 to " + std::to_string(kVotersMax) +
+  const auto voters = std::count_if(options.peers.begin(), options.peers.end(),
+                                    [](const PeerOptions& peer) { return !peer.spare; });
+  if (voters == 0 || voters > static_cast<ptrdiff_t>(kVotersMax)) {
+    return violation("peer", "names " + std::to_string(voters) + " nodes that are no spares" +
+                                 ": list 1 to " + std::to_string(kVotersMax) +
                                  " voters as [[peer]], this node included; 3 is usual");
+  }
+  if (options.peers.size() > kPeersMax) {
+    return violation("peer", "names " + std::to_string(options.peers.size()) +
+                                 " nodes: list at most " + std::to_string(kPeersMax) +
+                                 ", spares included");
   }
   for (size_t i = 0; i < options.peers.size(); ++i) {
     if (auto found = check_peer(options, i)) return found;

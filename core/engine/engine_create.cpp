@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // How a replica comes into being: all of its regions or none, and never a second time (P17).
+#include <sys/random.h>
+
 #include <filesystem>
 
 #include "core/engine/config.hpp"
@@ -45,14 +47,38 @@ Result<void> expect_blank(const EngineOptions& options) {
   return {};
 }
 
+// Each of the regions that are missing. To begin again after a failure changes nothing: whoever
+// holds nothing and was never admitted is as good as new.
+Result<void> create_to_join(const EngineOptions& options) {
+  bool all = true;
+  for (const LogOptions& log : options.logs) {
+    if (file_exists(region_path(options.directory, log.name))) continue;
+    all = false;
+    uint64_t birth = 0;
+    while (birth == 0) {
+      if (getrandom(&birth, sizeof birth, 0) != sizeof birth) {
+        return fail(Code::io, "no random numbers");
+      }
+    }
+    if (const auto made = create_ground(options, log, birth); !made) return made;
+  }
+  if (!all) return {};
+  return fail(Code::exists, "replica " + std::to_string(options.replica.value) +
+                                " has all of its regions in " + options.directory +
+                                ": start it; if they are damaged for good, move them away first");
+}
+
 }  // namespace
 
-Result<void> EngineImpl::create(const EngineOptions& wanted) {
+Result<void> EngineImpl::create(const EngineOptions& wanted, Creation creation) {
   if (const auto checked = check(wanted); !checked) return checked;
   const EngineOptions options = completed(wanted);
   if (const auto made = make_directory(options.directory); !made) return made;
   auto lock = NodeLock::take(options.directory);
   if (!lock) return tl::unexpected(lock.error());
+  if (creation == Creation::joining || !voters_of(options).has(options.replica)) {
+    return create_to_join(options);
+  }
   if (const auto blank = expect_blank(options); !blank) return blank;
   for (const LogOptions& log : options.logs) {
     if (const auto never = expect_never_ran(options, log); !never) return never;

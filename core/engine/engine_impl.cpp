@@ -29,12 +29,6 @@ LogIdentity identity_of(const EngineOptions& options, const LogOptions& log) {
   return {options.cluster, log.id};
 }
 
-transport::ReplicaSet peers_of(const EngineOptions& options) {
-  transport::ReplicaSet peers = voters_of(options);
-  peers.remove(options.replica);
-  return peers;
-}
-
 // Of the ring: from the first entry held to the tail.
 uint64_t used_bytes(const LogImpl& log) {
   const uint64_t tail = log.status().tail_end.value;
@@ -86,7 +80,8 @@ Result<void> EngineImpl::start() {
         "the data directory " + options_.directory +
             " is missing: correct node.directory. If its cluster is new, create the replica once, "
             "with caisson node --create. If it ran and is lost, it must not be created again "
-            "(P17): this version cannot replace it, the others go on without it");
+            "(P17): have it come back empty, with caisson node --create --join, and be admitted "
+            "anew, with caisson member replace");
   }
   lock_ = std::move(*lock);
   auto housekeeper = Housekeeper::start(options_);
@@ -132,7 +127,7 @@ Result<void> EngineImpl::make_pollers() {
     poller.spin_ns = options_.spin_us * 1000;
     poller.priority = options_.poller_priority;
     poller.detection = {options_.suspect_after_us * 1000, options_.link_hint_us * 1000};
-    poller.peers = peers_of(options_);
+    poller.peers = others_of(options_);
     pollers_.push_back(std::make_unique<Poller>(
         poller, std::make_unique<BeatGate>(*heartbeats_, beats_arrived_, i, count)));
     housekeeper_->watch(pollers_.back()->events());
@@ -153,6 +148,7 @@ Result<LogParts> EngineImpl::open_parts(const LogOptions& log, Poller& poller) {
   replication::ReplicaOptions replica;
   replica.identity = identity;
   replica.self = options_.replica;
+  replica.peers = others_of(options_);
   replica.seed = random_seed();
   replica.auto_apply = log.auto_apply;
   replica.entry_bytes_max = log.entry_bytes_max;

@@ -29,9 +29,11 @@ class ClientAcceptor {
                                                    std::shared_ptr<ClientChannel> channel) = 0;
 };
 
+using Creation = Engine::Creation;
+
 class EngineImpl final : private LinksHandler, private ExpressHandler {
  public:
-  static Result<void> create(const EngineOptions& options);
+  static Result<void> create(const EngineOptions& options, Creation creation);
   static Result<std::unique_ptr<EngineImpl>> open(const EngineOptions& options);
   ~EngineImpl() override;
   EngineImpl(const EngineImpl&) = delete;

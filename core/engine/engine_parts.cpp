@@ -95,10 +95,19 @@ Result<void> name_for_good(const std::string& from, const std::string& to) {
 
 }  // namespace
 
-transport::ReplicaSet voters_of(const EngineOptions& options) {
-  transport::ReplicaSet voters;
-  for (const PeerOptions& peer : options.peers) voters.add(peer.id);
+ReplicaSet voters_of(const EngineOptions& options) {
+  ReplicaSet voters;
+  for (const PeerOptions& peer : options.peers) {
+    if (!peer.spare) voters.add(peer.id);
+  }
   return voters;
+}
+
+ReplicaSet others_of(const EngineOptions& options) {
+  ReplicaSet others;
+  for (const PeerOptions& peer : options.peers) others.add(peer.id);
+  others.remove(options.replica);
+  return others;
 }
 
 EngineOptions completed(EngineOptions options) {
@@ -127,7 +136,7 @@ Result<void> expect_never_ran(const EngineOptions& options, const LogOptions& lo
   return {};
 }
 
-Result<void> create_ground(const EngineOptions& options, const LogOptions& log) {
+Result<void> create_ground(const EngineOptions& options, const LogOptions& log, uint64_t birth) {
   const std::string path = region_path(options.directory, log.name);
   const std::string unfinished = path + ".new";
   if (const auto made = make_directory(std::filesystem::path(path).parent_path()); !made)
@@ -140,8 +149,11 @@ Result<void> create_ground(const EngineOptions& options, const LogOptions& log) 
   create.persistence = choice_of(options);
   auto region = pmem::FileRegion::create(unfinished, create);
   if (!region) return tl::unexpected(region.error());
-  const Code code = replication::create_replica(**region, {options.cluster, log.id},
-                                                options.replica, voters_of(options));
+  const LogIdentity identity{options.cluster, log.id};
+  const Code code =
+      birth == 0
+          ? replication::create_replica(**region, identity, options.replica, voters_of(options))
+          : replication::create_joiner(**region, identity, options.replica, birth);
   if (code != Code::ok) {
     std::filesystem::remove(unfinished, ignored);
     return fail(code, "cannot write the first entry and superblock of " + path + " (" +
@@ -171,10 +183,8 @@ Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log) 
   // Inline it is the application that promises to use one thread only: not for safety to rest on.
   shm.one_thread = !options.inline_poller;
   auto endpoint = std::make_unique<transport::shm::ShmEndpoint>(**region, shm);
-  transport::ReplicaSet peers = voters_of(options);
-  peers.remove(options.replica);
   Ground ground;
-  ground.upkeep = std::make_unique<ShmUpkeep>(**region, *endpoint, peers);
+  ground.upkeep = std::make_unique<ShmUpkeep>(**region, *endpoint, others_of(options));
   ground.upkeep->run();  // peers that do not exist yet are mapped later
   ground.region = std::move(*region);
   ground.endpoint = std::move(endpoint);

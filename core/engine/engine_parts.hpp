@@ -27,8 +27,9 @@ EngineOptions completed(EngineOptions options);
 // before: it could have promised and acknowledged what an empty region does not know (P17).
 Result<void> expect_never_ran(const EngineOptions& options, const LogOptions& log);
 
-// Makes the region of one log, and the replica in it, whole or not at all (P17).
-Result<void> create_ground(const EngineOptions& options, const LogOptions& log);
+// Makes the region of one log, and the replica in it, whole or not at all (P17). birth 0: a
+// founding member; else one that takes part in nothing until it is admitted.
+Result<void> create_ground(const EngineOptions& options, const LogOptions& log, uint64_t birth = 0);
 Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log);
 
 // What the nodes of a cluster share beside their logs.
@@ -40,6 +41,9 @@ struct NodeGround {
 };
 Result<NodeGround> open_node_ground(const EngineOptions& options);
 
-transport::ReplicaSet voters_of(const EngineOptions& options);
+// Of the first view: every peer that is no spare.
+ReplicaSet voters_of(const EngineOptions& options);
+// Everybody but this replica.
+ReplicaSet others_of(const EngineOptions& options);
 
 }  // namespace caisson::engine

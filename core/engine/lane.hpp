@@ -40,7 +40,7 @@ struct LaneRecord {
   uint16_t batch_count = 0;  // first of a batch: how many entries it has
   Durability level = Durability::persisted;
   uint8_t flags = kBatchEnd | kReports;
-  uint64_t reserved = 0;
+  View view;  // not 0: only in this view
 };
 static_assert(sizeof(LaneRecord) == 64);
 static_assert(std::is_trivially_copyable_v<LaneRecord>);

@@ -107,7 +107,7 @@ bool LogImpl::submit_front(Lane& lane, const LaneRecord& record) {
   const bool batch_end = (record.flags & LaneRecord::kBatchEnd) != 0;
   if (code == Code::ok) {
     code = replica_->submit({record.identity, Lane::payload(record), record.level,
-                             tag_of(lane, lane.front_ticket()), batch_end});
+                             tag_of(lane, lane.front_ticket()), batch_end, true, record.view});
   }
   if (code == Code::again) return false;
   if (code != Code::ok) {
@@ -277,6 +277,14 @@ void LogImpl::publish_now(uint64_t now_ns) {
   leading_.store(led_.value, std::memory_order_release);
   if (status.promised != last_status_.promised || status.leader != last_status_.leader) {
     upkeep_due_ns_ = now_ns + kUpkeepDelayNs;  // a seal has revoked, here and at the peers
+  }
+  if (now_ns - followers_ns_ >= kPublicationNs) {
+    followers_ns_ = now_ns;
+    Followers followers;
+    for (const replication::PeerStatus& peer : replica_->peers()) {
+      followers.all[followers.count++] = peer;
+    }
+    followers_.store(followers);
   }
   report_changes(last_status_, status);
   last_status_ = status;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,15 @@ class Upkeep {
   virtual bool run() = 0;  // false: not everything could be done, try again
   // The log is closed for good: gives the region's lock back. What readers hold stays mapped.
   virtual void release() = 0;
+};
+
+// As the API shows a view.
+Members members_of(const log::Membership& membership, Position position, bool committed);
+
+// How the leader sees its followers, published now and then.
+struct Followers {
+  uint32_t count = 0;
+  std::array<replication::PeerStatus, kReplicaIdMax> all{};
 };
 
 // Everything beneath a log, in the order in which it must be destroyed: last first.
@@ -79,6 +89,13 @@ class LogImpl {
   Code await_leader(uint64_t deadline_ns) const;
   Code trim(Position position, ReplicaId* holder);
   Code mark_applied(Position position);
+  Members members() const;
+  // Asked once; see Replica.
+  Code change_members(const MemberChange& change);
+  Code hand_over(ReplicaId to);
+  // … and waited for; see Log.
+  Code change_members_and_wait(const MemberChange& change, uint64_t timeout_ns);
+  Code hand_over_and_wait(ReplicaId to, uint64_t timeout_ns);
 
   // A reader's seat: nothing above the position in it is trimmed here. nullptr: all taken.
   using Hold = std::atomic<uint64_t>;
@@ -138,11 +155,15 @@ class LogImpl {
   static constexpr uint32_t kTurnsPerPublication = 32;
   static constexpr uint64_t kPublicationNs = 10'000'000;
   static constexpr uint64_t kHoldsNs = 1'000'000;
+  static constexpr uint64_t kTrimPatienceNs = 1'000'000'000;
+  static constexpr uint64_t kTrimLookNs = 1'000'000;
+  static constexpr uint64_t kChangeLookNs = 20'000'000;
   // Long enough behind a revocation that the election it belongs to is over.
   static constexpr uint64_t kUpkeepDelayNs = 50'000'000;
   static constexpr uint64_t kUpkeepPatienceNs =
       500'000'000;  // then it does not wait for an idle turn
 
+  nlohmann::json members_json() const;
   uint32_t serve_lanes(uint64_t now_ns);
   uint32_t drain(Lane& lane);
   bool submit_front(Lane& lane, const LaneRecord& record);
@@ -184,6 +205,7 @@ class LogImpl {
   uint32_t busy_turns_ = 0;
   Term led_;
   uint64_t published_ns_ = 0;
+  uint64_t followers_ns_ = 0;
   uint64_t holds_ns_ = 0;
   uint64_t upkeep_due_ns_ = 0;  // kNever: nothing to do
   uint64_t applied_seen_ = 0;
@@ -193,6 +215,7 @@ class LogImpl {
   alignas(kCacheLineBytes) std::atomic<uint64_t> leading_{0};
   std::atomic<bool> closed_{false};
   Published<replication::ReplicaStatus> status_;
+  Published<Followers> followers_;
 
   // Written by others, read by the poller.
   alignas(kCacheLineBytes) std::atomic<uint64_t> applied_wish_{0};

@@ -45,6 +45,7 @@ std::string LogImpl::status_json() const {
       {"term", leads.term.value},
       {"promised", now.promised.value},
       {"view", now.membership.view.value},
+      {"members", members_json()},
       {"incarnation", now.incarnation.value},
       {"marks",
        {{"submitted", at.submitted.value},
@@ -96,16 +97,110 @@ Code LogImpl::trim(Position position, ReplicaId* holder) {
   if (holder != nullptr) *holder = {};
   Code code = Code::closed;
   ReplicaId held_by;
-  const bool ran = poller_.call([&](uint64_t) {
-    if (closed_.load(std::memory_order_relaxed)) return;
-    const Position reader = push_holds();
-    code = replica_->trim(position, &held_by);
-    // Holds of readers are this replica's own to the others; here they have a name of their own: 0.
-    if (code == Code::held && held_by == self_ && reader < position) held_by = {};
-  });
-  if (!ran) return Code::closed;
+  const uint64_t deadline_ns = poller_.clock().deadline_ns(kTrimPatienceNs);
+  do {
+    code = Code::closed;
+    const bool ran = poller_.call([&](uint64_t) {
+      if (closed_.load(std::memory_order_relaxed)) return;
+      const Position reader = push_holds();
+      code = replica_->trim(position, &held_by);
+      // Holds of readers are this replica's own to the others; here they have a name of their
+      // own: 0.
+      if (code == Code::held && held_by == self_ && reader < position) held_by = {};
+    });
+    if (!ran) return Code::closed;
+    if (code != Code::again) break;
+    // A checkpoint has to be committed first.
+    const uint64_t look_again_ns = poller_.clock().deadline_ns(kTrimLookNs);
+    (void)await([&] { return state_.trimmed() >= position; }, look_again_ns);
+  } while (poller_.clock().now_ns() < deadline_ns);
   if (code == Code::held && holder != nullptr) *holder = held_by;
   return code;
+}
+
+// ---- Members ----
+
+Members members_of(const log::Membership& membership, Position position, bool committed) {
+  return {membership.view,     position,
+          committed,           membership.voters,
+          membership.outgoing, membership.learners,
+          membership.joining,  membership.leaving};
+}
+
+Members LogImpl::members() const {
+  const replication::ReplicaStatus now = status();
+  return members_of(now.membership, now.view_position, now.view_position <= state_.committed());
+}
+
+nlohmann::json LogImpl::members_json() const {
+  const Members now = members();
+  const Followers followers = poller_.runs_inline() ? Followers{} : followers_.load();
+  const Offset tail_end = status().tail_end;
+  const ReplicaSet everybody = now.voters | now.outgoing | now.learners | now.joining;
+  nlohmann::json all = nlohmann::json::array();
+  for_each(everybody, [&](ReplicaId id) {
+    const char* part = now.joining.has(id)    ? "joining"
+                       : now.learners.has(id) ? "learner"
+                       : now.leaving.has(id)  ? "leaving"
+                       : now.voters.has(id)   ? "voter"
+                                              : "outgoing";
+    nlohmann::json member = {{"replica", id.value}, {"part", part}};
+    for (uint32_t i = 0; i < followers.count; ++i) {
+      const replication::PeerStatus& peer = followers.all[i];
+      if (peer.id != id) continue;
+      member["state"] = !peer.attached ? "detached" : peer.in_sync ? "in_sync" : "catching_up";
+      member["suspected"] = peer.suspected;
+      member["behind_bytes"] = tail_end > peer.validated_end ? tail_end - peer.validated_end : 0;
+    }
+    all.push_back(std::move(member));
+  });
+  return {{"view", now.view.value},
+          {"position", now.position.value},
+          {"settled", now.settled()},
+          {"members", std::move(all)}};
+}
+
+Code LogImpl::change_members(const MemberChange& change) {
+  Code code = Code::closed;
+  const bool ran = poller_.call([&](uint64_t) {
+    if (closed_.load(std::memory_order_relaxed)) return;
+    code = replica_->change_members({change.add, change.learn, change.remove, change.view});
+  });
+  return ran ? code : Code::closed;
+}
+
+Code LogImpl::change_members_and_wait(const MemberChange& change, uint64_t timeout_ns) {
+  const uint64_t deadline_ns = poller_.clock().deadline_ns(timeout_ns);
+  MemberChange asked = change;
+  for (;;) {
+    // Asked again, it says whether the view is what was wanted: then there is nothing to change.
+    const Code code = change_members(asked);
+    if (code != Code::ok && code != Code::again) return code;
+    asked.view = View{};  // it was the one in force
+    if (code == Code::ok && members().settled()) return Code::ok;
+    const uint64_t look_again_ns =
+        std::min(deadline_ns, poller_.clock().deadline_ns(kChangeLookNs));
+    const Code waited = await([&] { return members().settled(); }, look_again_ns);
+    if (waited == Code::closed) return Code::closed;
+    if (poller_.clock().now_ns() >= deadline_ns) return Code::timed_out;
+  }
+}
+
+Code LogImpl::hand_over(ReplicaId to) {
+  Code code = Code::closed;
+  const bool ran = poller_.call([&](uint64_t now_ns) {
+    if (closed_.load(std::memory_order_relaxed)) return;
+    code = replica_->hand_over(to, now_ns);
+  });
+  return ran ? code : Code::closed;
+}
+
+Code LogImpl::hand_over_and_wait(ReplicaId to, uint64_t timeout_ns) {
+  const uint64_t deadline_ns = poller_.clock().deadline_ns(timeout_ns);
+  const Term led = leadership().term;
+  if (to == self_ && leadership().is_self) return Code::ok;
+  if (const Code code = hand_over(to); code != Code::ok) return code;
+  return await([&] { return !leadership().is_self || leadership().term != led; }, deadline_ns);
 }
 
 Code LogImpl::mark_applied(Position position) {

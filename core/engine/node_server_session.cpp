@@ -220,6 +220,26 @@ void ServerSession::handle(uint64_t id, const client::Trim& request) {
   reply(id, client::Trimmed{request.log, code, holder, log->state().trimmed()});
 }
 
+void ServerSession::answer_done(uint64_t id, const LogImpl& log, uint64_t log_id, Code code) {
+  if (code == Code::not_leader) {
+    return fail_request(id, code, "only the leader can do that", hint_of(log));
+  }
+  reply(id, client::Done{log_id, code});
+}
+
+void ServerSession::handle(uint64_t id, const client::ChangeMembers& request) {
+  LogImpl* const log = find_log(id, request.log);
+  if (log == nullptr) return;
+  const MemberChange change{request.add, request.learn, request.remove, request.view};
+  answer_done(id, *log, request.log, log->change_members(change));
+}
+
+void ServerSession::handle(uint64_t id, const client::HandOver& request) {
+  LogImpl* const log = find_log(id, request.log);
+  if (log == nullptr) return;
+  answer_done(id, *log, request.log, log->hand_over(request.to));
+}
+
 void ServerSession::handle(uint64_t id, const client::WaitFor& request) {
   LogImpl* const log = find_log(id, request.log);
   if (log == nullptr || crowded(id)) return;

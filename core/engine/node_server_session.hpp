@@ -135,6 +135,9 @@ class ServerSession final : public ClientHandler {
   void handle(uint64_t id, const client::Trim& request);
   void handle(uint64_t id, const client::WaitFor& request);
   void handle(uint64_t id, const client::Tail& request);
+  void handle(uint64_t id, const client::ChangeMembers& request);
+  void handle(uint64_t id, const client::HandOver& request);
+  void answer_done(uint64_t id, const LogImpl& log, uint64_t log_id, Code code);
   void handle(uint64_t id, const client::Status& request);
   void handle(uint64_t id, const client::Cancel& request);
   LogImpl* find_log(uint64_t request, uint64_t log_id);

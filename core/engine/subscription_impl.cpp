@@ -5,7 +5,8 @@
 
 namespace caisson::engine {
 
-Result<std::unique_ptr<SubscriptionImpl>> SubscriptionImpl::open(LogImpl& log, Position from) {
+Result<std::unique_ptr<SubscriptionImpl>> SubscriptionImpl::open(LogImpl& log, Position from,
+                                                                 const SubscribeOptions& options) {
   if (log.closed()) return fail(Code::closed, "the engine is closed");
   const uint64_t nothing_above = from.value == 0 ? 0 : from.value - 1;
   LogImpl::Hold* const hold = log.take_hold(Position{nothing_above});
@@ -26,7 +27,16 @@ Result<std::unique_ptr<SubscriptionImpl>> SubscriptionImpl::open(LogImpl& log, P
                                    std::to_string(trimmed.value) + ": subscribe from " +
                                    std::to_string(trimmed.value + 1) + " or above");
   }
-  return std::unique_ptr<SubscriptionImpl>(new SubscriptionImpl(log, *hold, from));
+  return std::unique_ptr<SubscriptionImpl>(new SubscriptionImpl(log, *hold, from, options));
+}
+
+// An entry of caisson's own that was asked for.
+bool SubscriptionImpl::shown(const log::EntryView& view) {
+  if (!options_.views || view.header.kind != static_cast<uint8_t>(log::Kind::view)) return false;
+  const auto membership = log::decode_view(view.payload);
+  if (!membership) return false;
+  members_ = members_of(*membership, view.cursor.position, true);
+  return true;
 }
 
 Code SubscriptionImpl::next(Entry& out) {
@@ -41,7 +51,8 @@ Code SubscriptionImpl::next(Entry& out) {
         found_ ? state.read_next(before_, view) : state.read(before_.position + 1, view);
     if (code != Code::ok) return code;
     found_ = true;
-    if (view.header.kind != static_cast<uint8_t>(log::Kind::data)) [[unlikely]] {
+    const bool data = view.header.kind == static_cast<uint8_t>(log::Kind::data);
+    if (!data && !shown(view)) [[unlikely]] {
       before_ = view.cursor;
       continue;
     }
@@ -50,6 +61,7 @@ Code SubscriptionImpl::next(Entry& out) {
     out.term = Term{view.header.term};
     out.identity = {view.header.client, view.header.incarnation, view.header.sequence};
     out.payload = view.payload;
+    out.members = data ? nullptr : &members_;
     before_ = view.cursor;
     return Code::ok;
   }

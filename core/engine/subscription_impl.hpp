@@ -11,7 +11,8 @@ namespace caisson::engine {
 class SubscriptionImpl {
  public:
   // from 0: the oldest entry that the log still holds.
-  static Result<std::unique_ptr<SubscriptionImpl>> open(LogImpl& log, Position from);
+  static Result<std::unique_ptr<SubscriptionImpl>> open(LogImpl& log, Position from,
+                                                        const SubscribeOptions& options);
   ~SubscriptionImpl() { log_.return_hold(&hold_); }
   SubscriptionImpl(const SubscriptionImpl&) = delete;
   SubscriptionImpl& operator=(const SubscriptionImpl&) = delete;
@@ -20,11 +21,18 @@ class SubscriptionImpl {
   Code next_wait(Entry& out, uint64_t timeout_ns);
 
  private:
-  SubscriptionImpl(LogImpl& log, LogImpl::Hold& hold, Position from)
-      : log_(log), hold_(hold), before_{Position{from.value - 1}, Offset{}, Term{}, 0} {}
+  SubscriptionImpl(LogImpl& log, LogImpl::Hold& hold, Position from,
+                   const SubscribeOptions& options)
+      : log_(log),
+        hold_(hold),
+        options_(options),
+        before_{Position{from.value - 1}, Offset{}, Term{}, 0} {}
+  bool shown(const log::EntryView& view);
 
   LogImpl& log_;
   LogImpl::Hold& hold_;
+  const SubscribeOptions options_;
+  Members members_;     // of the view handed out last
   log::Cursor before_;  // of the entry handed out last; only its position while `found_` is false
   bool found_ = false;
 };

@@ -333,9 +333,10 @@ Code Leader::submit_claim(const Claim& claim, const Submission& s) {
     return Code::again;
   }
   claim_open_ = false;
-  if (s.identity.client != 0 && !c_.state.streams().is_next(s.identity)) {
+  const bool other_view = s.view.value != 0 && s.view.value != view_;
+  if (other_view || (s.identity.client != 0 && !c_.state.streams().is_next(s.identity))) {
     c_.endpoint.revoke_claims();
-    return Code::broken_stream;
+    return other_view ? Code::wrong_view : Code::broken_stream;
   }
   const log::Cursor& tail = c_.state.tail();
   const Offset at = tail.end + log::kHeaderBytes;

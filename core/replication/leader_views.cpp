@@ -44,7 +44,6 @@ Code Leader::change_members(const MemberChange& change) {
   next.leaving = (now.leaving | (change.remove & now.voters)) - change.add;
   if (!(change.learn & (now.electors() | now.joining)).empty()) return Code::exists;
   if (((change.add | change.learn) & change.remove).bits != 0) return Code::invalid;
-  if (!(change.remove - now.members()).empty()) return Code::not_found;
   if (((now.voters | next.joining) - next.leaving).empty()) return Code::invalid;
   Code code = Code::ok;
   for_each((change.add | change.learn) - now.members(), [&](ReplicaId id) {

@@ -188,8 +188,8 @@ class Replica {
   // ok: taken. It is done once status().membership is settled and says so; whoever leads goes on
   // with it, unless this leader loses its term before the first step has committed. Asking for what
   // is the case, or under way, changes nothing. again: another change is under way. not_found: a
-  // replica to add has not said hello, or one to remove is no member. exists: a voter cannot learn.
-  // wrong_view, not_leader; invalid: nobody would be left.
+  // replica to add has not said hello. exists: a voter cannot learn. wrong_view, not_leader;
+  // invalid: nobody would be left.
   [[nodiscard]] virtual Code change_members(const MemberChange& change) = 0;
   // Stops taking appends (`again`) and has the voter `to` lead, once it holds all that was taken.
   // no_quorum: it is not up to date, or looks dead. Nothing has changed if, after four times

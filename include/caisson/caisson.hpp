@@ -42,6 +42,7 @@ struct AppendOptions {
   // its completion arrives as Code::timed_out, and the entry may still be committed later. A retry
   // with the same sequence number never appends twice (R30).
   uint64_t timeout_ns = kNoDeadline;
+  View view{};  // not 0: only if this view is in force when it is taken (R34), else wrong_view
 };
 
 // How an append ended.
@@ -53,7 +54,8 @@ struct AppendOptions {
 //                 Durability::all): resume the stream at the new leader, which knows where it ends;
 //                 timed_out or closed if that comes first
 //   timed_out     see AppendOptions::timeout_ns; nothing follows
-//   stale_stream, broken_stream, aged_out, identity_reused   refused, nothing was appended
+//   stale_stream, broken_stream, aged_out, identity_reused, wrong_view   refused, nothing was
+//                 appended
 //   closed        the engine closed first; the outcome is unknown to this process
 struct Completion {
   uint64_t tag = 0;
@@ -82,13 +84,42 @@ struct Marks {
   Position trimmed;
 };
 
+// Who takes part in a log, from `position` on (R24).
+struct Members {
+  View view;
+  Position position;  // of the entry that names them
+  bool committed = false;
+  ReplicaSet voters;
+  ReplicaSet outgoing;  // not empty while a change is half way: the voters before, who still count
+  ReplicaSet learners;  // receive the log, count for nothing
+  ReplicaSet joining;   // will vote once they have caught up …
+  ReplicaSet leaving;   // … and these will not any more
+  constexpr bool settled() const {
+    return committed && outgoing.empty() && joining.empty() && leaving.empty();
+  }
+};
+
+// Who is to come, and who is to go (R25). Nobody votes before it has caught up.
+struct MemberChange {
+  ReplicaSet add{};     // as voters
+  ReplicaSet learn{};   // as learners
+  ReplicaSet remove{};  // from whatever they are
+  View view{};          // not 0: only if this view is in force
+};
+
 // An entry in the ring, not a copy. See Subscription::next for how long it stays.
 struct Entry {
   Position position;
   Term term;
   EntryIdentity identity;
   std::span<const std::byte> payload;
+  const Members* members =
+      nullptr;  // not null: no entry of a client, but a view (SubscribeOptions)
   constexpr Token token() const { return {term, position}; }
+};
+
+struct SubscribeOptions {
+  bool views = false;  // views are delivered, too, in order with the entries (R24)
 };
 
 // Zero copy: room for one payload in the leader's own ring. The memory is writable until submit(),
@@ -178,8 +209,8 @@ class Subscription {
   // The next committed entry. Its payload points into the ring and stays until the following call
   // of next() or the end of the subscription, step-down included: committed bytes never change.
   // not_yet: nothing new · timed_out · trimmed: the log was trimmed beyond the subscription's start
-  // · damaged · closed. Entries that caisson writes for itself (views, term starts, sessions) are
-  // skipped.
+  // · damaged · closed. Entries that caisson writes for itself (views unless asked for, term
+  // starts, sessions, checkpoints) are skipped.
   [[nodiscard]] Code next(Entry& out);
   [[nodiscard]] Code next_wait(Entry& out, uint64_t timeout_ns);
 
@@ -219,7 +250,8 @@ class Log {
 
   // From this position on; from Position{0}: from the oldest entry still held. trimmed, closed,
   // too_large (at most 1024 at a time).
-  Result<std::unique_ptr<Subscription>> subscribe(Position from);
+  Result<std::unique_ptr<Subscription>> subscribe(Position from,
+                                                  const SubscribeOptions& options = {});
 
   // Returns ok once `position` is committed as this replica knows it.
   [[nodiscard]] Code wait_for(Position position, uint64_t timeout_ns) const;
@@ -234,6 +266,20 @@ class Log {
   // no reader here holds it (R8). held: `holder` says who is in the way (0: a reader of this
   // process) · not_leader · not_yet: above what is committed · closed.
   [[nodiscard]] Code trim(Position position, ReplicaId* holder = nullptr);
+
+  Members members() const;  // as this replica knows them
+
+  // Leader only: changes who takes part, and returns once that is the view in force. ok also if it
+  // was already. timed_out: it goes on, under whoever leads · not_found: to be added, but its node
+  // does not run or is no [[peer]]; or to be removed, and no member · exists: a voter cannot learn
+  // · invalid: nobody would be left · wrong_view · not_leader, also if the lead is lost meanwhile:
+  // ask the new leader, whose members() say how far it got.
+  [[nodiscard]] Code change_members(const MemberChange& change, uint64_t timeout_ns);
+
+  // Leader only: has the voter `to` lead, once it holds all that was appended. Appends are answered
+  // `again` meanwhile. ok: this replica leads no more · no_quorum: `to` is not up to date, or looks
+  // dead · not_found: no voter · timed_out: this replica still leads.
+  [[nodiscard]] Code hand_over(ReplicaId to, uint64_t timeout_ns);
 
   // The application has durably applied everything through `position` (LogOptions::auto_apply =
   // false). not_yet: above what is committed here · unsupported: with auto_apply · closed.
@@ -255,7 +301,13 @@ class Engine {
   // exists: there is one already · amnesia: it may have run before, and must not begin anew · busy:
   // another process runs it · invalid · unsupported: the configured persistence cannot be had here
   // · denied · no_space · io.
-  static Result<void> create(const EngineOptions& options);
+  //
+  // A spare, or Creation::joining: makes the regions that are missing, as ones that hold nothing,
+  // vote in nothing, and wait to be admitted (Log::change_members). So a replica whose memory is
+  // lost comes back (R43): the others first remove it, then admit it under its new birth. exists:
+  // none is missing.
+  enum class Creation : uint8_t { founding, joining };
+  static Result<void> create(const EngineOptions& options, Creation creation = Creation::founding);
 
   // Opens what was created, and takes part. busy: another process runs this replica (P7) · amnesia:
   // its region is missing (P17) · invalid · not_found: the configuration file, or a file of [tls] ·

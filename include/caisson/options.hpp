@@ -30,6 +30,8 @@ struct PeerOptions {
   std::string host;  // control link address
   uint16_t port = 0;
   std::string directory;  // shm: the peer's data directory on this machine
+  // Votes in nothing when the cluster is made; may be admitted later (Log::change_members).
+  bool spare = false;
 };
 
 struct TlsOptions {
@@ -58,7 +60,7 @@ struct EngineOptions {
   std::string directory;  // this replica's data: regions, heartbeat, locks
   std::string listen_host = "127.0.0.1";
   uint16_t listen_port = 0;
-  std::vector<PeerOptions> peers;  // every voter, this replica included
+  std::vector<PeerOptions> peers;  // everybody who may ever take part, this replica included
   TlsOptions tls;
   FabricKind fabric = FabricKind::shm;
   PersistenceMode persistence = PersistenceMode::unset;

@@ -207,8 +207,7 @@ TEST(StreamTable, ACheckpointTellsWhatWasTrimmed) {
       const uint64_t client = *rc::gen::inRange<uint64_t>(1, 5);
       const auto now = whole.find(client);
       if (*rc::gen::inRange(0, 12) == 0) {
-        const SessionPayload session{now.last_sequence, now.incarnation,
-                                     *rc::gen::inRange(0u, 2u)};
+        const SessionPayload session{now.last_sequence, now.incarnation, *rc::gen::inRange(0u, 2u)};
         sessions[p] = {header_of(p, {client, now.incarnation + 1, 0}), session};
         whole.apply_session(sessions[p].first, session);
         continue;

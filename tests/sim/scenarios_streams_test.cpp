@@ -25,10 +25,10 @@ Asked ask(World& world, uint8_t id, const EntryIdentity& identity, char fill = '
                   .id = {identity.client, identity.incarnation, identity.sequence},
                   .digest = digest_of(s.payload)});
   }
-  asked->taken = world.submit(
-      id, s, [asked](const replication::Resolution& r) { asked->resolution = r; });
-  world.run_until(
-      [&] { return asked->taken != Code::ok || asked->resolution.code != Code::again; }, 20 * kMs);
+  asked->taken =
+      world.submit(id, s, [asked](const replication::Resolution& r) { asked->resolution = r; });
+  world.run_until([&] { return asked->taken != Code::ok || asked->resolution.code != Code::again; },
+                  20 * kMs);
   return *asked;
 }
 
@@ -39,12 +39,11 @@ bool trim_everywhere(World& world, Position p) {
         const uint8_t id = world.leader();
         if (id == 0) return false;
         ReplicaId holder;
-        world.inside(world.machine(id),
-                     [&] { (void)world.machine(id).replica->trim(p, &holder); });
+        world.inside(world.machine(id), [&] { (void)world.machine(id).replica->trim(p, &holder); });
         bool all = true;
         for (const uint8_t each : world.ids()) {
-          all = all && world.machine(each).up() &&
-                world.machine(each).replica->log().trimmed() >= p;
+          all =
+              all && world.machine(each).up() && world.machine(each).replica->log().trimmed() >= p;
         }
         return all;
       },
@@ -93,8 +92,8 @@ Outcome remembered(uint64_t seed) {
                                     again.resolution.position == at[s]
                               : again.taken == Code::aged_out;
     if (!right) {
-      world.breach("R30", "sequence " + std::to_string(s) + " again: " +
-                              std::string(name(again.taken)) + ", " +
+      world.breach("R30", "sequence " + std::to_string(s) +
+                              " again: " + std::string(name(again.taken)) + ", " +
                               std::string(name(again.resolution.code)) + ", position " +
                               std::to_string(again.resolution.position.value) + " instead of " +
                               std::to_string(at[s].value));
@@ -133,8 +132,8 @@ Outcome aged(uint64_t seed) {
         },
         20 * kMs);
     if (!served) {
-      world.breach("R30", "client " + std::to_string(client) + " finds no place: " +
-                              world.describe());
+      world.breach("R30",
+                   "client " + std::to_string(client) + " finds no place: " + world.describe());
       return conclude(world);
     }
     opened[client] = m.replica->opened_stream(client);
@@ -148,8 +147,8 @@ Outcome aged(uint64_t seed) {
     const Asked again = ask(world, id, {client, opened[client].incarnation, 1});
     forgotten += again.taken == Code::aged_out;
     if (again.taken != Code::aged_out && again.resolution.code != Code::ok) {
-      world.breach("R30", "client " + std::to_string(client) + " again: " +
-                              std::string(name(again.taken)));
+      world.breach(
+          "R30", "client " + std::to_string(client) + " again: " + std::string(name(again.taken)));
     }
   }
   // 64 are remembered at most.

@@ -60,7 +60,7 @@ Read any_read() {
 
 Request any_request() {
   Request request{any(), Status{}};
-  switch (*rc::gen::inRange(0, 9)) {
+  switch (*rc::gen::inRange(0, 11)) {
     case 0: request.body = OpenLog{"x" + any_text(63).substr(0, 63)}; break;
     case 1: request.body = OpenStream{wide(), from_one(), coin()}; break;
     case 2: request.body = any_append(); break;
@@ -69,6 +69,12 @@ Request any_request() {
     case 5: request.body = WaitFor{wide(), Position{wide()}, any()}; break;
     case 6: request.body = Tail{wide()}; break;
     case 7: request.body = Cancel{}; break;
+    case 8: {
+      const auto set = [] { return ReplicaSet{any() & ~uint64_t{1}}; };
+      request.body = ChangeMembers{wide(), set(), set(), set(), View{wide()}};
+      break;
+    }
+    case 9: request.body = HandOver{wide(), ReplicaId{*rc::gen::inRange<uint8_t>(1, 64)}}; break;
     default: break;
   }
   return request;
@@ -111,7 +117,8 @@ Entries any_entries() {
 
 Reply any_reply() {
   Reply reply{any(), StatusIs{any_text(500)}};
-  switch (*rc::gen::inRange(0, 9)) {
+  switch (*rc::gen::inRange(0, 10)) {
+    case 8: reply.body = Done{wide(), any_code()}; break;
     case 0:
       reply.body = LogOpened{wide(),       wide(),           any32(),         any_replica(),
                              Term{wide()}, Position{wide()}, Position{wide()}};
