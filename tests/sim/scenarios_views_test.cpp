@@ -118,6 +118,142 @@ Outcome leader_replaced(uint64_t seed) {
 
 TEST(S14, ALeaderThatIsReplacedHandsOver) { over_seeds(1, 30, leader_replaced); }
 
+// Both majorities of a joint view, and none before it: while the outgoing ones are cut off, those
+// that join do not decide with the leader alone, whatever they hold.
+Outcome outgoing_cut_off(uint64_t seed) {
+  World world(with_spares(seed, 3, 2));
+  Script script(world);
+  if (!script.make_leader(1)) return conclude(world);
+  script.await_service();
+  for (const uint8_t joiner : std::initializer_list<uint8_t>{4, 5})
+    world.fabric().hold(ReplicaId{1}, ReplicaId{joiner});
+  if (!world.run_until(
+          [&] {
+            return world.change({.add = set_of({4, 5}), .remove = set_of({2, 3})}) == Code::ok;
+          },
+          10 * kMs)) {
+    return conclude(world);
+  }
+  const bool agreed = world.run_until(
+      [&] {
+        const auto status = world.machine(1).replica->status();
+        return !status.membership.joining.empty() && status.view_position <= status.marks.committed;
+      },
+      5 * kMs);
+  if (!agreed) world.breach("LIVE", "a change is not agreed upon");
+  for (const uint8_t inside : std::initializer_list<uint8_t>{1, 4, 5}) {
+    for (const uint8_t outside : std::initializer_list<uint8_t>{2, 3}) {
+      world.cut(inside, outside);
+      world.cut(outside, inside);
+    }
+  }
+  script.release_all(1);
+  world.run_for(2 * kMs);
+  script.append(1);
+  // The outgoing ones are a majority of the view that they know of.
+  world.run_until([&] { return world.leader() == 2 || world.leader() == 3; }, 20 * kMs);
+  if (world.leader() != 0) script.append_acknowledged(world.leader());
+  world.run_for(2 * kMs);
+  return conclude(world, world.leader() == 2 || world.leader() == 3);
+}
+
+TEST(S14, WhoJoinsDoesNotDecideWithoutTheOutgoing) {
+  const Outcome sum = over_seeds(1, 10, outgoing_cut_off);
+  EXPECT_GT(sum.constructed, 5u);
+}
+
+// Bytes of a view entry that names `members` replicas.
+uint64_t view_bytes(uint64_t members) {
+  return log::entry_bytes(sizeof(log::ViewPayloadHeader) +
+                          members * sizeof(log::ViewPayloadMember));
+}
+
+// P18: replica 2 knows the first view only, 3 the joint one; 1 and 4 have gone on to the last one
+// and acknowledged X. A majority of the first view elects nobody.
+Outcome own_view_is_not_enough(uint64_t seed) {
+  World world(with_spares(seed, 3, 1));
+  Script script(world);
+  if (!script.make_leader(1)) return conclude(world);
+  script.await_service();
+  world.run_for(kMs);
+  for (const uint8_t other : std::initializer_list<uint8_t>{1, 4}) {
+    world.cut(2, other);
+    world.cut(other, 2);
+  }
+  const Offset joint_end = script.tail(1) + 2 * view_bytes(4);
+  world.fabric().hold(ReplicaId{1}, ReplicaId{3}, joint_end);
+  if (!world.run_until(
+          [&] { return world.change({.add = set_of({4}), .remove = set_of({3})}) == Code::ok; },
+          10 * kMs)) {
+    return conclude(world);
+  }
+  const bool settled = world.run_until(
+      [&] {
+        const auto status = world.machine(1).replica->status();
+        return status.membership.voters == set_of({1, 2, 4}) && status.membership.settled() &&
+               status.view_position <= status.marks.committed;
+      },
+      10 * kMs);
+  const bool acknowledged = settled && script.append_acknowledged(1);
+  for (const uint8_t gone : std::initializer_list<uint8_t>{1, 4}) world.kill(gone);
+  world.run_for(20 * kMs);
+  if (acknowledged && world.leader() != 0) {
+    world.breach("R18", "elected by a view of the past: " + world.describe());
+  }
+  for (const uint8_t back : std::initializer_list<uint8_t>{1, 4}) world.start(back);
+  return conclude(world, acknowledged);
+}
+
+TEST(P18, AnElectionAsksTheViewOfTheLogThatItAdopts) {
+  const Outcome sum = over_seeds(1, 20, own_view_is_not_enough);
+  EXPECT_GT(sum.constructed, 5u);
+}
+
+// R8: whoever is about to be dismissed, by a view that is not committed yet, still holds the log.
+Outcome outgoing_holds_the_log(uint64_t seed) {
+  WorldOptions o = with_spares(seed, 3, 0);
+  o.auto_apply = false;
+  o.trims = false;
+  World world(o);
+  Script script(world);
+  if (!script.make_leader(1)) return conclude(world);
+  script.await_service();
+  world.run_for(kMs);
+  world.pause(3);
+  for (int i = 0; i < 60; ++i) script.append_acknowledged(1);
+  const Position p = script.tail_position(1);
+  const auto applied = [&](uint8_t id) {
+    return world.machine(id).replica->status().marks.applied;
+  };
+  world.run_until([&] { return applied(1) >= Position{20} && applied(2) >= Position{20}; },
+                  10 * kMs);
+  world.run_for(kMs);
+  world.fabric().hold(ReplicaId{1}, ReplicaId{2}, script.tail(1) + 2 * view_bytes(3));
+  (void)world.change({.remove = set_of({3})});
+  const bool last = world.run_until(
+      [&] {
+        const auto status = world.machine(1).replica->status();
+        return status.membership.voters == set_of({1, 2}) && status.membership.settled() &&
+               status.view_position > status.marks.committed;
+      },
+      5 * kMs);
+  ReplicaId holder;
+  Code code = Code::ok;
+  const Position to{std::min(Position{20}, p)};
+  world.inside(world.machine(1), [&] { code = world.machine(1).replica->trim(to, &holder); });
+  if (last && (code != Code::held || holder != ReplicaId{3})) {
+    world.breach(
+        "R8", "trimmed what a voter needs that is not dismissed yet: " + std::string(name(code)));
+  }
+  world.resume(3);
+  return conclude(world, last);
+}
+
+TEST(S9, WhoIsNotDismissedYetHoldsTheLog) {
+  const Outcome sum = over_seeds(1, 10, outgoing_holds_the_log);
+  EXPECT_GT(sum.constructed, 5u);
+}
+
 // S15: one memory is lost for good; the others go on; an empty one takes its place, from the ring
 // or, where that does not reach back any more, behind a state of the application.
 Outcome memory_lost(uint64_t seed) {
