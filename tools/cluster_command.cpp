@@ -8,6 +8,7 @@
 #include <set>
 #include <thread>
 
+#include "caisson/caisson.hpp"
 #include "tools/cluster.hpp"
 #include "tools/command.hpp"
 #include "tools/files.hpp"
@@ -31,6 +32,7 @@ struct StartOptions {
   std::string persistence = "emulated";
   std::string idle = "adaptive";
   unsigned replica = 0;
+  bool join = false;
   double timeout_s = 60;
   // Given on the command line, and so to be compared with what is there.
   CLI::Option* replicas_given = nullptr;
@@ -188,8 +190,10 @@ Result<void> await_part(const Cluster& cluster, ReplicaId id, uint64_t timeout_m
   for (;;) {
     const auto report = ask_replica(cluster, id);
     const bool takes_part =
-        report && std::all_of(report->logs.begin(), report->logs.end(),
-                              [](const LogStatus& log) { return log.leader.value != 0; });
+        report && std::all_of(report->logs.begin(), report->logs.end(), [](const LogStatus& log) {
+          // Who has not been admitted yet waits for that.
+          return log.leader.value != 0 || log.raw.value("role", "") == "learner";
+        });
     if (takes_part) return {};
     const auto process = running(cluster, id);
     if (process && stopped(*process)) {
@@ -224,6 +228,13 @@ Result<Cluster> open_or_make(const StartOptions& options, Progress& progress) {
   return make_cluster(options);
 }
 
+// Empty regions in place of those that are lost.
+Result<void> make_to_join(const Cluster& cluster, ReplicaId id) {
+  const auto node = engine::load_config(cluster.configuration(id));
+  if (!node) return tl::unexpected(node.error());
+  return Engine::create(*node, Engine::Creation::joining);
+}
+
 Exit run_start(const StartOptions& options, bool json) {
   if (const std::string bad = bad_argument(options); !bad.empty()) return report_usage(bad, json);
   Progress progress(json);
@@ -236,6 +247,9 @@ Exit run_start(const StartOptions& options, bool json) {
     if (const auto known = cluster->replica(only); !known) return report(known.error(), json);
   }
   if (const auto sound = check_client_files(*cluster); !sound) return report(sound.error(), json);
+  if (options.join) {
+    if (const auto made = make_to_join(*cluster, only); !made) return report(made.error(), json);
+  }
   const auto started = start_missing(*cluster, only, progress);
   if (!started) return report(started.error(), json);
   const auto timeout_ms = static_cast<uint64_t>(milliseconds_of(options.timeout_s).count());
@@ -363,7 +377,9 @@ void add_start(Commands& commands, CLI::App& group) {
       group, "start", "make a cluster if there is none, and start what does not run",
       "  caisson cluster start --dir D\n"
       "  caisson cluster start --dir D --replicas 5 --logs orders audit --ring-bytes 256MiB\n"
-      "  caisson cluster start --dir D --replica 2      bring a killed replica back\n\n"
+      "  caisson cluster start --dir D --replica 2      bring a killed replica back\n"
+      "  caisson cluster start --dir D --replica 2 --join      its memory is lost: as an empty "
+      "one\n\n"
       "Returns once every log has a leader. A replica whose region is gone is refused (exit code "
       "15).\n",
       options, run_start);
@@ -386,8 +402,14 @@ void add_start(Commands& commands, CLI::App& group) {
   options->idle_given = command->add_option("--idle", options->idle, "how pollers wait")
                             ->check(CLI::IsMember({"busy", "yield", "adaptive"}))
                             ->capture_default_str();
-  command->add_option("--replica", options->replica, "start only this one")
-      ->check(CLI::Range(1, 63));
+  CLI::Option* const replica =
+      command->add_option("--replica", options->replica, "start only this one")
+          ->check(CLI::Range(1, 63));
+  command
+      ->add_flag("--join", options->join,
+                 "its memory is lost: make empty regions first, to be admitted with caisson member "
+                 "replace")
+      ->needs(replica);
   add_timeout(command, options->timeout_s, "how long to wait for leaders");
 }
 

@@ -116,7 +116,6 @@ Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goa
                        Clock::time_point deadline, Progress& progress) {
   NodeLinks links(cluster, log);
   auto ask_at = Clock::now();
-  bool asked = false;
   Error last{Code::timed_out, "log '" + log + "': not asked yet"};
   while (Clock::now() < deadline) {
     const auto link = links.leader(deadline);
@@ -129,12 +128,6 @@ Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goa
     }
     if (progress.due()) progress.show(progress_text(*view, log));
     if (goal.reached(*view)) return view;
-    for_each(goal.change.remove, [&](ReplicaId id) {
-      if (!asked && view->part(id).empty()) last.code = Code::not_found;
-    });
-    if (!asked && last.code == Code::not_found) {
-      return fail(Code::not_found, "log '" + log + "': the replica to remove is no member");
-    }
     if (Clock::now() >= ask_at) {
       const MemberChange& change = goal.change;
       const auto done = (*link)->call<protocol::Done>(
@@ -150,7 +143,6 @@ Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goa
       if (done->code != Code::ok && done->code != Code::again) {
         return tl::unexpected(refusal(done->code, goal, log));
       }
-      asked = true;
       last = {Code::timed_out, "log '" + log +
                                    "': the change was taken and is not complete yet; it goes on, "
                                    "see caisson member list"};

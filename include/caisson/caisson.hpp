@@ -271,7 +271,7 @@ class Log {
 
   // Leader only: changes who takes part, and returns once that is the view in force. ok also if it
   // was already. timed_out: it goes on, under whoever leads · not_found: to be added, but its node
-  // does not run or is no [[peer]]; or to be removed, and no member · exists: a voter cannot learn
+  // does not run or is no [[peer]] · exists: a voter cannot learn
   // · invalid: nobody would be left · wrong_view · not_leader, also if the lead is lost meanwhile:
   // ask the new leader, whose members() say how far it got.
   [[nodiscard]] Code change_members(const MemberChange& change, uint64_t timeout_ns);
