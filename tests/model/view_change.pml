@@ -11,7 +11,7 @@
 //   been counted earlier with the same result.
 // - A message that is late or lost is a step not taken. Any part of those who promised may have answered.
 // - The leader counts what it holds under a grant that stands at that moment. A completion that it reads
-//   later could have been read earlier.
+//   later could have been read earlier; with LATE it may.
 // - Seal, cut and grant of a repair are one step: between them only a higher seal can come, and the grant
 //   is bound to its answer (P23). Writes land entry by entry, adoption may stop after any entry.
 // - A process that is down takes no steps while its memory takes writes. CRASH adds what its restart does.
@@ -82,6 +82,18 @@ byte role[N];   // in the term it promised
 byte view[N];   // kind of the view entry that governs it; 0: V0
 byte at[N];     // the position of that entry
 byte taken;     // terms, a bit each
+
+#ifdef LATE
+typedef Peers { byte through[N] }
+Peers acked[N];  // what a leader knows its targets took
+#define TOOK(l, r) acked[l].through[r] = tail[r]
+#define FORGET(l) for (i : 0 .. N - 1) { acked[l].through[i] = 0 }
+#define HAS(r, p) (acked[me].through[r] >= p)
+#else
+#define TOOK(l, r) skip
+#define FORGET(l) skip
+#define HAS(r, p) (grant[r] == promised[me] && tail[r] >= p)
+#endif
 
 byte chosen[P + 1];  // what any leader has regarded as committed
 byte chosen_tail;
@@ -158,6 +170,7 @@ inline take_term(t) {
     promised[me] = t;
     grant[me] = 0;
     role[me] = CANDIDATE;
+    FORGET(me);
     printf("%c: candidate of term %d\n", 65 + me, t)
   }
 }
@@ -168,6 +181,7 @@ inline seal(r) {
     promised[r] = promised[me];
     grant[r] = 0;
     role[r] = FOLLOWER;  // P1
+    FORGET(r);
     printf("%c: sealed by %c in term %d\n", 65 + r, 65 + me, promised[me])
   }
 }
@@ -250,7 +264,7 @@ inline holders(p) {
   h = 0;
   for (i : 0 .. N - 1) {
     if
-    :: i == me || grant[i] == promised[me] && tail[i] >= p -> h = h | (1 << i)
+    :: i == me || HAS(i, p) -> h = h | (1 << i)
     :: else
     fi
   }
@@ -264,7 +278,9 @@ inline committed_through(p) {
     :: i <= p -> chosen[i] = log[me].e[i]
     :: else
     fi;
+#ifndef LATE
     require(2, chosen[i] == 0 || chosen[i] == log[me].e[i]);
+#endif
 #if !defined(MUTANT_SINGLE_STEP) && !defined(MUTANT_OVERLAP) && !defined(MUTANT_COMMITTED_VIEW)
     if
     :: IS_VIEW(chosen[i]) ->
@@ -275,7 +291,7 @@ inline committed_through(p) {
     fi
 #endif
   }
-#ifndef MUTANT_NO_PROMISE
+#if !defined(MUTANT_NO_PROMISE) && !defined(LATE)
   for (i : 0 .. N - 1) {
     require(5, !IN(i, h) || promised[i] == promised[me])
   }
@@ -368,10 +384,12 @@ inline attach(r) {
     :: else
     fi;
     role[r] = FOLLOWER;
+    FORGET(r);
     last_common(me, r);
     require(6, p >= mark[r]);
     copy(r, me, p);
     grant[r] = promised[me];
+    TOOK(me, r);
     printf("%c: attached by %c, cut behind %d\n", 65 + r, 65 + me, p);
     tell()
   }
@@ -383,6 +401,7 @@ inline write(r) {
     tail[r]++;
     log[r].e[tail[r]] = log[me].e[tail[r]];
     look(r);
+    TOOK(me, r);
     printf("%c: has position %d from %c\n", 65 + r, tail[r], 65 + me);
     tell()
   }
@@ -599,6 +618,7 @@ end:
        (role[me] != FOLLOWER || grant[me] != 0) && promised[me] != LOST ->
        role[me] = FOLLOWER;
        grant[me] = 0;
+       FORGET(me);
        printf("%c: restarts\n", 65 + me)
      }
 #endif
@@ -608,6 +628,7 @@ end:
        promised[me] = LOST;
        role[me] = FOLLOWER;
        grant[me] = 0;
+       FORGET(me);
        mark[me] = 0;
        tail[me] = 0;
        for (i : 1 .. P) {
