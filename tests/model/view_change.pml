@@ -2,8 +2,14 @@
 // How a log changes its voters, under changes of leaders (P1, P3, P4, P14, P18, P23, R25, H2a, H6).
 //
 // V0 are the first voters; a joint entry J (V0 and V1) and then a final one F (V1) replace them, and with
-// V2 another pair does, out of FROM2. A view governs from its entry's append. Replicas are bits: A is 1,
+// V2 another pair does, out of FROM2. A view governs from its entry's append, and an election needs a
+// quorum of one view alone: the latest in the log that would be adopted (P18). A leader appends a view
+// entry only when the view before it and its own term start are committed. Replicas are bits: A is 1,
 // B 2, C 4, D 8, E 16. tests/model/run has the bounds, and a mutant for each rule.
+//
+// ALSO_COMMITTED is a stricter election that was not taken: it also needs a quorum of the last view known
+// to be committed. It protects nothing more, and while few know of F's commit it needs replicas that F
+// dismissed, who may be destroyed by then (I7).
 //
 // What is smaller here than in the engine, and why nothing is missed:
 // - A replica's answer is its log as it stands while it still promises that term. It cannot change before
@@ -16,8 +22,8 @@
 //   is bound to its answer (P23). Writes land entry by entry, adoption may stop after any entry.
 // - A process that is down takes no steps while its memory takes writes. CRASH adds what its restart does.
 // - LOSS destroys C at any time. Promise, log and commit mark persist.
-// - AT_ONCE: everybody attached learns a commit mark as soon as it moves. A higher mark forbids nothing and
-//   weakens what an election requires, so this hides no violation of I1..I6. Runs without it are here, too.
+// - AT_ONCE: everybody attached learns a commit mark as soon as it moves. A higher mark only allows more,
+//   so this hides no violation of I1..I6. Runs without it are here, too.
 // - ALIKE: A and B play the same part in every view, so whichever is candidate first is called A.
 //
 // I1 nobody commits different entries at one position. I2 whoever leads has everything chosen so far.
@@ -213,22 +219,22 @@ inline judge() {
   }
   ok = 1;
   k = 0;
-#ifdef LATEST_ONLY
-  k = view[best];
-#else
+#if defined(ALSO_COMMITTED) || defined(MUTANT_COMMITTED_VIEW)
   for (i : 1 .. P) {
     if
 #ifdef MUTANT_COMMITTED_VIEW
     :: IS_VIEW(log[best].e[i]) && i <= m -> k = KIND(log[best].e[i])
 #else
     :: IS_VIEW(log[best].e[i]) ->
-       // The view before this entry is required, too, unless the entry is known to be committed (P18).
+       // The view before this entry is required, too, unless the entry is known to be committed.
        ok = ok && (i <= m || QUORUM(k, answers));
        k = KIND(log[best].e[i])
 #endif
     :: else
     fi
   }
+#else
+  k = view[best];  // P18
 #endif
 #ifdef MUTANT_OWN_VIEW
   ok = 1;
@@ -326,11 +332,7 @@ inline count() {
      printf("%c: commits through %d, held by %d\n", 65 + me, p, h);
      committed_through(p);
      mark[me] = p;
-     look(me);
-     if
-     :: !IN(me, MEMBERS(view[me])) && at[me] <= p -> role[me] = FOLLOWER
-     :: else
-     fi
+     look(me)
   :: else
   fi
 }
@@ -451,17 +453,16 @@ inline change(from, to, joint) {
   }
 }
 
-// What must be known before those who left may be destroyed.
+// Those who left may be destroyed once F is committed, or once a quorum knows; and then for good.
 #if RELEASE == 1
-#define MAY_RELEASE (SETTLED)
+#define MAY_RELEASE (1)
 #else
-// A quorum knows that F is committed.
 #define MAY_RELEASE (MAJORITY(VOTERS(view[me]), h))
 #endif
 
 inline release() {
   d_step {
-    role[me] == LEADER && view[me] != 0 && !IS_JOINT(view[me]) && SETTLED ->
+    view[me] != 0 && !IS_JOINT(view[me]) && chosen[at[me]] == log[me].e[at[me]] ->
     h = 0;
     for (i : 0 .. N - 1) {
       if
