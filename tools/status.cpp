@@ -126,8 +126,6 @@ ReplicaId leader_of(const std::vector<ReplicaReport>& reports, const std::string
 }
 
 std::string full_ring(const Cluster& cluster, const std::string& log, uint64_t payload_bytes) {
-  // What the engine keeps free for itself, and for padding.
-  constexpr uint64_t kReserveBytes = 64 << 10;
   const auto reports = ask_cluster(cluster);
   const ReplicaId leader = leader_of(reports, log);
   std::optional<Position> applied;
@@ -136,8 +134,10 @@ std::string full_ring(const Cluster& cluster, const std::string& log, uint64_t p
     const LogStatus* const status = report.log(log);
     if (status == nullptr) continue;
     applied = std::min(applied.value_or(status->marks.applied), status->marks.applied);
+    // What the engine keeps free for its own entries, checkpoints above all, and for padding.
+    const uint64_t reserve_bytes = (64 << 10) + status->ring_bytes / 16;
     full |= report.id == leader &&
-            status->ring_bytes < status->used_bytes + payload_bytes + kReserveBytes;
+            status->ring_bytes < status->used_bytes + payload_bytes + reserve_bytes;
   }
   if (!full) return "";
   return "the ring of log '" + log + "' is full: forget entries with caisson trim --dir " +

@@ -474,7 +474,7 @@ bool has_bare_letter_or_long_text(std::string_view line) {
     } else if (static_cast<unsigned char>(c) >= 0x80) {
       return true;
     } else if ((c == '"' || c == '\'') &&
-               std::string_view("=[,.").find(before) != std::string_view::npos) {
+               std::string_view("=[{,.").find(before) != std::string_view::npos) {
       if (line.substr(i).starts_with(std::string(3, c))) return true;
       quote = c;
       before = c;

@@ -79,9 +79,10 @@ Found check_peers(const EngineOptions& options) {
   const auto voters = std::count_if(options.peers.begin(), options.peers.end(),
                                     [](const PeerOptions& peer) { return !peer.spare; });
   if (voters == 0 || voters > static_cast<ptrdiff_t>(kVotersMax)) {
-    return violation("peer", "names " + std::to_string(voters) + " nodes that are no spares" +
-                                 ": list 1 to " + std::to_string(kVotersMax) +
-                                 " voters as [[peer]], this node included; 3 is usual");
+    return violation("peer", "names " + std::to_string(voters) + " nodes: list 1 to " +
+                                 std::to_string(kVotersMax) +
+                                 " voters as [[peer]], this node included and spares not; 3 is "
+                                 "usual");
   }
   if (options.peers.size() > kPeersMax) {
     return violation("peer", "names " + std::to_string(options.peers.size()) +

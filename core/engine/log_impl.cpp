@@ -281,9 +281,7 @@ void LogImpl::publish_now(uint64_t now_ns) {
   if (now_ns - followers_ns_ >= kPublicationNs) {
     followers_ns_ = now_ns;
     Followers followers;
-    for (const replication::PeerStatus& peer : replica_->peers()) {
-      followers.all[followers.count++] = peer;
-    }
+    followers.count = static_cast<uint32_t>(replica_->peers(followers.all));
     followers_.store(followers);
   }
   report_changes(last_status_, status);

@@ -2,6 +2,7 @@
 #include "core/log/stream_table.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace caisson::log {
@@ -134,6 +135,14 @@ Position StreamTable::last_position(const Entry& entry) const {
   return Position{std::max(slot_position, entry.session_position.value)};
 }
 
+// Of the slots that are kept; 0: of none.
+Position StreamTable::first_held(const Entry& entry) const {
+  for (uint64_t i = entry.count > mask_ ? entry.count - mask_ : 1; i <= entry.count; ++i) {
+    if (slot(entry, i).position != 0) return Position{slot(entry, i).position};
+  }
+  return Position{0};
+}
+
 // Oldest first.
 std::vector<StreamTable::Slot> StreamTable::held_slots(const Entry& entry) const {
   std::vector<Slot> held;
@@ -145,53 +154,60 @@ std::vector<StreamTable::Slot> StreamTable::held_slots(const Entry& entry) const
 
 void StreamTable::write_stream(std::vector<std::byte>& out, uint64_t client,
                                const Entry& entry) const {
-  std::vector<Slot> slots = held_slots(entry);
-  if (slots.size() > kCarriedSlots) slots.erase(slots.begin(), slots.end() - kCarriedSlots);
-  put(out, CarriedStream{client, entry.now.stream.last_sequence, entry.now.base,
-                         entry.now.stream.incarnation, static_cast<uint32_t>(slots.size())});
-  for (const Slot& each : slots) put(out, each);
+  const uint64_t kept = std::min<uint64_t>({entry.count, mask_, kCarriedSlots});
+  const size_t at = out.size();
+  CarriedStream stream{client, entry.now.stream.last_sequence, entry.now.base,
+                       entry.now.stream.incarnation, 0};
+  put(out, stream);
+  for (uint64_t i = entry.count - kept + 1; i <= entry.count; ++i) {
+    if (slot(entry, i).position == 0) continue;
+    put(out, slot(entry, i));
+    ++stream.slots;
+  }
+  std::memcpy(out.data() + at, &stream, sizeof stream);
 }
 
-std::vector<std::vector<std::byte>> StreamTable::carry(Position committed, size_t part_bytes_max,
-                                                       size_t bytes_max) const {
+size_t StreamTable::carry(Position committed, size_t part_bytes_max, size_t bytes_max,
+                          CheckpointParts& out) const {
   constexpr size_t kStreamBytesMax = sizeof(CarriedStream) + kCarriedSlots * sizeof(CarriedSlot);
-  std::vector<std::pair<Position, uint64_t>> latest;
-  latest.reserve(streams_.size());
-  for (auto& [client, entry] : streams_) latest.emplace_back(last_position(entry), client);
+  auto& latest = out.latest_;
+  latest.clear();
+  for (const auto& [client, entry] : streams_) latest.emplace_back(last_position(entry), client);
   std::sort(latest.begin(), latest.end(), std::greater<>());
   const size_t keep = full() ? streams_max_ / 2 : latest.size();
-  const size_t fit = bytes_max / kStreamBytesMax;
-  size_t count = std::min({keep, fit, latest.size()});
+  size_t count = std::min({keep, bytes_max / kStreamBytesMax, latest.size()});
   while (count < latest.size() && latest[count].first > committed) ++count;
-  uint32_t floor = floor_;
+  CheckpointHeader header{0, 0, floor_, 0};
   for (size_t i = count; i < latest.size(); ++i) {
-    floor = std::max(floor, streams_.at(latest[i].second).now.stream.incarnation);
+    header.floor = std::max(header.floor, streams_.at(latest[i].second).now.stream.incarnation);
   }
-  std::vector<std::vector<std::byte>> parts;
-  CheckpointHeader header{0, 0, floor, 0};
-  const auto close_part = [&] { std::memcpy(parts.back().data(), &header, sizeof header); };
-  for (size_t i = 0; i < count || parts.empty(); ++i) {
-    if (parts.empty() || parts.back().size() + kStreamBytesMax > part_bytes_max) {
-      if (!parts.empty()) close_part();
-      header.part = static_cast<uint32_t>(parts.size());
-      header.streams = 0;
-      parts.emplace_back(sizeof header);
+  out.bytes_.clear();
+  out.begins_.clear();
+  const auto close_part = [&] {
+    std::memcpy(out.bytes_.data() + out.begins_.back(), &header, sizeof header);
+  };
+  const auto open_part = [&] {
+    header.part = static_cast<uint32_t>(out.begins_.size());
+    header.streams = 0;
+    out.begins_.push_back(out.bytes_.size());
+    put(out.bytes_, header);
+  };
+  open_part();
+  for (size_t i = 0; i < count; ++i) {
+    if (out.bytes_.size() - out.begins_.back() + kStreamBytesMax > part_bytes_max) {
+      close_part();
+      open_part();
     }
-    if (i >= count) break;
-    write_stream(parts.back(), latest[i].second, streams_.at(latest[i].second));
+    write_stream(out.bytes_, latest[i].second, streams_.at(latest[i].second));
     ++header.streams;
   }
   close_part();
-  return parts;
-}
-
-bool StreamTable::carries_all(const std::vector<std::vector<std::byte>>& parts) const {
-  size_t carried = 0;
-  for (std::span<const std::byte> part : parts) {
-    CheckpointHeader header{};
-    if (take(part, header)) carried += header.streams;
+  out.payloads_.clear();
+  for (size_t i = 0; i < out.begins_.size(); ++i) {
+    const size_t end = i + 1 < out.begins_.size() ? out.begins_[i + 1] : out.bytes_.size();
+    out.payloads_.push_back(std::span(out.bytes_).subspan(out.begins_[i], end - out.begins_[i]));
   }
-  return carried == streams_.size();
+  return latest.size() - count;
 }
 
 void StreamTable::take_over(std::span<const std::byte> part) {
@@ -202,18 +218,22 @@ void StreamTable::take_over(std::span<const std::byte> part) {
   for (uint32_t i = 0; i < header.streams; ++i) {
     CarriedStream stream;
     if (!take(part, stream) || stream.slots > kCarriedSlots) return;
-    std::vector<CarriedSlot> slots(stream.slots);
-    for (CarriedSlot& each : slots) {
-      if (!take(part, each)) return;
+    std::array<CarriedSlot, kCarriedSlots> slots;
+    for (uint32_t k = 0; k < stream.slots; ++k) {
+      if (!take(part, slots[k])) return;
     }
     carried_.push_back(stream.client);
-    merge(stream, slots);
+    merge(stream, std::span(slots).first(stream.slots));
   }
 }
 
 // What we have is as the log says; a checkpoint only adds what was trimmed before we read it.
 void StreamTable::merge(const CarriedStream& stream, std::span<const CarriedSlot> slots) {
   Entry* const known = lookup(stream.client);
+  if (known != nullptr && known->count > 0 &&
+      (slots.empty() || slots.front().position >= first_held(*known).value)) {
+    return;
+  }
   Entry& entry = known != nullptr ? *known : obtain(stream.client, Position{0});
   std::vector<Slot> all;
   const std::vector<Slot> held = held_slots(entry);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "caisson/types.hpp"
@@ -15,6 +16,19 @@
 #include "core/log/entry_format.hpp"
 
 namespace caisson::log {
+
+// The payloads of a checkpoint. Used again, it allocates nothing.
+class CheckpointParts {
+ public:
+  std::span<const std::span<const std::byte>> payloads() const { return payloads_; }
+
+ private:
+  friend class StreamTable;
+  std::vector<std::byte> bytes_;
+  std::vector<size_t> begins_;
+  std::vector<std::pair<Position, uint64_t>> latest_;  // of each client
+  std::vector<std::span<const std::byte>> payloads_;
+};
 
 class StreamTable {
  public:
@@ -74,13 +88,11 @@ class StreamTable {
 
   // ---- Checkpoints ----
 
-  // The payloads of a checkpoint behind the tail. It leaves out those who have been silent longest
-  // where the table is full, or where all would take more than `bytes_max`; nobody of whom there
-  // are entries above `committed`.
-  std::vector<std::vector<std::byte>> carry(Position committed, size_t part_bytes_max,
-                                            size_t bytes_max) const;
-  // Nobody was left out of it.
-  bool carries_all(const std::vector<std::vector<std::byte>>& parts) const;
+  // Writes a checkpoint behind the tail. It leaves out those who have been silent longest where the
+  // table is full, or where all would take more than `bytes_max`; nobody of whom there are entries
+  // above `committed`. Returns how many it left out.
+  size_t carry(Position committed, size_t part_bytes_max, size_t bytes_max,
+               CheckpointParts& out) const;
   // A part of a checkpoint is now part of the log: what it remembers, and we do not, is ours.
   void take_over(std::span<const std::byte> part);
   // The checkpoint taken over last, which began at `first`, is committed: whom it left out is
@@ -107,6 +119,7 @@ class StreamTable {
     std::unique_ptr<Slot[]> window;
   };
   Position last_position(const Entry& entry) const;
+  Position first_held(const Entry& entry) const;
   std::vector<Slot> held_slots(const Entry& entry) const;
   void merge(const CarriedStream& stream, std::span<const CarriedSlot> slots);
   void write_stream(std::vector<std::byte>& out, uint64_t client, const Entry& entry) const;

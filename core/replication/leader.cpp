@@ -120,19 +120,18 @@ void Leader::begin(Term term, uint64_t nonce, uint64_t now_ns) {
 Code Leader::start() {
   const log::TermStartPayload payload{c_.random.next(), c_.state.tail().position.value,
                                       c_.state.tail().term.value, view_, 0};
-  const auto bytes = std::as_bytes(std::span(&payload, 1));
-  return append_own(log::Kind::term_start, {{bytes.begin(), bytes.end()}});
+  return append_own(log::Kind::term_start, std::as_bytes(std::span(&payload, 1)));
 }
 
-Code Leader::append_own(log::Kind kind, const Payloads& payloads) {
+Code Leader::append_own(log::Kind kind, std::span<const std::span<const std::byte>> parts) {
   // What lies behind the tail is lent, or the next entry of a batch belongs there.
   if (claim_open_ || c_.state.tail() != c_.state.batch_tail()) return Code::again;
   uint64_t bytes = 0;
-  for (const auto& payload : payloads) bytes += log::entry_bytes(payload.size());
+  for (const auto part : parts) bytes += log::entry_bytes(part.size());
   if (!room_for(c_.state.tail().end + bytes, 0)) return Code::again;
-  for (const auto& payload : payloads) {
-    log::EntryHeader header = next_header(kind, payload.size(), &payload == &payloads.back());
-    seal(header, payload);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    log::EntryHeader header = next_header(kind, parts[i].size(), i + 1 == parts.size());
+    seal(header, parts[i]);
   }
   flush();
   return Code::ok;

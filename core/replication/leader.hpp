@@ -64,7 +64,7 @@ class Leader {
   void on_grant_reply(ReplicaId from, const control::GrantReply& reply, uint64_t now_ns);
   void on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_ns);
   ReplicaSet attached() const;  // ourselves included
-  std::vector<PeerStatus> peers() const;
+  size_t peers(std::span<PeerStatus> out) const;
   bool attached(ReplicaId id) const { return peers_[id.value].phase == Phase::attached; }
   // Appends wait, and too few followers are alive to ever resolve them (R20).
   bool quorum_lost(uint64_t now_ns) const;
@@ -118,8 +118,10 @@ class Leader {
                                                       bool batch_end) const;
   [[gnu::always_inline]] void join(const log::EntryHeader& header, uint32_t payload_crc);
   // Appends entries of the engine's own, as a batch. again: not now, or there is no room.
-  using Payloads = std::vector<std::vector<std::byte>>;
-  [[nodiscard]] Code append_own(log::Kind kind, const Payloads& payloads);
+  [[nodiscard]] Code append_own(log::Kind kind, std::span<const std::span<const std::byte>> parts);
+  [[nodiscard]] Code append_own(log::Kind kind, std::span<const std::byte> payload) {
+    return append_own(kind, std::span(&payload, 1));
+  }
   // Closes an entry whose payload has been placed already.
   void finish(log::EntryHeader& header, uint32_t payload_crc);
   void seal_large(log::EntryHeader header, std::span<const std::byte> payload);
@@ -212,7 +214,8 @@ class Leader {
   uint64_t claim_deadline_ns_ = 0;
 
   Position trim_to_;
-  Position trim_wish_;  // as soon as a checkpoint behind it is committed; 0: none
+  log::CheckpointParts checkpoint_;  // scratch of write_checkpoint()
+  Position trim_wish_;               // as soon as a checkpoint behind it is committed; 0: none
   Position told_committed_;
   Position told_trim_;
   ReplicaSet told_;         // who has been told that

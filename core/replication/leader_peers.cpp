@@ -15,14 +15,15 @@ ReplicaSet Leader::attached() const {
   return set;
 }
 
-std::vector<PeerStatus> Leader::peers() const {
-  std::vector<PeerStatus> all;
-  if (!active_) return all;
+size_t Leader::peers(std::span<PeerStatus> out) const {
+  size_t count = 0;
+  if (!active_) return count;
   for_each(followers_ - departed_, [&](ReplicaId id) {
-    all.push_back({id, attached(id), in_sync_.has(id), c_.detector.suspected(id),
-                   peers_[id.value].validated_end});
+    if (count == out.size()) return;
+    out[count++] = {id, attached(id), in_sync_.has(id), c_.detector.suspected(id),
+                    peers_[id.value].validated_end};
   });
-  return all;
+  return count;
 }
 
 void Leader::unseal(ReplicaId id, Peer& peer, uint64_t now_ns) {

@@ -27,10 +27,10 @@ ReplicaId Leader::holder_of(Position p) const {
 Code Leader::write_checkpoint() {
   const log::StreamTable& streams = c_.state.streams();
   const size_t part_bytes = std::min<size_t>(kCheckpointPartBytes, c_.options.entry_bytes_max);
-  const Payloads parts =
-      streams.carry(c_.state.committed(), part_bytes, checkpoint_bytes_max() / 2);
-  if (streams.full() && streams.carries_all(parts)) return Code::too_large;
-  return append_own(log::Kind::checkpoint, parts);
+  const size_t left_out =
+      streams.carry(c_.state.committed(), part_bytes, checkpoint_bytes_max() / 2, checkpoint_);
+  if (streams.full() && left_out == 0) return Code::too_large;
+  return append_own(log::Kind::checkpoint, checkpoint_.payloads());
 }
 
 Code Leader::trim(Position p, ReplicaId* holder) {

@@ -29,7 +29,7 @@ void Leader::follow_view() {
 Code Leader::append_view(log::Membership next) {
   next.view = View{c_.membership().view.value + 1};
   if (!consistent(next)) return Code::invalid;
-  const Code code = append_own(log::Kind::view, {log::encode_view(next)});
+  const Code code = append_own(log::Kind::view, log::encode_view(next));
   if (code == Code::ok) follow_view();
   return code;
 }

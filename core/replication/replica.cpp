@@ -86,7 +86,7 @@ class ReplicaImpl final : public Replica {
   Code hand_over(ReplicaId to, uint64_t now_ns) override {
     return leader_.hand_over(to, steady(now_ns));
   }
-  std::vector<PeerStatus> peers() const override { return leader_.peers(); }
+  size_t peers(std::span<PeerStatus> out) const override { return leader_.peers(out); }
   size_t take_resolutions(std::span<Resolution> out) override { return leader_.take(out); }
   Code trim(Position p, ReplicaId* holder) override { return leader_.trim(p, holder); }
 

@@ -195,7 +195,8 @@ class Replica {
   // no_quorum: it is not up to date, or looks dead. Nothing has changed if, after four times
   // retry_ns, this replica still leads.
   [[nodiscard]] virtual Code hand_over(ReplicaId to, uint64_t now_ns) = 0;
-  virtual std::vector<PeerStatus> peers() const = 0;
+  // Of all followers, at most out.size(); none unless this replica leads. Returns how many.
+  virtual size_t peers(std::span<PeerStatus> out) const = 0;
 
   // Leader only: trims through p (R8). held: `holder` says who still needs entries at or below p.
   [[nodiscard]] virtual Code trim(Position p, ReplicaId* holder) = 0;

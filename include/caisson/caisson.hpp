@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "caisson/members.hpp"
 #include "caisson/options.hpp"
 #include "caisson/types.hpp"
 
@@ -82,29 +83,6 @@ struct Marks {
   Position delivered;
   Position applied;
   Position trimmed;
-};
-
-// Who takes part in a log, from `position` on (R24).
-struct Members {
-  View view;
-  Position position;  // of the entry that names them
-  bool committed = false;
-  ReplicaSet voters;
-  ReplicaSet outgoing;  // not empty while a change is half way: the voters before, who still count
-  ReplicaSet learners;  // receive the log, count for nothing
-  ReplicaSet joining;   // will vote once they have caught up …
-  ReplicaSet leaving;   // … and these will not any more
-  constexpr bool settled() const {
-    return committed && outgoing.empty() && joining.empty() && leaving.empty();
-  }
-};
-
-// Who is to come, and who is to go (R25). Nobody votes before it has caught up.
-struct MemberChange {
-  ReplicaSet add{};     // as voters
-  ReplicaSet learn{};   // as learners
-  ReplicaSet remove{};  // from whatever they are
-  View view{};          // not 0: only if this view is in force
 };
 
 // An entry in the ring, not a copy. See Subscription::next for how long it stays.

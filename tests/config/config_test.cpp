@@ -177,7 +177,8 @@ TEST(Config, BrokenTomlThatUpsetsTheParserIsAnErrorToo) {
                            "'",
                            "\"\"\"",
                            "a = \"\"\"\\\xcd\xbe\"\"\"",
-                           "a = '''\n\xcd\xbe'''"}) {
+                           "a = '''\n\xcd\xbe'''",
+                           "a = {\"\"\"\\\xcd\xbe\"\"\" = 1}"}) {
     const auto options = parse_config(text, "test.toml");
     ASSERT_FALSE(options.has_value()) << text;
     EXPECT_EQ(options.error().code, Code::invalid);

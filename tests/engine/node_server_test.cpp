@@ -300,7 +300,8 @@ TEST_F(Server, TakesFarMoreThanItsBuffersAndLosesNothing) {
   }
   EXPECT_EQ(done.size(), kRequests * kPerRequest);
   for (uint64_t i = 2; i <= done.size(); ++i) {
-    ASSERT_EQ(done.at(i).position, done.at(i - 1).position + 1);
+    // Between two of them there may be checkpoints, which trimming needs.
+    ASSERT_GT(done.at(i).position, done.at(i - 1).position);
   }
 }
 
