@@ -21,7 +21,8 @@ Leader::Leader(Context& context, Follower& books)
       queue_(context.options.outstanding_max),
       staging_storage_(std::make_unique<std::byte[]>(kStagingBytes + kCacheLineBytes)),
       staging_(aligned(staging_storage_.get())),
-      records_(kRecords) {}
+      records_(kRecords),
+      headroom_bytes_(kHeadroomBytes + checkpoint_bytes_max()) {}
 
 // ---- Sealing ----
 
@@ -219,7 +220,7 @@ Code Leader::admit(uint64_t payload_bytes, uint32_t entries) {
   if (claim_open_ || heir_.value != 0 || queue_.waiting() + entries > c_.options.outstanding_max)
     return Code::again;
   const Offset end = c_.state.tail().end + log::entry_bytes(payload_bytes);
-  return room_for(end, headroom()) ? Code::ok : Code::again;
+  return room_for(end, headroom_bytes_) ? Code::ok : Code::again;
 }
 
 Code Leader::repeat(const Submission& s) {
@@ -279,7 +280,7 @@ Code Leader::reserve(uint64_t client, uint32_t count, uint64_t payload_bytes) {
       streams.session_position(client) > c_.state.committed()) {
     return Code::again;
   }
-  return room_for(c_.state.tail().end + bytes, headroom()) ? Code::ok : Code::again;
+  return room_for(c_.state.tail().end + bytes, headroom_bytes_) ? Code::ok : Code::again;
 }
 
 Code Leader::open_stream(uint64_t client, bool resume, uint64_t tag) {
@@ -375,8 +376,10 @@ Offset Leader::reached_by(ReplicaSet set, uint32_t count, Offset Peer::*mark, Of
   // The count-th highest mark of the set, by insertion: there are few.
   uint64_t highest[kReplicaIdMax + 1];  // not cleared: only what is kept is read
   uint32_t kept = 0;
+  if (set.has(c_.options.self)) highest[kept++] = own.value;
+  set.remove(c_.options.self);
   for_each(set, [&](ReplicaId id) {
-    const uint64_t value = id == c_.options.self ? own.value : (peers_[id.value].*mark).value;
+    const uint64_t value = (peers_[id.value].*mark).value;
     uint32_t i = kept++;
     for (; i > 0 && highest[i - 1] < value; --i) highest[i] = highest[i - 1];
     highest[i] = value;
@@ -477,7 +480,10 @@ uint32_t Leader::poll(uint64_t now_ns) {
   }
   work += tell_commit(now_ns);
   if (expire_claim(now_ns)) ++work;
-  work += advance_view() + retire(now_ns) + trim_as_wished();
+  if (unsettled_) [[unlikely]]
+    work += advance_view() + retire(now_ns);
+  if (trim_wish_.value != 0) [[unlikely]]
+    work += trim_as_wished();
   if (heir_.value != 0) work += pass_on(now_ns);
   return work + tend(now_ns);
 }

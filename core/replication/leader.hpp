@@ -104,8 +104,8 @@ class Leader {
   static constexpr size_t kRecords = 65536;
   static constexpr uint64_t kCatchUpBytes = 256 * 1024;
   static constexpr uint64_t kTendEvery_ns = 20'000;
-  // Kept free of appends, so that the term starts of later leaders find room in a ring that nobody
-  // trims.
+  // Kept free of appends, and besides it room for checkpoints, so that the term starts of later
+  // leaders find room in a ring that nobody trims.
   static constexpr uint64_t kHeadroomBytes = 32 * 1024;
   static constexpr size_t kCheckpointPartBytes = 32 * 1024;
   static_assert(kStagingBytes >= 2 * log::entry_bytes(kStagedPayloadMax));
@@ -130,7 +130,6 @@ class Leader {
   bool room_for(Offset end, uint64_t headroom);
   Code admit(uint64_t payload_bytes, uint32_t entries);
   void refresh_limit();
-  uint64_t headroom() const { return kHeadroomBytes + checkpoint_bytes_max(); }
   uint32_t majority(ReplicaSet set) const { return static_cast<uint32_t>(set.count()) / 2 + 1; }
   uint32_t batch_max() const { return std::max(1u, c_.options.stream_window / 4); }
   Code repeat(const Submission& submission);
@@ -179,6 +178,7 @@ class Leader {
   const std::unique_ptr<std::byte[]> staging_storage_;
   std::byte* const staging_;  // 64-byte aligned
   std::vector<Record> records_;
+  const uint64_t headroom_bytes_;
 
   bool active_ = false;
   Term term_;
@@ -195,6 +195,7 @@ class Leader {
   ReplicaSet voters_;
   ReplicaSet outgoing_;
   uint32_t view_ = 0;
+  bool unsettled_ = false;    // a change is under way, or leaves us out
   ReplicaSet departed_;       // no longer members; attached until they have heard of it
   uint64_t departed_ns_ = 0;  // when they were dismissed
   std::array<uint64_t, kReplicaIdMax + 1> births_{};  // of who said hello and is no member

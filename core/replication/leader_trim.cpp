@@ -56,8 +56,6 @@ Code Leader::trim(Position p, ReplicaId* holder) {
 }
 
 uint32_t Leader::trim_as_wished() {
-  if (trim_wish_.value == 0) [[likely]]
-    return 0;
   if (c_.state.checkpoint() <= trim_wish_) return 0;
   const Position wish = trim_wish_;
   trim_wish_ = Position{0};

@@ -20,6 +20,7 @@ void Leader::follow_view() {
   voters_ = view.voters;
   outgoing_ = view.outgoing;
   view_ = static_cast<uint32_t>(view.view.value);
+  unsettled_ = !view.settled() || !view.voters.has(c_.options.self);
   ReplicaSet members = view.members();
   members.remove(c_.options.self);
   departed_ = (departed_ | (followers_ - members)) - members;
@@ -62,8 +63,7 @@ Code Leader::change_members(const MemberChange& change) {
 
 uint32_t Leader::advance_view() {
   const log::Membership& now = c_.membership();
-  if (now.settled()) [[likely]]
-    return 0;
+  if (now.settled()) return 0;
   if (!serving() || c_.state.view_position() > c_.state.committed()) return 0;
   log::Membership next = now;
   if (now.joint()) {

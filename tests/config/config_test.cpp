@@ -249,12 +249,17 @@ TEST(Config, RefusesPeersThatAreNotDistinct) {
   expect_refused({{"directory = \"/data/2\"\n[[peer]]", "directory = \"/data/3\"\n[[peer]]"}}, 13,
                  "differs from node.directory");
   expect_refused({{"host = \"127.0.0.1\"", "host = \"a b\""}}, 11, "is no host");
-  std::string many;
-  for (int i = 3; i <= 9; ++i) {
-    many += "[[peer]]\nid = " + std::to_string(i) + "\nhost = \"h\"\nport = " + std::to_string(i) +
-            "\ndirectory = \"/data/" + std::to_string(i) + "\"\n";
-  }
-  expect_refused({{"[[log]]", many + "[[log]]"}}, 9, "at most 7");
+  const auto more = [](int last) {
+    std::string many;
+    for (int i = 3; i <= last; ++i) {
+      many += "[[peer]]\nid = " + std::to_string(i) +
+              "\nhost = \"h\"\nport = " + std::to_string(i) + "\ndirectory = \"/data/" +
+              std::to_string(i) + "\"\n";
+    }
+    return many + "[[log]]";
+  };
+  expect_refused({{"[[log]]", more(9)}}, 9, "list 1 to 7 voters");
+  expect_refused({{"[[log]]", more(18)}}, 9, "at most 16");
 }
 
 TEST(Config, RefusesTlsWithoutItsFiles) {
