@@ -17,6 +17,7 @@ constexpr std::chrono::milliseconds kCallTimeout{5'000};
 constexpr std::chrono::milliseconds kLookEvery{20};
 // A leader may die before it has told anybody what it was asked for.
 constexpr std::chrono::milliseconds kAskEvery{500};
+constexpr std::chrono::milliseconds kHelloWithin{2'000};
 
 struct ChangeOptions {
   LogChoice choice;
@@ -115,7 +116,8 @@ std::string progress_text(const SeenView& view, const std::string& log) {
 Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goal& goal,
                        Clock::time_point deadline, Progress& progress) {
   NodeLinks links(cluster, log);
-  auto ask_at = Clock::now();
+  const auto started = Clock::now();
+  auto ask_at = started;
   Error last{Code::timed_out, "log '" + log + "': not asked yet"};
   while (Clock::now() < deadline) {
     const auto link = links.leader(deadline);
@@ -140,7 +142,9 @@ Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goa
         std::this_thread::sleep_for(kLookEvery);
         continue;
       }
-      if (done->code != Code::ok && done->code != Code::again) {
+      // A node that has just been started says hello in a moment.
+      const bool patient = done->code == Code::not_found && Clock::now() < started + kHelloWithin;
+      if (done->code != Code::ok && done->code != Code::again && !patient) {
         return tl::unexpected(refusal(done->code, goal, log));
       }
       last = {Code::timed_out, "log '" + log +

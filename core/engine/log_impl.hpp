@@ -90,8 +90,8 @@ class LogImpl {
   Code trim(Position position, ReplicaId* holder);
   Code mark_applied(Position position);
   Members members() const;
-  // Asked once; see Replica.
-  Code change_members(const MemberChange& change);
+  // Asked once; see Replica. `settled`: whether the view then in force is what it is going to be.
+  Code change_members(const MemberChange& change, bool* settled = nullptr);
   Code hand_over(ReplicaId to);
   // … and waited for; see Log.
   Code change_members_and_wait(const MemberChange& change, uint64_t timeout_ns);

@@ -160,11 +160,14 @@ nlohmann::json LogImpl::members_json() const {
           {"members", std::move(all)}};
 }
 
-Code LogImpl::change_members(const MemberChange& change) {
+Code LogImpl::change_members(const MemberChange& change, bool* settled) {
   Code code = Code::closed;
-  const bool ran = poller_.call([&](uint64_t) {
+  const bool ran = poller_.call([&](uint64_t now_ns) {
     if (closed_.load(std::memory_order_relaxed)) return;
     code = replica_->change_members({change.add, change.learn, change.remove, change.view});
+    // Who asks sees what came of it.
+    publish_now(now_ns);
+    if (settled != nullptr) *settled = members().settled();
   });
   return ran ? code : Code::closed;
 }
@@ -173,11 +176,12 @@ Code LogImpl::change_members_and_wait(const MemberChange& change, uint64_t timeo
   const uint64_t deadline_ns = poller_.clock().deadline_ns(timeout_ns);
   MemberChange asked = change;
   for (;;) {
-    // Asked again, it says whether the view is what was wanted: then there is nothing to change.
-    const Code code = change_members(asked);
+    // Asked again, it is ok if there is nothing left to change.
+    bool settled = false;
+    const Code code = change_members(asked, &settled);
     if (code != Code::ok && code != Code::again) return code;
-    asked.view = View{};  // it was the one in force
-    if (code == Code::ok && members().settled()) return Code::ok;
+    if (code == Code::ok) asked.view = View{};  // it was the one in force
+    if (code == Code::ok && settled) return Code::ok;
     const uint64_t look_again_ns =
         std::min(deadline_ns, poller_.clock().deadline_ns(kChangeLookNs));
     const Code waited = await([&] { return members().settled(); }, look_again_ns);
