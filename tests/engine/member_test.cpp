@@ -32,9 +32,8 @@ Code admit(Cluster& cluster, int leader, ReplicaSet newcomers) {
 TEST(Member, AChangeIsSeenByEverybodyInItsPlaceAmongTheEntries) {
   Cluster cluster(with_spare());
   cluster.start();
-  const int leader = cluster.leader();
-  ASSERT_NE(leader, 0);
-  const auto appender = cluster.appender(leader);
+  int leader = 0;
+  const auto appender = cluster.appender_at_leader(leader);
   ASSERT_NE(appender, nullptr);
   ASSERT_EQ(appender->append(bytes_of("before")).code, Code::ok);
   EXPECT_EQ(cluster.log(leader).members().voters, set_of({1, 2, 3}));
@@ -70,9 +69,8 @@ TEST(Member, AChangeIsSeenByEverybodyInItsPlaceAmongTheEntries) {
 TEST(Member, AnAppendBoundToAViewIsRefusedInAnother) {
   Cluster cluster(with_spare());
   cluster.start();
-  const int leader = cluster.leader();
-  ASSERT_NE(leader, 0);
-  const auto appender = cluster.appender(leader);
+  int leader = 0;
+  const auto appender = cluster.appender_at_leader(leader);
   ASSERT_NE(appender, nullptr);
   const View first = cluster.log(leader).members().view;
   EXPECT_EQ(appender->append(bytes_of("a"), {.view = first}).code, Code::ok);
@@ -88,11 +86,12 @@ TEST(Member, AnAppendBoundToAViewIsRefusedInAnother) {
 TEST(Member, TheLeadGoesWhereItIsHandedAndComesBack) {
   Cluster cluster;
   cluster.start();
-  const int first = cluster.leader();
-  ASSERT_NE(first, 0);
+  int first = 0;
+  const auto before = cluster.appender_at_leader(first);
+  ASSERT_NE(before, nullptr);
   const int second = first % 3 + 1;
   const ReplicaId to{static_cast<uint8_t>(second)};
-  ASSERT_EQ(cluster.appender(first)->append(bytes_of("one")).code, Code::ok);
+  ASSERT_EQ(before->append(bytes_of("one")).code, Code::ok);
   EXPECT_EQ(cluster.log(second).hand_over(to, kSecondNs), Code::not_leader);
   EXPECT_EQ(cluster.log(first).hand_over(ReplicaId{9}, kSecondNs), Code::not_found);
   Code code = Code::again;
@@ -111,9 +110,10 @@ TEST(Member, TheLeadGoesWhereItIsHandedAndComesBack) {
 TEST(Member, ALeaderMayRemoveItself) {
   Cluster cluster;
   cluster.start();
-  const int first = cluster.leader();
-  ASSERT_NE(first, 0);
-  ASSERT_EQ(cluster.appender(first)->append(bytes_of("one")).code, Code::ok);
+  int first = 0;
+  const auto before = cluster.appender_at_leader(first);
+  ASSERT_NE(before, nullptr);
+  ASSERT_EQ(before->append(bytes_of("one")).code, Code::ok);
   const Code code = cluster.log(first).change_members(
       {.remove = just(ReplicaId{static_cast<uint8_t>(first)})}, 10 * kSecondNs);
   EXPECT_TRUE(code == Code::ok || code == Code::not_leader) << name(code);
