@@ -164,6 +164,8 @@ Code Follower::rebase(const control::Rebase& request) {
   if (given || request.answer != answer_ || answer_ == 0) return Code::again;
   const log::Cursor& base = request.base;
   if (base.position <= c_.state.trimmed()) return Code::exists;
+  // P13: what is known to be committed here, and not below the base, is not given up.
+  if (base.position < c_.state.committed()) return Code::damaged;
   // Who applies by itself needs no more than the log; an application must have come so far first.
   const Position applied = c_.options.auto_apply ? base.position : c_.installed;
   if (applied < base.position) return Code::not_yet;
