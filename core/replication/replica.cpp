@@ -234,9 +234,10 @@ uint32_t ReplicaImpl::poll(uint64_t now_ns) {
 void ReplicaImpl::say_hello(uint64_t now_ns) {
   const bool attached =
       follower_.granted() && !forsaken_ && member(c_.options.self, c_.durable.superblock().birth);
-  // A candidate says none: it may lead the term that it has promised, see handle(Hello).
-  const bool sealing = election_.stage() == Election::Stage::sealing ||
-                       election_.stage() == Election::Stage::fetching;
+  // A candidate says none, not even in the turn in which it has won: it may lead the term that it
+  // has promised, see handle(Hello).
+  const bool sealing =
+      election_.stage() != Election::Stage::idle && election_.stage() != Election::Stage::asking;
   if (attached || sealing || now_ns < hello_ns_ + c_.options.retry_ns) return;
   hello_ns_ = now_ns;
   const log::Superblock& superblock = c_.durable.superblock();
