@@ -172,45 +172,59 @@ void print_view(const std::string& log, const SeenView& view) {
   }
 }
 
-// Every goal in turn, in every log chosen.
-Exit change(const LogChoice& choice, double timeout_s, const std::vector<Goal>& goals, bool json) {
+// Calls visit(cluster, log) for the log that was chosen, or all; it returns an object that says
+// what was found, or an error that ends the walk.
+template <class Visit>
+Exit over_logs(const LogChoice& choice, bool json, Visit&& visit) {
   const auto cluster = load_cluster(choice.directory);
   if (!cluster) return report(cluster.error(), json);
   const auto logs = chosen_logs(*cluster, choice.log);
   if (!logs) return report(logs.error(), json);
-  if (const auto sound = check_client_files(*cluster); !sound) return report(sound.error(), json);
-  for (const Goal& goal : goals) {
-    for (const ReplicaSet set : {goal.change.add, goal.change.learn, goal.change.remove}) {
-      Result<void> known;
-      for_each(set, [&](ReplicaId id) {
-        if (const auto found = cluster->replica(id); !found && known) {
-          known = tl::unexpected(found.error());
-        }
-      });
-      if (!known) return report(known.error(), json);
-    }
-  }
-  const auto deadline = Clock::now() + milliseconds_of(timeout_s);
-  Progress progress(json);
   Json all = Json::array();
   for (const std::string& log : *logs) {
-    SeenView view;
-    for (const Goal& goal : goals) {
-      const auto reached = reach(*cluster, log, goal, deadline, progress);
-      if (!reached) {
-        progress.clear();
-        return report(reached.error(), json);
-      }
-      view = *reached;
-    }
-    progress.clear();
-    Json one = view.raw;
-    one["log"] = log;
-    all.push_back(std::move(one));
-    if (!json) print_view(log, view);
+    Result<Json> one = visit(*cluster, log);
+    if (!one) return report(one.error(), json);
+    (*one)["log"] = log;
+    all.push_back(std::move(*one));
   }
   if (json) print_json({{"ok", true}, {"logs", std::move(all)}});
   return Exit::ok;
+}
+
+Result<void> expect_known(const Cluster& cluster, const std::vector<Goal>& goals) {
+  ReplicaSet named;
+  for (const Goal& goal : goals) {
+    named = named | goal.change.add | goal.change.learn | goal.change.remove;
+  }
+  Result<void> known;
+  for_each(named, [&](ReplicaId id) {
+    const auto found = cluster.replica(id);
+    if (!found && known) known = tl::unexpected(found.error());
+  });
+  return known;
+}
+
+// Every goal in turn, in every log chosen.
+Exit change(const LogChoice& choice, double timeout_s, const std::vector<Goal>& goals, bool json) {
+  const auto deadline = Clock::now() + milliseconds_of(timeout_s);
+  Progress progress(json);
+  return over_logs(choice, json,
+                   [&](const Cluster& cluster, const std::string& log) -> Result<Json> {
+                     if (const auto sound = check_client_files(cluster); !sound)
+                       return tl::unexpected(sound.error());
+                     if (const auto known = expect_known(cluster, goals); !known) {
+                       return tl::unexpected(known.error());
+                     }
+                     SeenView view;
+                     for (const Goal& goal : goals) {
+                       const auto reached = reach(cluster, log, goal, deadline, progress);
+                       progress.clear();
+                       if (!reached) return tl::unexpected(reached.error());
+                       view = *reached;
+                     }
+                     if (!json) print_view(log, view);
+                     return view.raw;
+                   });
 }
 
 Exit run_add(const ChangeOptions& options, bool json) {
@@ -238,83 +252,68 @@ Exit run_replace(const ChangeOptions& options, bool json) {
 }
 
 Exit run_list(const LogChoice& choice, bool json) {
-  const auto cluster = load_cluster(choice.directory);
-  if (!cluster) return report(cluster.error(), json);
-  const auto logs = chosen_logs(*cluster, choice.log);
-  if (!logs) return report(logs.error(), json);
-  Json all = Json::array();
-  for (const std::string& log : *logs) {
-    NodeLinks links(*cluster, log);
-    const auto link = links.leader(Clock::now() + kCallTimeout);
-    if (!link) return report(link.error(), json);
-    const auto view = view_of(**link, log);
-    if (!view) return report(view.error(), json);
-    if (!json) print_view(log, *view);
-    Json one = view->raw;
-    one["log"] = log;
-    one["leader"] = (*link)->node().value;
-    all.push_back(std::move(one));
-  }
-  if (json) print_json({{"ok", true}, {"logs", std::move(all)}});
-  return Exit::ok;
+  return over_logs(choice, json,
+                   [&](const Cluster& cluster, const std::string& log) -> Result<Json> {
+                     NodeLinks links(cluster, log);
+                     const auto link = links.leader(Clock::now() + kCallTimeout);
+                     if (!link) return tl::unexpected(link.error());
+                     const auto view = view_of(**link, log);
+                     if (!view) return tl::unexpected(view.error());
+                     if (!json) print_view(log, *view);
+                     Json one = view->raw;
+                     one["leader"] = (*link)->node().value;
+                     return one;
+                   });
 }
 
 Exit run_show(const LogChoice& choice, bool json) {
-  const auto cluster = load_cluster(choice.directory);
-  if (!cluster) return report(cluster.error(), json);
-  const auto logs = chosen_logs(*cluster, choice.log);
-  if (!logs) return report(logs.error(), json);
-  Json all = Json::array();
-  for (const std::string& log : *logs) {
-    NodeLinks links(*cluster, log);
-    const auto link = links.leader(Clock::now() + kCallTimeout);
-    if (!link) return report(link.error(), json);
-    if (!json) std::printf("log %s: replica %u\n", log.c_str(), unsigned{(*link)->node().value});
-    all.push_back({{"log", log}, {"leader", (*link)->node().value}});
+  return over_logs(choice, json,
+                   [&](const Cluster& cluster, const std::string& log) -> Result<Json> {
+                     NodeLinks links(cluster, log);
+                     const auto link = links.leader(Clock::now() + kCallTimeout);
+                     if (!link) return tl::unexpected(link.error());
+                     const unsigned leader = (*link)->node().value;
+                     if (!json) std::printf("log %s: replica %u\n", log.c_str(), leader);
+                     return Json{{"leader", leader}};
+                   });
+}
+
+// Asks the leader until `to` leads.
+Result<void> transfer_lead(const Cluster& cluster, const std::string& log, ReplicaId to,
+                           Clock::time_point deadline) {
+  Error last{Code::timed_out, "log '" + log + "': the lead was not taken over"};
+  while (Clock::now() < deadline) {
+    NodeLinks links(cluster, log);
+    const auto link = links.leader(deadline);
+    if (!link) return tl::unexpected(link.error());
+    if ((*link)->node() == to) return {};
+    const auto done =
+        (*link)->call<protocol::Done>(protocol::HandOver{(*link)->log(), to}, kCallTimeout);
+    if (done && done->code == Code::not_found) {
+      return fail(Code::not_found, "log '" + log + "': replica " + std::to_string(to.value) +
+                                       " has no vote; see caisson member list");
+    }
+    if (done && done->code != Code::ok) {
+      last.message = "log '" + log + "': replica " + std::to_string(to.value) +
+                     " is not up to date, or does not answer (" + std::string(name(done->code)) +
+                     ")";
+    }
+    std::this_thread::sleep_for(kLookEvery);
   }
-  if (json) print_json({{"ok", true}, {"logs", std::move(all)}});
-  return Exit::ok;
+  return tl::unexpected(last);
 }
 
 Exit run_transfer(const TransferOptions& options, bool json) {
-  const auto cluster = load_cluster(options.choice.directory);
-  if (!cluster) return report(cluster.error(), json);
-  const auto logs = chosen_logs(*cluster, options.choice.log);
-  if (!logs) return report(logs.error(), json);
   const ReplicaId to = id_of(options.to);
   const auto deadline = Clock::now() + milliseconds_of(options.timeout_s);
-  Json all = Json::array();
-  for (const std::string& log : *logs) {
-    Error last{Code::timed_out, "log '" + log + "': the lead was not taken over"};
-    bool reached = false;
-    while (!reached && Clock::now() < deadline) {
-      NodeLinks links(*cluster, log);
-      const auto link = links.leader(deadline);
-      if (!link) return report(link.error(), json);
-      if ((*link)->node() == to) {
-        reached = true;
-        break;
-      }
-      const auto done =
-          (*link)->call<protocol::Done>(protocol::HandOver{(*link)->log(), to}, kCallTimeout);
-      if (done && done->code == Code::not_found) {
-        return report({Code::not_found, "log '" + log + "': replica " + std::to_string(to.value) +
-                                            " has no vote; see caisson member list"},
-                      json);
-      }
-      if (done && done->code != Code::ok) {
-        last.message = "log '" + log + "': replica " + std::to_string(to.value) +
-                       " is not up to date, or does not answer (" + std::string(name(done->code)) +
-                       ")";
-      }
-      std::this_thread::sleep_for(kLookEvery);
-    }
-    if (!reached) return report(last, json);
-    if (!json) std::printf("log %s: replica %u leads\n", log.c_str(), unsigned{to.value});
-    all.push_back({{"log", log}, {"leader", to.value}});
-  }
-  if (json) print_json({{"ok", true}, {"logs", std::move(all)}});
-  return Exit::ok;
+  return over_logs(options.choice, json,
+                   [&](const Cluster& cluster, const std::string& log) -> Result<Json> {
+                     const auto moved = transfer_lead(cluster, log, to, deadline);
+                     if (!moved) return tl::unexpected(moved.error());
+                     if (!json)
+                       std::printf("log %s: replica %u leads\n", log.c_str(), unsigned{to.value});
+                     return Json{{"leader", to.value}};
+                   });
 }
 
 void add_choice(CLI::App* command, LogChoice& choice) {

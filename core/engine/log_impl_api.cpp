@@ -164,7 +164,7 @@ Code LogImpl::change_members(const MemberChange& change, bool* settled) {
   Code code = Code::closed;
   const bool ran = poller_.call([&](uint64_t now_ns) {
     if (closed_.load(std::memory_order_relaxed)) return;
-    code = replica_->change_members({change.add, change.learn, change.remove, change.view});
+    code = replica_->change_members(change);
     // Who asks sees what came of it.
     publish_now(now_ns);
     if (settled != nullptr) *settled = members().settled();

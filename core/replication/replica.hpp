@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "caisson/members.hpp"
 #include "caisson/types.hpp"
 #include "core/control/failure_detector.hpp"
 #include "core/control/messages.hpp"
@@ -112,15 +113,6 @@ struct ReplicaStatus {
   uint64_t elections = 0;  // terms this replica tried to lead
   uint64_t faults = 0;     // breaks found below a completed persist (P12)
   control::Evidence detected_by = control::Evidence::none;  // of the last election it started
-};
-
-// Who is to come, and who is to go (R25). Named replicas that are neither members nor voters
-// already take part in nothing until they have caught up.
-struct MemberChange {
-  ReplicaSet add{};     // as voters
-  ReplicaSet learn{};   // as learners
-  ReplicaSet remove{};  // from whatever they are
-  View view{};          // not 0: only if this view is in force
 };
 
 // How a leader sees one of its followers.

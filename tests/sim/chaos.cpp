@@ -85,7 +85,7 @@ void Chaos::member() {
   const log::Membership now = world_.view();
   const ReplicaSet somebody = just(ReplicaId{anyone()});
   const bool outside = (now.members() & somebody).empty();
-  replication::MemberChange change;
+  MemberChange change;
   if (outside) {
     (random_.permille(800) ? change.add : change.learn) = somebody;
     if (random_.permille(300)) change.remove = just(ReplicaId{anyone()}) & now.voters;

@@ -8,8 +8,6 @@
 namespace caisson::simtest {
 namespace {
 
-using replication::MemberChange;
-
 WorldOptions with_spares(uint64_t seed, uint8_t replicas, uint8_t spares) {
   WorldOptions o = quiet_world(seed, replicas);
   o.spares = spares;

@@ -301,7 +301,7 @@ void World::destroy(uint8_t id) {
   start(id);
 }
 
-Code World::change(const replication::MemberChange& change) {
+Code World::change(const MemberChange& change) {
   const uint8_t id = leader();
   if (id == 0) return Code::not_leader;
   Code code = Code::closed;

@@ -138,7 +138,7 @@ class World {
   // The machine's memory is gone for good. What starts there holds nothing, under a new birth.
   void destroy(uint8_t id);
   // The leader is asked for it.
-  Code change(const replication::MemberChange& change);
+  Code change(const MemberChange& change);
   Code hand_over(uint8_t to);
   // Members whose memory is gone are removed, as an operator would. True if there were any.
   bool dismiss_the_lost();
