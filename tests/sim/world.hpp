@@ -178,9 +178,7 @@ class World {
   const WorldOptions& options() const { return options_; }
   bool exposed(const Id& id) const;  // it, or a later one of its stream, is committed
   std::string describe() const;      // who stands where; for a run that got stuck
-  // From the slowest client's latest position to the tail; 0 if `client` is the slowest itself.
-  uint64_t ahead_of_others(uint64_t client) const;
-  uint64_t committed_max() const;  // highest position any replica ever exposed
+  uint64_t committed_max() const;    // highest position any replica ever exposed
 
   void observe(Machine& m);
 
@@ -228,8 +226,8 @@ class World {
   History history_;
   std::vector<Violation> breaches_;
   std::unordered_map<uint64_t, uint64_t> states_;  // position -> replay digest, as first seen
-  std::map<uint64_t, uint64_t> last_of_;  // client -> its highest position that anybody exposed
-  std::map<uint64_t, std::pair<uint64_t, uint64_t>> latest_of_;  // … incarnation and sequence
+  std::map<uint64_t, std::pair<uint64_t, uint64_t>> latest_of_;  // client -> the latest
+                                                                 // that anybody exposed of it
   uint64_t shown_max_ = 0;
   uint64_t trace_ = 0;
 };

@@ -57,14 +57,6 @@ void World::breach(const std::string& invariant, const std::string& what) {
   breaches_.push_back({invariant, what});
 }
 
-uint64_t World::ahead_of_others(uint64_t client) const {
-  const auto own = last_of_.find(client);
-  if (own == last_of_.end()) return 0;
-  uint64_t slowest = own->second;
-  for (const auto& [other, last] : last_of_) slowest = std::min(slowest, last);
-  return slowest == own->second ? 0 : shown_max_ - slowest;
-}
-
 bool World::exposed(const Id& id) const {
   const auto latest = latest_of_.find(id.client);
   return latest != latest_of_.end() && latest->second >= std::pair{id.incarnation, id.sequence};
@@ -179,7 +171,6 @@ void World::show_entry(Machine& m, const log::EntryView& view) {
   m.shown = e.position;
   shown_max_ = std::max(shown_max_, m.shown);
   if (e.id.client != 0) {
-    last_of_[e.id.client] = std::max(last_of_[e.id.client], e.position);
     auto& latest = latest_of_[e.id.client];
     latest = std::max(latest, std::pair{e.id.incarnation, e.id.sequence});
   }
