@@ -158,8 +158,9 @@ class NodeRecorder : public engine::LinksHandler {
   // The key of one half, once there is one.
   std::optional<engine::LinkKey> wait_key(std::map<ReplicaId, std::optional<engine::LinkKey>>& keys,
                                           ReplicaId peer) {
-    (void)wait([&] { return keys[peer].has_value(); });
-    return keys[peer];
+    std::optional<engine::LinkKey> key;
+    (void)wait([&] { return (key = keys[peer]).has_value(); });
+    return key;
   }
 
   std::mutex mutex;
