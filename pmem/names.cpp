@@ -42,6 +42,8 @@ std::string_view name(Code code) {
 
 std::string_view name(Durability level) {
   switch (level) {
+    case Durability::volatile_: return "volatile";
+    case Durability::local: return "local";
     case Durability::replicated: return "replicated";
     case Durability::persisted: return "persisted";
     case Durability::all: return "all";

@@ -5,7 +5,15 @@
 
 namespace caisson::replication {
 
-static_assert(static_cast<int>(Durability::replicated) == 2);
+namespace {
+
+// The common one first.
+constexpr std::array kWaitingLevels{Durability::persisted, Durability::replicated,
+                                    Durability::local, Durability::all};
+
+}  // namespace
+
+static_assert(static_cast<int>(Durability::local) == 1);
 static_assert(static_cast<int>(Durability::all) == 4);
 
 AppendQueue::AppendQueue(uint32_t capacity) : capacity_(capacity), mask_(capacity - 1) {
@@ -21,6 +29,8 @@ void AppendQueue::push_duplicate(Durability level, uint64_t tag, Position positi
 inline bool AppendQueue::reached(Durability level, const Waiting& waiting,
                                  const LevelMarks& marks) {
   switch (level) {
+    case Durability::volatile_: return true;
+    case Durability::local: return waiting.end <= marks.own_end.value;
     case Durability::replicated: return waiting.end <= marks.replicated_end.value;
     case Durability::persisted: return waiting.position <= marks.committed.value;
     case Durability::all:
@@ -37,8 +47,7 @@ size_t AppendQueue::take(std::span<Resolution> out, const LevelMarks& marks, Ter
     ready_taken_ = 0;
   }
   if (waiting_ > 0) {
-    for (const Durability level :
-         {Durability::persisted, Durability::replicated, Durability::all}) {
+    for (const Durability level : kWaitingLevels) {
       Fifo& fifo = fifos_[index(level)];
       const uint64_t head = fifo.head;
       while (fifo.head != fifo.tail && count < out.size()) {
@@ -75,7 +84,7 @@ void AppendQueue::step_down(Term term, const LevelMarks& marks) {
     ready_.push_back({waiting.tag, Code::indefinite, {}, term});
     limbo_.push_back({level, waiting.tag, Position{waiting.position}, term});
   };
-  for (const Durability level : {Durability::persisted, Durability::replicated, Durability::all}) {
+  for (const Durability level : kWaitingLevels) {
     Fifo& fifo = fifos_[index(level)];
     for (; fifo.head != fifo.tail; ++fifo.head) resolve(level, fifo.slots[fifo.head & mask_]);
   }

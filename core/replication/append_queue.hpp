@@ -18,6 +18,7 @@ struct LevelMarks {
   Offset replicated_end;
   Position committed;
   Offset all_end;
+  Offset own_end;  // persisted by the leader itself
 };
 
 class AppendQueue {
@@ -26,6 +27,7 @@ class AppendQueue {
 
   bool full() const { return waiting_ >= capacity_; }
   uint64_t waiting() const { return waiting_; }
+  // Not for volatile_, which waits for nothing: see push_ready().
   void push(Durability level, uint64_t tag, Position position, Offset end) {
     Fifo& fifo = fifos_[index(level)];
     // Whenever all is resolved, the next goes to the front again: the same few lines stay in cache.
@@ -73,13 +75,13 @@ class AppendQueue {
     Position position;
     Term term;
   };
-  static size_t index(Durability level) { return static_cast<size_t>(level) - 2; }
+  static size_t index(Durability level) { return static_cast<size_t>(level) - 1; }
   static bool reached(Durability level, const Waiting& waiting, const LevelMarks& marks);
 
   const uint64_t capacity_;
   const uint64_t mask_;
   uint64_t waiting_ = 0;
-  std::array<Fifo, 3> fifos_;
+  std::array<Fifo, 4> fifos_;
   std::vector<Duplicate> duplicates_;
   std::vector<Resolution> ready_;
   size_t ready_taken_ = 0;

@@ -108,7 +108,7 @@ void Leader::begin(Term term, uint64_t nonce, uint64_t now_ns) {
   record_head_ = record_tail_ = record_replicated_ = 0;
   committed_cursor_ = {};
   replicated_ = c_.state.committed();
-  marks_ = {Offset{0}, Position{0}, Offset{0}};
+  marks_ = {};
   claim_open_ = false;
   trim_to_ = c_.state.trimmed();
   trim_wish_ = Position{0};
@@ -441,6 +441,7 @@ void Leader::advance() {
     replicated_ = std::max(replicated_, records_[(record_replicated_ - 1) % kRecords].position);
   }
   marks_.replicated_end = placed;
+  marks_.own_end = own_persisted_;
   const ReplicaSet all = voters_ | outgoing_;
   marks_.all_end =
       reached_by(all, static_cast<uint32_t>(all.count()), &Peer::persisted, own_persisted_);

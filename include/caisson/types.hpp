@@ -104,7 +104,10 @@ struct Token {
 
 // How far an append must have got before it is acknowledged (R10). Commit and delivery always mean
 // a persisted quorum; the level moves only the acknowledgement (P8).
+// What was acknowledged below `persisted` may yet be lost: its client hears an apology (R13).
 enum class Durability : uint8_t {
+  volatile_ = 0,   // the leader has given it a position
+  local = 1,       // the leader has persisted the bytes
   replicated = 2,  // a quorum has received the bytes
   persisted = 3,   // a quorum has persisted the bytes (the default)
   all = 4,         // every voter has persisted the bytes

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Reading entries in place, in order. See caisson.hpp for threads and fork.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "caisson/members.hpp"
+#include "caisson/types.hpp"
+
+namespace caisson {
+
+namespace engine {
+class SubscriptionImpl;
+}  // namespace engine
+
+class Log;
+
+// An entry in the ring, not a copy. See Subscription::next for how long it stays.
+struct Entry {
+  Position position;
+  Term term;
+  EntryIdentity identity;
+  std::span<const std::byte> payload;
+  const Members* members =
+      nullptr;  // not null: no entry of a client, but a view (SubscribeOptions)
+  constexpr Token token() const { return {term, position}; }
+};
+
+struct SubscribeOptions {
+  bool views = false;  // views are delivered, too, in order with the entries (R24)
+};
+
+// Committed entries in order, in place (R6). While it stands it holds the trim point below its next
+// entry. Must not outlive its Engine.
+class Subscription {
+ public:
+  ~Subscription();
+  Subscription(const Subscription&) = delete;
+  Subscription& operator=(const Subscription&) = delete;
+
+  // The next committed entry. Its payload points into the ring and stays until the following call
+  // of next() or the end of the subscription, step-down included: committed bytes never change.
+  // not_yet: nothing new · timed_out · trimmed: the log was trimmed beyond the subscription's start
+  // · damaged · closed. Entries that caisson writes for itself (views unless asked for, term
+  // starts, sessions, checkpoints) are skipped.
+  [[nodiscard]] Code next(Entry& out);
+  [[nodiscard]] Code next_wait(Entry& out, uint64_t timeout_ns);
+
+ private:
+  friend class Log;
+  explicit Subscription(std::unique_ptr<engine::SubscriptionImpl> impl);
+  std::unique_ptr<engine::SubscriptionImpl> impl_;
+};
+
+}  // namespace caisson
