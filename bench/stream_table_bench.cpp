@@ -21,7 +21,7 @@ void judge_and_apply(benchmark::State& state) {
     header.client = client;
     header.incarnation = 1;
     header.position = client;
-    table.apply_session(header, SessionPayload{0, 0, 0});
+    table.apply_session(header, SessionPayload{});
   }
   uint64_t position = clients;
   uint64_t turn = 0;

@@ -72,7 +72,8 @@ class Append {
                 {"stream", session_.client()},
                 {"incarnation", session_.incarnation()},
                 {"indefinite_lines", lines(session_.indefinite())},
-                {"not_appended_lines", lines(session_.not_appended())}};
+                {"not_appended_lines", lines(session_.not_appended())},
+                {"apologies", apologies()}};
     if (!ended)
       object["error"] = {{"code", name(ended.error().code)}, {"message", ended.error().message}};
     object["exit_code"] = static_cast<int>(exit);
@@ -85,6 +86,7 @@ class Append {
   // Unknown fates come first: they are what a script must act upon.
   Exit exit_for(const Result<void>& ended) const {
     if (ended) return Exit::ok;
+    if (session_.lost()) return Exit::apology;
     if (!session_.indefinite().empty()) return Exit::indefinite;
     return exit_of(ended.error().code);
   }
@@ -101,12 +103,31 @@ class Append {
       std::fprintf(ended ? stdout : stderr, "; %" PRIu64 " were in the log already", skipped_);
     }
     std::fputc('\n', ended ? stdout : stderr);
+    for (const Apology& each : session_.apologies()) {
+      std::fprintf(stderr,
+                   "caisson: apology: of incarnation %" PRIu32 ", lines %" PRIu64 " to %" PRIu64
+                   " were acknowledged and are lost (noted at position %" PRIu64 ")\n",
+                   each.incarnation, each.first_sequence, each.last_sequence, each.noted.value);
+    }
     if (ended) return;
     print_lines("fate unknown (the same --stream with --resume settles it)", session_.indefinite());
     print_lines("not appended", session_.not_appended());
   }
 
+  // What was shown need not be told again.
+  void take_apologies() { session_.take_apologies(); }
+
  private:
+  Json apologies() const {
+    Json list = Json::array();
+    for (const Apology& each : session_.apologies()) {
+      list.push_back({{"incarnation", each.incarnation},
+                      {"first_line", each.first_sequence},
+                      {"last_line", each.last_sequence},
+                      {"noted_at", each.noted.value}});
+    }
+    return list;
+  }
   static Json position(Position at) { return at.value == 0 ? Json(nullptr) : Json(at.value); }
 
   static Json lines(const std::vector<uint64_t>& numbers) {
@@ -201,6 +222,7 @@ Exit run_append(const AppendOptions& options, bool json) {
   } else {
     append.print(ended);
   }
+  append.take_apologies();
   return exit;
 }
 
@@ -216,7 +238,10 @@ void add_append(Commands& commands) {
       "  printf '\\002\\0\\0\\0hi' | caisson append --dir D --frame length32 --json\n\n"
       "Lines are pipelined, and sent again to the next leader if one dies: none is lost, none "
       "appears\n"
-      "twice. Exit code 6: the fate of the lines named is unknown.\n",
+      "twice. Exit code 6: the fate of the lines named is unknown. With a --durability below "
+      "persisted a\n"
+      "leader that dies may take acknowledged lines with it: exit code 26, and the lines are "
+      "named.\n",
       options, run_append);
   add_log_choice(command, options->choice);
   command->add_option("--stream", options->stream,
@@ -226,7 +251,7 @@ void add_append(Commands& commands) {
       "skip the lines that this stream has in the log already: line number = sequence");
   command
       ->add_option("--durability", options->durability,
-                   "when a line counts as appended: replicated, persisted or all")
+                   "when a line counts as appended: volatile, local, replicated, persisted or all")
       ->capture_default_str();
   add_timeout(command, options->timeout_s, "the longest that one line may wait to be acknowledged");
   add_framing(command, options->framing);

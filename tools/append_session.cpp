@@ -85,12 +85,13 @@ Result<void> AppendSession::open() {
 
 Result<void> AppendSession::open_stream() {
   const auto opened = leader_->call<protocol::StreamOpened>(
-      protocol::OpenStream{leader_->log(), options_.client, options_.resume},
+      protocol::OpenStream{leader_->log(), options_.client, options_.resume, 0, 0},
       std::max(kCallTimeout, std::min(options_.timeout, 5 * kCallTimeout)));
   if (!opened) return tl::unexpected(opened.error());
   incarnation_ = opened->incarnation;
   resumed_behind_ = opened->last_sequence;
   next_sequence_ = opened->last_sequence + 1;
+  apologies_ = opened->apologies;
   return {};
 }
 
@@ -178,6 +179,7 @@ void AppendSession::take(const protocol::AppendOutcome& outcome, bool& moved, bo
     case Code::ok:
       pending->resolved = true;
       ++acknowledged_;
+      told_ = std::max(told_, outcome.sequence);
       heard_ = Clock::now();
       terms_.insert(outcome.term);
       term_ = std::max(term_, outcome.term);
@@ -287,7 +289,36 @@ Result<void> AppendSession::end_refused() {
   while (leader_ != nullptr && open() && Clock::now() < until) {
     if (const auto received = receive_some(kPressurePause); !received) break;
   }
+  if (refusal_->code == Code::broken_stream && options_.durability < Durability::persisted) {
+    if (const auto heard = hear_apologies(); !heard) return heard;
+  }
   return tl::unexpected(*refusal_);
+}
+
+// What was acknowledged went with its leader. The log notes for good what is missing (P20).
+Result<void> AppendSession::hear_apologies() {
+  if (leader_ == nullptr) return tl::unexpected(*refusal_);
+  const auto opened = leader_->call<protocol::StreamOpened>(
+      protocol::OpenStream{leader_->log(), options_.client, true, incarnation_, told_},
+      5 * kCallTimeout);
+  if (!opened) return tl::unexpected(opened.error());
+  if (opened->last_sequence >= told_) return tl::unexpected(*refusal_);  // nothing of it is
+  apologies_ = opened->apologies;
+  lost_ = true;
+  refusal_ =
+      Error{Code::broken_stream,
+            "lines " + std::to_string(opened->last_sequence + 1) + " to " + std::to_string(told_) +
+                " were acknowledged at '" + std::string(name(options_.durability)) +
+                "' and are lost with their leader; the log holds the lines before. The "
+                "same --stream with --resume appends them again"};
+  return {};
+}
+
+void AppendSession::take_apologies() {
+  if (apologies_.empty() || leader_ == nullptr) return;
+  (void)leader_->call<protocol::Done>(
+      protocol::TakeApologies{leader_->log(), options_.client, apologies_.back().noted},
+      kCallTimeout);
 }
 
 Result<void> AppendSession::turn(microseconds wait) {

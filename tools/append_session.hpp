@@ -34,6 +34,13 @@ class AppendSession {
   // Finds the leader and opens the stream. no_quorum, timed_out, denied, not_found …
   Result<void> open();
 
+  // What this stream was told was appended, and is not in the log (R13): earlier ones that nobody
+  // has taken yet, and after an error of turn() those that this session lost.
+  const std::vector<Apology>& apologies() const { return apologies_; }
+  bool lost() const { return lost_; }
+  // They have been shown: they need not be told again. Best effort; otherwise they are.
+  void take_apologies();
+
   // Payloads with sequences up to this one are in the log already (resume).
   uint64_t resumed_behind() const { return resumed_behind_; }
   uint64_t client() const { return options_.client; }
@@ -85,6 +92,7 @@ class AppendSession {
   void take(const protocol::AppendOutcome& outcome, bool& moved, bool& pressed);
   void refuse(const Pending& pending, Code code);
   Result<void> end_refused();
+  Result<void> hear_apologies();
   Pending* find(uint64_t sequence);
   Result<void> check_time();
   Error refused(const Pending& pending, Code code) const;
@@ -105,6 +113,9 @@ class AppendSession {
   std::optional<Error> refusal_;  // the first; nothing is sent any more
 
   uint64_t acknowledged_ = 0;
+  uint64_t told_ = 0;  // the highest sequence that was
+  std::vector<Apology> apologies_;
+  bool lost_ = false;
   uint64_t retries_ = 0;
   Position first_;
   Position last_;

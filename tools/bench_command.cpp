@@ -196,7 +196,9 @@ void add_bench_append(Commands& commands, CLI::App& group) {
                    "entries of one atomic append, of those outstanding; rates are of entries")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
-  command->add_option("--durability", options->durability, "replicated, persisted or all")
+  command
+      ->add_option("--durability", options->durability,
+                   "volatile, local, replicated, persisted or all")
       ->capture_default_str();
   add_bytes(command, "--ring-bytes", run.ring_bytes, "of each replica: a power of two (64MiB)");
   command

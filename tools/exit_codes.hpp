@@ -36,6 +36,7 @@ enum class Exit : int {
   io = 23,
   missed = 24,
   wrong_view = 25,
+  apology = 26,
 };
 
 struct ExitRow {
@@ -77,6 +78,8 @@ inline constexpr std::array kExitTable = {
     ExitRow{Exit::missed, "missed",
             "`bench`, `doctor`: it ran, and what was asked of it did not hold"},
     ExitRow{Exit::wrong_view, "wrong_view", "asked for one view, another is in force"},
+    ExitRow{Exit::apology, "apology",
+            "`append`: lines acknowledged below `persisted` are lost; the result names them"},
 };
 
 constexpr Exit exit_of(Code code) {

@@ -49,7 +49,7 @@ std::string_view kind_name(uint8_t kind) {
     case log::Kind::term_start: return "term_start";
     case log::Kind::session: return "session";
     case log::Kind::checkpoint: return "checkpoint";
-    case log::Kind::seal: return "seal";
+    case log::Kind::receipt: return "receipt";
   }
   return "unknown";
 }

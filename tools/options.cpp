@@ -62,17 +62,13 @@ CLI::Option* add_timeout(CLI::App* command, double& seconds, const std::string& 
 }
 
 Result<Durability> parse_durability(std::string_view text) {
-  if (text == "replicated") return Durability::replicated;
-  if (text == "persisted") return Durability::persisted;
-  if (text == "all") return Durability::all;
-  if (text == "volatile" || text == "local") {
-    return fail(Code::unsupported,
-                "durability '" + std::string(text) +
-                    "' is not offered: an entry acknowledged so early can be lost, and "
-                    "its client could not be told. Use replicated, persisted or all");
+  for (const Durability level : {Durability::volatile_, Durability::local, Durability::replicated,
+                                 Durability::persisted, Durability::all}) {
+    if (text == name(level)) return level;
   }
-  return fail(Code::invalid,
-              "'" + std::string(text) + "' is no durability: use replicated, persisted or all");
+  return fail(Code::invalid, "'" + std::string(text) +
+                                 "' is no durability: use volatile, local, replicated, persisted "
+                                 "or all");
 }
 
 uint64_t stream_id(std::string_view text) {

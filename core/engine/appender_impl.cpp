@@ -62,29 +62,49 @@ Result<std::unique_ptr<AppenderImpl>> AppenderImpl::open(LogImpl& log,
                                    std::to_string(options.outstanding_max) + "; allowed are 1 to " +
                                    std::to_string(kStreamWindow));
   }
-  struct Outcome {
-    std::atomic<bool> done{false};
-    Code code = Code::again;
-    replication::OpenedStream opened;
-  };
-  // Shared: the poller may answer after this caller has given up.
-  auto outcome = std::make_shared<Outcome>();
   const uint64_t client = options.client != 0 ? options.client : random_client();
   std::unique_ptr<AppenderImpl> impl(new AppenderImpl(log, client, options.outstanding_max));
   const uint64_t deadline_ns = log.poller().clock().deadline_ns(options.timeout_ns);
-  log.open_stream({client, options.resume, options.await_leadership, deadline_ns,
-                   [outcome](Code code, replication::OpenedStream opened) {
-                     outcome->code = code;
-                     outcome->opened = opened;
-                     outcome->done.store(true, std::memory_order_release);
-                   },
-                   impl->lane_});
-  Code code = log.await([&] { return outcome->done.load(std::memory_order_acquire); }, deadline_ns);
-  if (code == Code::ok) code = outcome->code;
+  LogImpl::Opening opening;
+  opening.stream = {client, options.resume, options.told.incarnation, options.told.sequence};
+  opening.await_leadership = options.await_leadership;
+  opening.deadline_ns = deadline_ns;
+  opening.lane = impl->lane_;
+  replication::OpenedStream opened;
+  const Code code = ask(log, std::move(opening), opened);
   if (code != Code::ok) return fail(code, cannot_open(log, code));
-  impl->incarnation_ = outcome->opened.incarnation;
-  impl->next_sequence_ = outcome->opened.last_sequence + 1;
+  impl->incarnation_ = opened.incarnation;
+  impl->next_sequence_ = opened.last_sequence + 1;
+  impl->apologies_ = std::move(opened.apologies);
   return impl;
+}
+
+Code AppenderImpl::ask(LogImpl& log, LogImpl::Opening opening, replication::OpenedStream& opened) {
+  auto asked = std::make_shared<Asked>();
+  const uint64_t deadline_ns = opening.deadline_ns;
+  opening.done = [asked](Code code, replication::OpenedStream became) {
+    asked->code = code;
+    asked->opened = std::move(became);
+    asked->done.store(true, std::memory_order_release);
+  };
+  log.open_stream(std::move(opening));
+  const Code code =
+      log.await([&] { return asked->done.load(std::memory_order_acquire); }, deadline_ns);
+  if (code != Code::ok) return code;
+  opened = std::move(asked->opened);
+  return asked->code;
+}
+
+Code AppenderImpl::take_apologies(Position through, uint64_t timeout_ns) {
+  if (apologies_.empty() || through < apologies_.front().noted) return Code::ok;
+  LogImpl::Opening opening;
+  opening.stream.client = client_;
+  opening.taken_through = through;
+  opening.deadline_ns = clock_.deadline_ns(timeout_ns);
+  replication::OpenedStream now;
+  const Code code = ask(log_, std::move(opening), now);
+  if (code == Code::ok) apologies_ = std::move(now.apologies);
+  return code;
 }
 
 // ---- Taking ----
@@ -92,6 +112,7 @@ Result<std::unique_ptr<AppenderImpl>> AppenderImpl::open(LogImpl& log,
 // What stands against any append at all, beside room.
 Code AppenderImpl::ready() {
   if (claim_.number != 0) return Code::again;
+  if (lost_) return Code::broken_stream;
   return doubtful_ ? mend() : Code::ok;
 }
 
@@ -113,8 +134,12 @@ Code AppenderImpl::mend() {
   poller_.call([&](uint64_t) {
     if (log_.closed()) return;
     const replication::OpenedStream now = log_.replica().opened_stream(client_);
-    if (now.incarnation == incarnation_) next_sequence_ = now.last_sequence + 1;
+    if (now.incarnation != incarnation_) return;
+    next_sequence_ = now.last_sequence + 1;
+    // Numbers that were acknowledged are not given to other entries: somebody has to apologise.
+    lost_ = now.last_sequence < lane_->told();
   });
+  if (lost_) return Code::broken_stream;
   lane_->forget_gone();
   doubtful_ = false;
   fresh_ = true;
@@ -124,7 +149,7 @@ Code AppenderImpl::mend() {
 Code AppenderImpl::take(std::span<const std::byte> payload, uint64_t tag, const How& how) {
   if (payload.size() > log_.entry_bytes_max()) [[unlikely]]
     return Code::too_large;
-  if (claim_.number != 0 || doubtful_) [[unlikely]] {
+  if (claim_.number != 0 || doubtful_ || lost_) [[unlikely]] {
     if (const Code code = ready(); code != Code::ok) return closed_or(code);
   }
   if (inline_) return take_inline(payload, tag, how);
@@ -229,7 +254,7 @@ Code AppenderImpl::take_batch_inline(std::span<const std::span<const std::byte>>
     ++entry.identity.sequence;
   }
   // One ticket stands for all: should the batch be lost, its first number is the lowest that is.
-  lane_->admit(tag, how.deadline_ns, next_sequence_, true);
+  lane_->admit(tag, how.deadline_ns, next_sequence_, true, count);
   took(count);
   return Code::ok;
 }

@@ -39,6 +39,9 @@ class AppenderImpl {
   size_t completions(std::span<Completion> out);
   Code flush(uint64_t timeout_ns);
   EntryIdentity last_identity() const { return {client_, incarnation_, next_sequence_ - 1}; }
+  EntryIdentity acknowledged() const { return {client_, incarnation_, lane_->told()}; }
+  const std::vector<Apology>& apologies() const { return apologies_; }
+  Code take_apologies(Position through, uint64_t timeout_ns);
 
   Result<replication::Claim> claim(uint32_t payload_bytes);
   Code submit(uint64_t number, uint32_t payload_bytes, uint64_t tag, const AppendOptions& options);
@@ -73,6 +76,12 @@ class AppenderImpl {
                          uint64_t payload_bytes, uint64_t tag, const How& how);
   Code ready();
   Code mend();
+  struct Asked {  // of the poller; shared: it may answer after its caller has given up
+    std::atomic<bool> done{false};
+    Code code = Code::again;
+    replication::OpenedStream opened;
+  };
+  static Code ask(LogImpl& log, LogImpl::Opening opening, replication::OpenedStream& opened);
   void took(uint64_t entries) {
     next_sequence_ += entries;
     fresh_ = false;
@@ -106,7 +115,9 @@ class AppenderImpl {
   uint64_t next_sequence_ = 1;
   bool doubtful_ = false;  // a completion other than ok was seen: the numbering may have to go back
   bool fresh_ = false;     // … and has gone back: the next entry says so to the poller
-  uint32_t appends_ = 0;   // synchronous ones, inline
+  bool lost_ = false;      // what was acknowledged is not in the log: the stream cannot go on
+  std::vector<Apology> apologies_;
+  uint32_t appends_ = 0;  // synchronous ones, inline
   // Completions that a synchronous append met while it waited for its own; a ring.
   std::unique_ptr<LaneCompletion[]> kept_;
   uint64_t kept_mask_ = 0;

@@ -118,6 +118,11 @@ Code Appender::submit(Claim&& claim, uint32_t payload_bytes, uint64_t tag,
 size_t Appender::completions(std::span<Completion> out) { return impl_->completions(out); }
 Code Appender::flush(uint64_t timeout_ns) { return impl_->flush(timeout_ns); }
 EntryIdentity Appender::last_identity() const { return impl_->last_identity(); }
+EntryIdentity Appender::acknowledged() const { return impl_->acknowledged(); }
+const std::vector<Apology>& Appender::apologies() const { return impl_->apologies(); }
+Code Appender::take_apologies(Position through, uint64_t timeout_ns) {
+  return impl_->take_apologies(through, timeout_ns);
+}
 
 // ---- Subscription ----
 

@@ -18,6 +18,9 @@
 //   oldest first, with the same client, incarnation and sequence numbers. No OpenStream: a new
 //   incarnation would make them other entries. What had been committed is answered with its
 //   original position.
+// - Where appends were acknowledged below `persisted`, the new leader's log may end before them:
+//   what follows is answered broken_stream. Then OpenStream with `resume` and what was told: the
+//   answer says what is lost, and goes on doing so until TakeApologies.
 // - A client that was killed opens its stream with `resume` and goes on behind last_sequence.
 #pragma once
 
@@ -63,7 +66,17 @@ struct OpenStream {
   uint64_t log = 0;
   uint64_t client = 0;  // the stream's identity; not 0
   bool resume = false;  // go on behind what the log holds; false: begin a new incarnation
+  // The last that this client was told was appended; what of it the log does not hold is noted
+  // there as lost, and told by StreamOpened until it is taken (R13). 0: nothing.
+  uint32_t told_incarnation = 0;
+  uint64_t told_sequence = 0;
   bool operator==(const OpenStream&) const = default;
+};
+struct TakeApologies {  // of the stream `client`: those noted at `through` or before; answered Done
+  uint64_t log = 0;
+  uint64_t client = 0;
+  Position through;
+  bool operator==(const TakeApologies&) const = default;
 };
 struct Append {
   uint64_t log = 0;
@@ -123,7 +136,7 @@ struct Cancel {  // ends the request of the same id: a read that follows, a wait
 };
 
 using RequestBody = std::variant<OpenLog, OpenStream, Append, Read, Trim, WaitFor, Tail, Status,
-                                 Cancel, ChangeMembers, HandOver>;
+                                 Cancel, ChangeMembers, HandOver, TakeApologies>;
 struct Request {
   uint64_t id = 0;
   RequestBody body;
@@ -147,6 +160,7 @@ struct StreamOpened {
   uint64_t client = 0;
   uint32_t incarnation = 0;
   uint64_t last_sequence = 0;
+  std::vector<Apology> apologies;  // that wait to be taken, oldest first
   bool operator==(const StreamOpened&) const = default;
 };
 struct AppendOutcome {
@@ -204,7 +218,7 @@ struct StatusIs {
   std::string json;  // one object
   bool operator==(const StatusIs&) const = default;
 };
-struct Done {  // to ChangeMembers and HandOver
+struct Done {  // to ChangeMembers, HandOver and TakeApologies
   uint64_t log = 0;
   Code code = Code::ok;
   bool operator==(const Done&) const = default;

@@ -3,6 +3,7 @@
 
 #include "core/engine/client_protocol_pb.hpp"
 #include "core/engine/links.hpp"
+#include "core/log/checkpoint_format.hpp"
 
 namespace caisson::engine::client {
 namespace {
@@ -43,6 +44,13 @@ void put(const StreamOpened& body, pb::Reply& out) {
   to.set_client(body.client);
   to.set_incarnation(body.incarnation);
   to.set_last_sequence(body.last_sequence);
+  for (const Apology& apology : body.apologies) {
+    pb::Apology& told = *to.add_apologies();
+    told.set_incarnation(apology.incarnation);
+    told.set_first_sequence(apology.first_sequence);
+    told.set_last_sequence(apology.last_sequence);
+    told.set_noted(apology.noted.value);
+  }
 }
 
 // Where entry i of a run that begins at `first` stands.
@@ -225,6 +233,21 @@ Result<ReplyBody> get(pb::StatusIs& in) {
   return ReplyBody{StatusIs{std::move(*in.mutable_json())}};
 }
 
+Result<ReplyBody> get(const pb::StreamOpened& in) {
+  if (in.apologies_size() > static_cast<int>(log::kApologiesMax)) {
+    return refuse("StreamOpened holds more than 8 apologies");
+  }
+  StreamOpened out{in.log(), in.client(), in.incarnation(), in.last_sequence(), {}};
+  for (const pb::Apology& told : in.apologies()) {
+    if (told.last_sequence() < told.first_sequence()) {
+      return refuse("Apology.last_sequence lies before its first");
+    }
+    out.apologies.push_back(
+        {told.incarnation(), told.first_sequence(), told.last_sequence(), Position{told.noted()}});
+  }
+  return ReplyBody{std::move(out)};
+}
+
 Result<ReplyBody> get(pb::Failed& in) {
   const auto code = control::code_from_wire(in.code());
   if (!code || *code == Code::ok) return refuse("Failed.code is unknown, or no failure");
@@ -237,10 +260,7 @@ Result<ReplyBody> get(pb::Failed& in) {
 Result<ReplyBody> body_of(pb::Reply& in) {
   switch (in.body_case()) {
     case pb::Reply::kLogOpened: return get(in.log_opened());
-    case pb::Reply::kStreamOpened:
-      return ReplyBody{StreamOpened{in.stream_opened().log(), in.stream_opened().client(),
-                                    in.stream_opened().incarnation(),
-                                    in.stream_opened().last_sequence()}};
+    case pb::Reply::kStreamOpened: return get(in.stream_opened());
     case pb::Reply::kAppendResult: return get(*in.mutable_append_result());
     case pb::Reply::kEntries: return get(*in.mutable_entries());
     case pb::Reply::kTrimmed: return get(in.trimmed());

@@ -20,6 +20,15 @@ void put(const OpenStream& body, pb::Request& out) {
   to.set_log(body.log);
   to.set_client(body.client);
   to.set_resume(body.resume);
+  to.set_told_incarnation(body.told_incarnation);
+  to.set_told_sequence(body.told_sequence);
+}
+
+void put(const TakeApologies& body, pb::Request& out) {
+  pb::TakeApologies& to = *out.mutable_take_apologies();
+  to.set_log(body.log);
+  to.set_client(body.client);
+  to.set_through(body.through.value);
 }
 
 void put(const Append& body, pb::Request& out) {
@@ -85,7 +94,14 @@ Result<RequestBody> get(pb::OpenLog& in) {
 
 Result<RequestBody> get(const pb::OpenStream& in) {
   if (in.client() == 0) return refuse("OpenStream.client is 0");
-  return RequestBody{OpenStream{in.log(), in.client(), in.resume()}};
+  return RequestBody{
+      OpenStream{in.log(), in.client(), in.resume(), in.told_incarnation(), in.told_sequence()}};
+}
+
+Result<RequestBody> get(const pb::TakeApologies& in) {
+  if (in.client() == 0) return refuse("TakeApologies.client is 0");
+  if (in.through() == 0) return refuse("TakeApologies.through is 0: positions begin at 1");
+  return RequestBody{TakeApologies{in.log(), in.client(), Position{in.through()}}};
 }
 
 Result<RequestBody> get(pb::Append& in) {
@@ -95,9 +111,8 @@ Result<RequestBody> get(pb::Append& in) {
   if (in.first_sequence() == 0 || in.first_sequence() > ~uint64_t{0} - count) {
     return refuse("Append.first_sequence leaves no room for its payloads");
   }
-  if (in.durability() < static_cast<uint32_t>(Durability::replicated) ||
-      in.durability() > static_cast<uint32_t>(Durability::all)) {
-    return refuse("Append.durability is unknown, or weaker than replicated");
+  if (in.durability() > static_cast<uint32_t>(Durability::all)) {
+    return refuse("Append.durability is unknown");
   }
   Append out;
   size_t bytes = 0;
@@ -159,6 +174,7 @@ Result<RequestBody> body_of(pb::Request& in) {
     case pb::Request::kCancel: return RequestBody{Cancel{}};
     case pb::Request::kChangeMembers: return get(in.change_members());
     case pb::Request::kHandOver: return get(in.hand_over());
+    case pb::Request::kTakeApologies: return get(in.take_apologies());
     case pb::Request::BODY_NOT_SET: break;
   }
   return refuse("it holds no request of this protocol version");

@@ -80,7 +80,7 @@ bool Lane::register_next() {
     registered_at_ = next_lap(registered_at_);
   const LaneRecord& record = *record_at(registered_at_);
   occupy(registered_ticket_, record.tag, record.deadline_ns, record.identity.sequence,
-         (record.flags & LaneRecord::kReports) != 0);
+         (record.flags & LaneRecord::kReports) != 0, 1);
   registered_at_ += ring_bytes_of(record.payload_bytes);
   ++registered_ticket_;
   return true;

@@ -97,6 +97,8 @@ class Lane {
   bool idle() { return oldest_.load(std::memory_order_acquire) == next_ticket_; }
   // The lowest sequence that was refused or lost since the last forget_gone(); kNever if none.
   uint64_t gone_from() const { return gone_from_.load(std::memory_order_acquire); }
+  // The highest sequence that was resolved as ok, at any level.
+  uint64_t told() const { return told_.load(std::memory_order_acquire); }
   // Only while idle().
   void forget_gone() { gone_from_.store(kNever, std::memory_order_relaxed); }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
@@ -113,8 +115,10 @@ class Lane {
   }
   // The ticket that the next admit() will occupy.
   uint32_t next_ticket() const { return static_cast<uint32_t>(next_ticket_); }
-  void admit(uint64_t tag, uint64_t deadline_ns, uint64_t sequence, bool reports) {
-    occupy(next_ticket_, tag, deadline_ns, sequence, reports);
+  // `count` entries from `sequence` on have one ticket.
+  void admit(uint64_t tag, uint64_t deadline_ns, uint64_t sequence, bool reports,
+             uint32_t count = 1) {
+    occupy(next_ticket_, tag, deadline_ns, sequence, reports, count);
     registered_ticket_ = front_ticket_ = ++next_ticket_;
     if (reports) ++unfinished_;
   }
@@ -163,7 +167,9 @@ class Lane {
     uint32_t ticket = 0;
     State state = State::free;
     bool reports = false;
+    uint16_t more = 0;  // entries of the same ticket behind `sequence`
   };
+  static_assert(sizeof(Slot) == 32);
   struct AlignedDelete {
     void operator()(std::byte* p) const {
       ::operator delete[](p, std::align_val_t{kCacheLineBytes});
@@ -173,10 +179,15 @@ class Lane {
   LaneRecord* record_at(uint64_t at) const {
     return reinterpret_cast<LaneRecord*>(ring_.get() + (at & (ring_bytes_ - 1)));
   }
-  void occupy(uint64_t ticket, uint64_t tag, uint64_t deadline_ns, uint64_t sequence,
-              bool reports) {
-    slots_[ticket & slot_mask_] = {
-        tag, deadline_ns, sequence, static_cast<uint32_t>(ticket), State::waiting, reports};
+  void occupy(uint64_t ticket, uint64_t tag, uint64_t deadline_ns, uint64_t sequence, bool reports,
+              uint32_t count) {
+    slots_[ticket & slot_mask_] = {tag,
+                                   deadline_ns,
+                                   sequence,
+                                   static_cast<uint32_t>(ticket),
+                                   State::waiting,
+                                   reports,
+                                   static_cast<uint16_t>(count - 1)};
     if (deadline_ns < deadline_min_ns_) deadline_min_ns_ = deadline_ns;
   }
   uint64_t next_lap(uint64_t at) const { return (at | (ring_bytes_ - 1)) + 1; }
@@ -185,6 +196,11 @@ class Lane {
   bool register_next();
   void resolve_rarely(Slot& slot, uint32_t ticket, Code code, Position position, Term term);
   void report(const Slot& slot, Code code, Position position, Term term, bool final) {
+    if (code == Code::ok) {
+      const uint64_t last = slot.sequence + slot.more;
+      if (last > told_.load(std::memory_order_relaxed))
+        told_.store(last, std::memory_order_release);
+    }
     if (orphaned_ || !slot.reports) return;
     LaneCompletion& at = completions_[completion_at_++ & completion_mask_];
     at.tag = slot.tag;
@@ -230,6 +246,7 @@ class Lane {
   std::atomic<uint64_t> oldest_{0};
   std::atomic<uint64_t> completed_{0};
   std::atomic<uint64_t> gone_from_{kNever};
+  std::atomic<uint64_t> told_{0};
   std::atomic<bool> closed_{false};
 
   // Poller's own.

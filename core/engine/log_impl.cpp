@@ -213,8 +213,10 @@ void LogImpl::advance_openings(uint64_t now_ns) {
     Code code = Code::again;
     if (!opening.taken) {
       opening.serial = ++opening_serial_;
-      code = replica_->open_stream(opening.client, opening.resume,
-                                   uint64_t{kControlLane} << 32 | opening.serial);
+      const uint64_t tag = uint64_t{kControlLane} << 32 | opening.serial;
+      code = opening.taken_through.value == 0
+                 ? replica_->open_stream(opening.stream, tag)
+                 : replica_->take_apologies(opening.stream.client, opening.taken_through, tag);
       opening.taken = code == Code::ok;
       if (code == Code::not_leader && opening.await_leadership) code = Code::again;
     }
@@ -246,7 +248,7 @@ void LogImpl::resolve_opening(const replication::Resolution& resolution) {
   openings_.erase(found);
   if (resolution.code == Code::ok) {
     if (opening.lane) attach_here(std::move(opening.lane));
-    opening.done(Code::ok, replica_->opened_stream(opening.client));
+    opening.done(Code::ok, replica_->opened_stream(opening.stream.client));
   } else {
     opening.done(resolution.code == Code::not_appended ? Code::not_leader : resolution.code, {});
   }

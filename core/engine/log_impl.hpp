@@ -102,10 +102,11 @@ class LogImpl {
   Hold* take_hold(Position nothing_above);
   void return_hold(Hold* hold);
 
-  // Opens a stream; `done` is called once, on the poller's thread (or within the call, if closed).
+  // Opens a stream, or takes its apologies; `done` is called once, on the poller's thread (or
+  // within the call, if closed).
   struct Opening {
-    uint64_t client = 0;
-    bool resume = false;
+    replication::StreamOpening stream;
+    Position taken_through{};  // not 0: the stream's apologies up to here are taken, no more
     bool await_leadership = false;
     uint64_t deadline_ns = kNever;
     std::function<void(Code, replication::OpenedStream)> done;

@@ -169,24 +169,46 @@ void ServerSession::handle(uint64_t id, const client::OpenLog& request) {
 void ServerSession::handle(uint64_t id, const client::OpenStream& request) {
   LogImpl* const log = find_log(id, request.log);
   if (log == nullptr || crowded(id)) return;
+  ask_stream(id, request, Position{0}, *log);
+}
+
+void ServerSession::handle(uint64_t id, const client::TakeApologies& request) {
+  LogImpl* const log = find_log(id, request.log);
+  if (log == nullptr || crowded(id)) return;
+  client::OpenStream of;
+  of.log = request.log;
+  of.client = request.client;
+  ask_stream(id, of, request.through, *log);
+}
+
+void ServerSession::ask_stream(uint64_t id, const client::OpenStream& request,
+                               Position taken_through, LogImpl& log) {
   auto outcome = std::make_shared<Opening::Outcome>();
-  openings_.push_back({id, request, log, outcome});
-  log->open_stream({request.client, request.resume, false, deadline_after_us(kOpenStreamTimeoutUs),
-                    [outcome](Code code, replication::OpenedStream opened) {
-                      outcome->code = code;
-                      outcome->opened = opened;
-                      outcome->done.store(true, std::memory_order_release);
-                    }});
+  openings_.push_back({id, request, taken_through.value != 0, &log, outcome});
+  LogImpl::Opening opening;
+  opening.stream = {request.client, request.resume, request.told_incarnation,
+                    request.told_sequence};
+  opening.taken_through = taken_through;
+  opening.deadline_ns = deadline_after_us(kOpenStreamTimeoutUs);
+  opening.done = [outcome](Code code, replication::OpenedStream opened) {
+    outcome->code = code;
+    outcome->opened = std::move(opened);
+    outcome->done.store(true, std::memory_order_release);
+  };
+  log.open_stream(std::move(opening));
 }
 
 bool ServerSession::check_openings() {
   return std::erase_if(openings_, [&](const Opening& opening) {
            if (!opening.outcome->done.load(std::memory_order_acquire)) return false;
            const Code code = opening.outcome->code;
-           const replication::OpenedStream& opened = opening.outcome->opened;
-           if (code == Code::ok) {
-             reply(opening.request, client::StreamOpened{opening.asked.log, opening.asked.client,
-                                                         opened.incarnation, opened.last_sequence});
+           replication::OpenedStream& opened = opening.outcome->opened;
+           if (opening.taking && code == Code::ok) {
+             reply(opening.request, client::Done{opening.asked.log, code});
+           } else if (code == Code::ok) {
+             reply(opening.request,
+                   client::StreamOpened{opening.asked.log, opening.asked.client, opened.incarnation,
+                                        opened.last_sequence, std::move(opened.apologies)});
            } else {
              fail_request(opening.request, code,
                           "cannot open a stream on log '" + opening.log->name() +

@@ -98,6 +98,7 @@ class ServerSession final : public ClientHandler {
   struct Opening {
     uint64_t request = 0;
     client::OpenStream asked;
+    bool taking = false;  // apologies, no more
     LogImpl* log = nullptr;
     struct Outcome {
       std::atomic<bool> done{false};
@@ -130,6 +131,9 @@ class ServerSession final : public ClientHandler {
   void handle(std::string_view frame);
   void handle(uint64_t id, const client::OpenLog& request);
   void handle(uint64_t id, const client::OpenStream& request);
+  void handle(uint64_t id, const client::TakeApologies& request);
+  void ask_stream(uint64_t id, const client::OpenStream& request, Position taken_through,
+                  LogImpl& log);
   void handle(uint64_t id, client::Append& request);
   void handle(uint64_t id, const client::Read& request);
   void handle(uint64_t id, const client::Trim& request);

@@ -24,9 +24,11 @@ struct CarriedStream {
   uint64_t last_sequence;
   uint64_t base;  // what the sequences of this incarnation follow on
   uint32_t incarnation;
-  uint32_t slots;  // that many CarriedSlot follow, oldest first
+  uint32_t slots;      // that many CarriedSlot follow, oldest first
+  uint32_t apologies;  // … and then that many CarriedApology
+  uint32_t reserved;
 };
-static_assert(sizeof(CarriedStream) == 32);
+static_assert(sizeof(CarriedStream) == 40);
 
 struct CarriedSlot {
   uint64_t sequence;
@@ -35,5 +37,17 @@ struct CarriedSlot {
   uint32_t payload_crc;
 };
 static_assert(sizeof(CarriedSlot) == 24);
+
+// Sequences of an incarnation that were acknowledged and are not in the log (R13). They wait until
+// the client has taken them.
+inline constexpr uint32_t kApologiesMax = 8;  // of one client
+struct CarriedApology {
+  uint64_t first_sequence;
+  uint64_t last_sequence;
+  uint64_t position;  // of the session in which it was noted
+  uint32_t incarnation;
+  uint32_t reserved;
+};
+static_assert(sizeof(CarriedApology) == 32);
 
 }  // namespace caisson::log

@@ -37,7 +37,7 @@ enum class Kind : uint8_t {
   term_start = 4,  // payload: TermStartPayload
   session = 5,     // a stream's new incarnation; payload: SessionPayload
   checkpoint = 6,  // reserved for the stream table carried through trims
-  seal = 7,        // reserved
+  receipt = 7,     // a client has taken its apologies; payload: ReceiptPayload
 };
 inline constexpr uint8_t kKindFirst = 1;
 inline constexpr uint8_t kKindLast = 7;
@@ -174,7 +174,18 @@ struct SessionPayload {
   uint64_t previous_last_sequence;
   uint32_t previous_incarnation;
   uint32_t resume;  // 1: the sequence goes on; 0: it starts again at 1
+  // What its client had been told was appended, and is not in the log (R13). lost_last 0: nothing.
+  uint64_t lost_first;
+  uint64_t lost_last;
+  uint32_t lost_incarnation;
+  uint32_t reserved;
 };
-static_assert(sizeof(SessionPayload) == 16);
+static_assert(sizeof(SessionPayload) == 40);
+inline constexpr size_t kSessionBytesMin = 16;  // where nothing is lost, the rest may be missing
+
+struct ReceiptPayload {
+  uint64_t through;  // the apologies noted at this position or before
+};
+static_assert(sizeof(ReceiptPayload) == 8);
 
 }  // namespace caisson::log

@@ -79,6 +79,7 @@ void LogState::take_own(const EntryHeader& header) {
     case Kind::session: return open_session(header);
     case Kind::view: return open_view(header);
     case Kind::checkpoint: return open_checkpoint(header);
+    case Kind::receipt: return open_receipt(header);
     default: return;
   }
 }
@@ -107,8 +108,18 @@ void LogState::open_session(const EntryHeader& header) {
   if (header.client == 0) return;
   SessionPayload session{};
   const auto bytes = payload(ring_, tail_.end, header);
-  if (bytes.size() == sizeof session) std::memcpy(&session, bytes.data(), sizeof session);
+  if (bytes.size() >= kSessionBytesMin) {
+    std::memcpy(&session, bytes.data(), std::min(bytes.size(), sizeof session));
+  }
   streams_.apply_session(header, session);
+}
+
+void LogState::open_receipt(const EntryHeader& header) {
+  ReceiptPayload receipt{};
+  const auto bytes = payload(ring_, tail_.end, header);
+  if (bytes.size() != sizeof receipt) return;
+  std::memcpy(&receipt, bytes.data(), sizeof receipt);
+  streams_.apply_receipt(header, receipt);
 }
 
 void LogState::open_view(const EntryHeader& header) {

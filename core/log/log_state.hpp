@@ -116,6 +116,7 @@ class LogState {
   }
   void take_own(const EntryHeader& header);
   void open_session(const EntryHeader& header);
+  void open_receipt(const EntryHeader& header);
   void open_view(const EntryHeader& header);
   void open_checkpoint(const EntryHeader& header);
   void settle_checkpoint();

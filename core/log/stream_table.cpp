@@ -91,9 +91,27 @@ void StreamTable::apply_session(const EntryHeader& header, const SessionPayload&
   Entry& entry = obtain(header.client, Position{header.position});
   begin_run(entry, Position{header.position}, header.incarnation,
             session.resume != 0 ? session.previous_last_sequence : 0);
+  if (session.lost_last == 0) return;
+  entry.apologies.push_back(
+      {{session.lost_incarnation, session.lost_first, session.lost_last, Position{header.position}},
+       Position{0}});
+}
+
+void StreamTable::apply_receipt(const EntryHeader& header, const ReceiptPayload& receipt) {
+  Entry* const entry = lookup(header.client);
+  if (entry == nullptr) return;
+  for (Noted& noted : entry->apologies) {
+    if (noted.taken.value == 0 && noted.apology.noted.value <= receipt.through) {
+      noted.taken = Position{header.position};
+    }
+  }
 }
 
 void StreamTable::rollback(Entry& entry, Position tail) {
+  std::erase_if(entry.apologies, [&](const Noted& each) { return each.apology.noted > tail; });
+  for (Noted& noted : entry.apologies) {
+    if (noted.taken > tail) noted.taken = Position{0};
+  }
   const uint64_t oldest = entry.count > mask_ ? entry.count - mask_ : 1;
   while (entry.count >= oldest && slot(entry, entry.count).position > tail.value) {
     slot(entry, entry.count--) = Slot{};
@@ -152,30 +170,53 @@ std::vector<StreamTable::Slot> StreamTable::held_slots(const Entry& entry) const
   return held;
 }
 
+size_t StreamTable::waiting_apologies(const Entry& entry) {
+  return static_cast<size_t>(
+      std::count_if(entry.apologies.begin(), entry.apologies.end(),
+                    [](const Noted& each) { return each.taken.value == 0; }));
+}
+
+size_t StreamTable::carried_bytes(const Entry& entry) const {
+  const uint64_t kept = std::min<uint64_t>({entry.count, mask_, kCarriedSlots});
+  return sizeof(CarriedStream) + kept * sizeof(CarriedSlot) +
+         waiting_apologies(entry) * sizeof(CarriedApology);
+}
+
 void StreamTable::write_stream(std::vector<std::byte>& out, uint64_t client,
                                const Entry& entry) const {
   const uint64_t kept = std::min<uint64_t>({entry.count, mask_, kCarriedSlots});
   const size_t at = out.size();
-  CarriedStream stream{client, entry.now.stream.last_sequence, entry.now.base,
-                       entry.now.stream.incarnation, 0};
+  CarriedStream stream{
+      client, entry.now.stream.last_sequence, entry.now.base, entry.now.stream.incarnation, 0, 0,
+      0};
   put(out, stream);
   for (uint64_t i = entry.count - kept + 1; i <= entry.count; ++i) {
     if (slot(entry, i).position == 0) continue;
     put(out, slot(entry, i));
     ++stream.slots;
   }
+  // Whoever reads this checkpoint has not read the receipts of the others, nor needs them.
+  for (const auto& [apology, taken] : entry.apologies) {
+    if (taken.value != 0) continue;
+    put(out, CarriedApology{apology.first_sequence, apology.last_sequence, apology.noted.value,
+                            apology.incarnation, 0});
+    ++stream.apologies;
+  }
   std::memcpy(out.data() + at, &stream, sizeof stream);
 }
 
 size_t StreamTable::carry(Position committed, size_t part_bytes_max, size_t bytes_max,
                           CheckpointParts& out) const {
-  constexpr size_t kStreamBytesMax = sizeof(CarriedStream) + kCarriedSlots * sizeof(CarriedSlot);
   auto& latest = out.latest_;
   latest.clear();
   for (const auto& [client, entry] : streams_) latest.emplace_back(last_position(entry), client);
   std::sort(latest.begin(), latest.end(), std::greater<>());
   const size_t keep = full() ? streams_max_ / 2 : latest.size();
-  size_t count = std::min({keep, bytes_max / kStreamBytesMax, latest.size()});
+  size_t count = 0;
+  for (size_t bytes = 0; count < std::min(keep, latest.size()); ++count) {
+    bytes += carried_bytes(streams_.at(latest[count].second));
+    if (bytes > bytes_max) break;
+  }
   while (count < latest.size() && latest[count].first > committed) ++count;
   CheckpointHeader header{0, 0, floor_, 0};
   for (size_t i = count; i < latest.size(); ++i) {
@@ -194,11 +235,12 @@ size_t StreamTable::carry(Position committed, size_t part_bytes_max, size_t byte
   };
   open_part();
   for (size_t i = 0; i < count; ++i) {
-    if (out.bytes_.size() - out.begins_.back() + kStreamBytesMax > part_bytes_max) {
+    const Entry& entry = streams_.at(latest[i].second);
+    if (out.bytes_.size() - out.begins_.back() + carried_bytes(entry) > part_bytes_max) {
       close_part();
       open_part();
     }
-    write_stream(out.bytes_, latest[i].second, streams_.at(latest[i].second));
+    write_stream(out.bytes_, latest[i].second, entry);
     ++header.streams;
   }
   close_part();
@@ -218,13 +260,29 @@ void StreamTable::take_over(std::span<const std::byte> part) {
   for (uint32_t i = 0; i < header.streams; ++i) {
     CarriedStream stream;
     if (!take(part, stream) || stream.slots > kCarriedSlots) return;
+    if (stream.apologies > kApologiesMax) return;
     std::array<CarriedSlot, kCarriedSlots> slots;
     for (uint32_t k = 0; k < stream.slots; ++k) {
       if (!take(part, slots[k])) return;
     }
     carried_.push_back(stream.client);
     merge(stream, std::span(slots).first(stream.slots));
+    for (uint32_t k = 0; k < stream.apologies; ++k) {
+      CarriedApology apology;
+      if (!take(part, apology)) return;
+      merge(stream, apology);
+    }
   }
+}
+
+void StreamTable::merge(const CarriedStream& stream, const CarriedApology& carried) {
+  auto& known = obtain(stream.client, Position{0}).apologies;
+  const Position noted{carried.position};
+  const auto at = std::find_if(known.begin(), known.end(),
+                               [&](const Noted& each) { return each.apology.noted >= noted; });
+  if (at != known.end() && at->apology.noted == noted) return;
+  known.insert(at, {{carried.incarnation, carried.first_sequence, carried.last_sequence, noted},
+                    Position{0}});
 }
 
 // What we have is as the log says; a checkpoint only adds what was trimmed before we read it.
@@ -261,12 +319,61 @@ void StreamTable::settle(Position first) {
     return !std::binary_search(carried_.begin(), carried_.end(), each.first) &&
            last_position(each.second) < first;
   });
+  for (auto& [client, entry] : streams_) {
+    std::erase_if(entry.apologies,
+                  [&](const Noted& each) { return each.taken.value != 0 && each.taken < first; });
+  }
   carried_.clear();
 }
 
 StreamTable::Stream StreamTable::find(uint64_t client) const {
   const Entry* entry = lookup(client);
   return entry == nullptr ? Stream{} : entry->now.stream;
+}
+
+Code StreamTable::missing(uint64_t client, uint32_t incarnation, uint64_t sequence,
+                          SessionPayload& note) const {
+  if (incarnation == 0 || sequence == 0) return Code::ok;
+  uint64_t last = 0;
+  if (const Entry* const entry = lookup(client); entry != nullptr) {
+    if (incarnation == entry->now.stream.incarnation) {
+      last = entry->now.stream.last_sequence;
+    } else if (incarnation == entry->before.stream.incarnation) {
+      last = entry->before.stream.last_sequence;
+    } else if (incarnation < entry->now.stream.incarnation) {
+      for (const Slot& held : held_slots(*entry)) {
+        if (held.incarnation == incarnation) last = held.sequence;
+      }
+    }
+    if (sequence <= last) return Code::ok;
+    for (const Noted& noted : entry->apologies) {
+      if (noted.apology.incarnation == incarnation && noted.apology.last_sequence >= sequence) {
+        return Code::ok;
+      }
+    }
+    // Nothing of it is left to tell by.
+    if (last == 0 && incarnation < entry->now.stream.incarnation &&
+        incarnation != entry->before.stream.incarnation) {
+      return Code::aged_out;
+    }
+    if (waiting_apologies(*entry) >= kApologiesMax) return Code::held;
+  } else if (incarnation <= floor_) {
+    return Code::aged_out;
+  }
+  note.lost_first = last + 1;
+  note.lost_last = sequence;
+  note.lost_incarnation = incarnation;
+  return Code::ok;
+}
+
+std::vector<Apology> StreamTable::apologies(uint64_t client) const {
+  std::vector<Apology> waiting;
+  const Entry* const entry = lookup(client);
+  if (entry == nullptr) return waiting;
+  for (const auto& [apology, taken] : entry->apologies) {
+    if (taken.value == 0) waiting.push_back(apology);
+  }
+  return waiting;
 }
 
 Position StreamTable::session_position(uint64_t client) const {

@@ -62,6 +62,7 @@ class StreamTable {
                                     payload_crc};
   }
   void apply_session(const EntryHeader& header, const SessionPayload& session);
+  void apply_receipt(const EntryHeader& header, const ReceiptPayload& receipt);
 
   // True if, with `entries` more of `client`, the last one at or below `committed` were no longer
   // in its window: a suffix above it could not be rolled back to it. The appender waits.
@@ -81,6 +82,18 @@ class StreamTable {
   };
   // {0, 0} if the client is unknown.
   Stream find(uint64_t client) const;
+
+  // ---- Apologies (R13, P20) ----
+
+  // `client` was told that `incarnation` had got as far as `sequence`: which of it is missing from
+  // the log, as its next session is to note it. Nothing where it was noted before.
+  //   aged_out: so old an incarnation is not remembered · held: too many apologies wait to be
+  //   taken
+  Code missing(uint64_t client, uint32_t incarnation, uint64_t sequence,
+               SessionPayload& note) const;
+  // Those not taken yet, oldest first.
+  std::vector<Apology> apologies(uint64_t client) const;
+
   bool full() const { return streams_.size() >= streams_max_; }
   bool empty() const { return streams_.empty() && floor_ == 0; }
   // Whoever had an incarnation up to this one may have been forgotten.
@@ -105,6 +118,10 @@ class StreamTable {
 
  private:
   using Slot = CarriedSlot;
+  struct Noted {
+    Apology apology;
+    Position taken;  // of the receipt; 0: it waits
+  };
   // An incarnation: its sequences follow on `base`.
   struct Run {
     Stream stream;
@@ -117,11 +134,15 @@ class StreamTable {
     Position first_position;  // of the entry that made this client known
     uint64_t count = 0;       // entries of this client so far; the last one's slot is count & mask
     std::unique_ptr<Slot[]> window;
+    std::vector<Noted> apologies;  // in log order
   };
   Position last_position(const Entry& entry) const;
   Position first_held(const Entry& entry) const;
   std::vector<Slot> held_slots(const Entry& entry) const;
+  static size_t waiting_apologies(const Entry& entry);
+  size_t carried_bytes(const Entry& entry) const;  // … in a checkpoint
   void merge(const CarriedStream& stream, std::span<const CarriedSlot> slots);
+  void merge(const CarriedStream& stream, const CarriedApology& carried);
   void write_stream(std::vector<std::byte>& out, uint64_t client, const Entry& entry) const;
   Entry* lookup(uint64_t client) const {
     if (client == last_client_ && last_ != nullptr) [[likely]]

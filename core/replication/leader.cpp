@@ -233,7 +233,8 @@ Code Leader::repeat(const Submission& s) {
   }
   if (verdict.code != Code::exists || !s.resolves) return verdict.code;
   // P20: never appended again; it waits for the fate of the entry that is there.
-  if (verdict.position <= c_.state.committed() && s.level != Durability::all) {
+  const bool reached = verdict.position <= c_.state.committed() || s.level == Durability::volatile_;
+  if (reached && s.level != Durability::all) {
     queue_.push_ready({s.tag, Code::ok, verdict.position, c_.state.term_at(verdict.position)});
   } else {
     const auto cursor = c_.state.cursor_at(verdict.position);
@@ -262,8 +263,18 @@ Code Leader::submit(const Submission& s) {
   header.sequence = s.identity.sequence;
   header.incarnation = s.identity.incarnation;
   seal(header, s.payload);
-  if (s.resolves) queue_.push(s.level, s.tag, c_.state.tail().position, c_.state.tail().end);
+  if (s.resolves) enqueue(s);
   return Code::ok;
+}
+
+// What has just been appended, to be resolved at its level.
+inline void Leader::enqueue(const Submission& s) {
+  const log::Cursor& tail = c_.state.tail();
+  if (s.level == Durability::volatile_) [[unlikely]] {
+    queue_.push_ready({s.tag, Code::ok, tail.position, term_});
+  } else {
+    queue_.push(s.level, s.tag, tail.position, tail.end);
+  }
 }
 
 Code Leader::reserve(uint64_t client, uint32_t count, uint64_t payload_bytes) {
@@ -283,7 +294,8 @@ Code Leader::reserve(uint64_t client, uint32_t count, uint64_t payload_bytes) {
   return room_for(c_.state.tail().end + bytes, headroom_bytes_) ? Code::ok : Code::again;
 }
 
-Code Leader::open_stream(uint64_t client, bool resume, uint64_t tag) {
+Code Leader::open_stream(const StreamOpening& opening, uint64_t tag) {
+  const auto [client, resume, told_incarnation, told_sequence] = opening;
   if (const Code code = admit(sizeof(log::SessionPayload), 1); code != Code::ok) return code;
   log::StreamTable& streams = c_.state.streams();
   const auto now = streams.find(client);
@@ -299,14 +311,37 @@ Code Leader::open_stream(uint64_t client, bool resume, uint64_t tag) {
   if (now.incarnation == 0 && resume && streams.floor() != 0) return Code::aged_out;
   // One change at a time: the table can take back only the last one.
   if (streams.session_position(client) > c_.state.committed()) return Code::again;
-  const log::SessionPayload payload{now.last_sequence, now.incarnation, resume ? 1u : 0u};
+  log::SessionPayload payload{};
+  payload.previous_last_sequence = now.last_sequence;
+  payload.previous_incarnation = now.incarnation;
+  payload.resume = resume ? 1 : 0;
+  if (const Code code = streams.missing(client, told_incarnation, told_sequence, payload);
+      code != Code::ok) {
+    return code;
+  }
   log::EntryHeader header = next_header(log::Kind::session, sizeof payload, true);
-  header.client = client;
-  header.incarnation = (now.incarnation == 0 ? streams.floor() : now.incarnation) + 1;
+  const uint32_t before = now.incarnation == 0 ? streams.floor() : now.incarnation;
+  header.incarnation = std::max(before, told_incarnation) + 1;
   header.sequence = resume ? now.last_sequence : 0;
-  seal(header, std::as_bytes(std::span(&payload, 1)));
-  queue_.push(Durability::persisted, tag, c_.state.tail().position, c_.state.tail().end);
+  append_for(client, header, std::as_bytes(std::span(&payload, 1)), tag);
   return Code::ok;
+}
+
+Code Leader::take_apologies(uint64_t client, Position through, uint64_t tag) {
+  if (const Code code = admit(sizeof(log::ReceiptPayload), 1); code != Code::ok) return code;
+  if (client == 0) return Code::invalid;
+  const log::ReceiptPayload payload{through.value};
+  const log::EntryHeader header = next_header(log::Kind::receipt, sizeof payload, true);
+  append_for(client, header, std::as_bytes(std::span(&payload, 1)), tag);
+  return Code::ok;
+}
+
+// An entry of the engine's own that a client asked for.
+void Leader::append_for(uint64_t client, log::EntryHeader header,
+                        std::span<const std::byte> payload, uint64_t tag) {
+  header.client = client;
+  seal(header, payload);
+  queue_.push(Durability::persisted, tag, c_.state.tail().position, c_.state.tail().end);
 }
 
 // ---- Claims ----
@@ -353,7 +388,7 @@ Code Leader::submit_claim(const Claim& claim, const Submission& s) {
   header.sequence = s.identity.sequence;
   header.incarnation = s.identity.incarnation;
   finish(header, crc);
-  queue_.push(s.level, s.tag, c_.state.tail().position, c_.state.tail().end);
+  enqueue(s);
   return Code::ok;
 }
 

@@ -42,7 +42,8 @@ class Leader {
   // ---- Appending; see Replica ----
   [[nodiscard]] Code submit(const Submission& submission);
   [[nodiscard]] Code reserve(uint64_t client, uint32_t count, uint64_t payload_bytes);
-  [[nodiscard]] Code open_stream(uint64_t client, bool resume, uint64_t tag);
+  [[nodiscard]] Code open_stream(const StreamOpening& opening, uint64_t tag);
+  [[nodiscard]] Code take_apologies(uint64_t client, Position through, uint64_t tag);
   Result<Claim> claim(uint32_t payload_bytes, uint64_t now_ns);
   [[nodiscard]] Code submit_claim(const Claim& claim, const Submission& submission);
   void abandon_claim(const Claim& claim);
@@ -133,6 +134,9 @@ class Leader {
   uint32_t majority(ReplicaSet set) const { return static_cast<uint32_t>(set.count()) / 2 + 1; }
   uint32_t batch_max() const { return std::max(1u, c_.options.stream_window / 4); }
   Code repeat(const Submission& submission);
+  void enqueue(const Submission& submission);
+  void append_for(uint64_t client, log::EntryHeader header, std::span<const std::byte> payload,
+                  uint64_t tag);
   uint32_t reap(uint64_t now_ns);
   void advance();
   Offset reached_by(ReplicaSet set, uint32_t count, Offset Peer::*mark, Offset own) const;

@@ -66,12 +66,15 @@ class ReplicaImpl final : public Replica {
   void flush() override {
     if (leader_.active()) leader_.flush();
   }
-  Code open_stream(uint64_t client, bool resume, uint64_t tag) override {
-    return leader_.open_stream(client, resume, tag);
+  Code open_stream(const StreamOpening& opening, uint64_t tag) override {
+    return leader_.open_stream(opening, tag);
+  }
+  Code take_apologies(uint64_t client, Position through, uint64_t tag) override {
+    return leader_.take_apologies(client, through, tag);
   }
   OpenedStream opened_stream(uint64_t client) const override {
     const auto stream = c_.state.streams().find(client);
-    return {stream.incarnation, stream.last_sequence};
+    return {stream.incarnation, stream.last_sequence, c_.state.streams().apologies(client)};
   }
   Result<Claim> claim(uint32_t bytes, uint64_t now_ns) override {
     return leader_.claim(bytes, steady(now_ns));

@@ -80,9 +80,17 @@ struct Resolution {
   Term term;
 };
 
+struct StreamOpening {
+  uint64_t client = 0;
+  bool resume = false;
+  // The last that the client was told was appended; 0: nothing, or nothing that could be lost.
+  uint32_t told_incarnation = 0;
+  uint64_t told_sequence = 0;
+};
 struct OpenedStream {
   uint32_t incarnation = 0;
-  uint64_t last_sequence = 0;  // appends go on with last_sequence + 1
+  uint64_t last_sequence = 0;      // appends go on with last_sequence + 1
+  std::vector<Apology> apologies;  // that wait to be taken, oldest first
 };
 
 // Marks of R11, as this replica knows them. submitted … persisted are the leader's.
@@ -157,9 +165,11 @@ class Replica {
   [[nodiscard]] virtual Code reserve(uint64_t client, uint32_t count, uint64_t payload_bytes) = 0;
   // Posts what submit() took without waiting for the next poll. Inline callers use it.
   virtual void flush() = 0;
-  // Opens a new incarnation of `client`; resolves by tag, then opened_stream() tells what it
-  // became.
-  [[nodiscard]] virtual Code open_stream(uint64_t client, bool resume, uint64_t tag) = 0;
+  // Opens a new incarnation of a client; resolves by tag, then opened_stream() tells what it
+  // became. What the client was told and the log has lost is noted in it for good (R13).
+  [[nodiscard]] virtual Code open_stream(const StreamOpening& opening, uint64_t tag) = 0;
+  // The client has taken the apologies noted at `through` or before; resolves by tag.
+  [[nodiscard]] virtual Code take_apologies(uint64_t client, Position through, uint64_t tag) = 0;
   virtual OpenedStream opened_stream(uint64_t client) const = 0;
 
   // Zero copy: room for one payload in our own ring. At most one claim is open; while it is, every

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "caisson/types.hpp"
 
@@ -76,7 +77,9 @@ class Claim {
 //
 // When an append is lost (not_appended) or refused, so are all later ones that were outstanding:
 // the stream stays a prefix. Once each of them has its completion, the next append goes on with the
-// first number that is not in the log; until then appends are answered `again`.
+// first number that is not in the log; until then appends are answered `again`. If that number was
+// acknowledged already, below Durability::persisted, appends are answered `broken_stream`: the next
+// stream hears the apology.
 class Appender {
  public:
   ~Appender();
@@ -118,6 +121,18 @@ class Appender {
   [[nodiscard]] Code flush(uint64_t timeout_ns = kNoDeadline);
 
   EntryIdentity last_identity() const;  // of the last append taken
+  // The highest number that was acknowledged, at any level. Whoever appends below
+  // Durability::persisted keeps it, and says it when it opens its next stream
+  // (AppenderOptions::told). Completions that were not taken yet count.
+  EntryIdentity acknowledged() const;
+
+  // What this client was told was appended and is not in the log, as it was when the stream was
+  // opened, less what has been taken since. The log keeps them, over failovers and trims, until
+  // they are taken (R13).
+  const std::vector<Apology>& apologies() const;
+  // Those noted at this position or before need not be told again. ok · not_leader · timed_out: ask
+  // again · closed.
+  [[nodiscard]] Code take_apologies(Position through, uint64_t timeout_ns = kNoDeadline);
 
  private:
   friend class Log;
@@ -131,6 +146,10 @@ struct AppenderOptions {
   // last_identity()); false: a new incarnation that starts at 1. Either way every older incarnation
   // of the client is refused from now on (stale_stream).
   bool resume = false;
+  // What an earlier stream of this client was told (Appender::acknowledged). What of it is not in
+  // the log is noted there, for good: see Appender::apologies(). aged_out: too long ago to be
+  // told · held: take some of those that wait first.
+  EntryIdentity told{};
   uint32_t outstanding_max =
       1024;  // of this stream; at most 1024, the window of remembered retries
   // true: Log::appender() waits until this replica leads. A standby that is to go on at once when

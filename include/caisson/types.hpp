@@ -95,6 +95,17 @@ struct EntryIdentity {
   auto operator<=>(const EntryIdentity&) const = default;
 };
 
+// What a client was told was appended, below Durability::persisted, and is not in the log (R13): of
+// this incarnation of its stream, these sequence numbers, the ends included, so far as they were
+// acknowledged.
+struct Apology {
+  uint32_t incarnation = 0;
+  uint64_t first_sequence = 0;
+  uint64_t last_sequence = 0;
+  Position noted;  // where the log says so
+  bool operator==(const Apology&) const = default;
+};
+
 // Fencing token (R23): grows strictly with every entry of a log. Compare tokens of one log only.
 struct Token {
   Term term;

@@ -120,10 +120,12 @@ TEST(Arguments, EveryCommandExplainsItselfWithExamples) {
   }
 }
 
-TEST(Arguments, WeakerDurabilityIsRefusedWithTheReason) {
-  const Outcome outcome = run({"append", "--dir", "/nowhere", "--durability", "local"});
-  EXPECT_EQ(outcome.exit, code(Exit::unsupported));
-  EXPECT_THAT(outcome.errors, HasSubstr("persisted"));
+TEST(Arguments, UnknownDurabilityIsRefusedNamingThoseThereAre) {
+  const Outcome outcome = run({"append", "--dir", "/nowhere", "--durability", "safe"});
+  EXPECT_EQ(outcome.exit, code(Exit::usage));
+  for (const char* level : {"volatile", "local", "replicated", "persisted", "all"}) {
+    EXPECT_THAT(outcome.errors, HasSubstr(level));
+  }
 }
 
 TEST(Arguments, VersionAndDoctorAnswerAnywhere) {

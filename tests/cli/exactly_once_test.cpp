@@ -130,5 +130,53 @@ TEST(ExactlyOnce, WithoutAQuorumLinesAreIndefiniteAndNamed) {
   EXPECT_EQ(replicas({"read"}).output, "before\nunknown\n");
 }
 
+// Acknowledged by a leader that has lost its followers, and dies: its client is told which lines.
+TEST(Apology, LinesThatDieWithTheirLeaderAreNamedAndAppendedAgain) {
+  for (int round = 1; round <= 5; ++round) {
+    const Replicas replicas;
+    const auto pipe = replicas.scratch() / "pipe", out = replicas.scratch() / "out";
+    ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+    const int fd = open(pipe.c_str(), O_RDWR | O_CLOEXEC);
+    ASSERT_GE(fd, 0);
+    Background append({"append", "--json", "--stream", "9", "--durability", "local", "--dir",
+                       replicas.directory().string()},
+                      pipe, out);
+    ASSERT_EQ(write(fd, "1\n", 2), 2);
+    ASSERT_TRUE(eventually([&] { return replicas({"read"}).output == "1\n"; }));
+    const int leader = replicas.await_leader();
+    std::vector<std::string> others;
+    for (int id = 1; id <= 3; ++id) {
+      if (id != leader) others.push_back(std::to_string(id));
+    }
+    for (const std::string& other : others) {
+      ASSERT_EQ(replicas({"cluster", "kill", "--replica", other}).exit, 0);
+    }
+    ASSERT_EQ(write(fd, "2\n3\n", 4), 4);
+    pause_ms(50);
+    ASSERT_EQ(replicas({"cluster", "kill", "--replica", std::to_string(leader)}).exit, 0);
+    for (const std::string& other : others) {
+      ASSERT_EQ(replicas({"cluster", "start", "--replica", other}).exit, 0);
+    }
+    ASSERT_EQ(write(fd, "4\n", 2), 2);
+    close(fd);
+    const int exit = append.wait();
+    // The leader may have noticed first that it is alone: then it acknowledged nothing.
+    if (exit == 0) continue;
+    ASSERT_EQ(exit, static_cast<int>(Exit::apology)) << read_file(out.string() + ".err");
+    const Json result = Json::parse(read_file(out));
+    ASSERT_EQ(result["apologies"].size(), 1u) << result;
+    EXPECT_EQ(result["apologies"][0]["first_line"], 2);
+    EXPECT_EQ(result["apologies"][0]["last_line"], 3);
+    EXPECT_EQ(result["not_appended_lines"], Json::array({4}));
+    const Outcome again = replicas.append("1\n2\n3\n4\n", {"--stream", "9", "--resume"});
+    ASSERT_EQ(again.exit, 0) << again.errors;
+    EXPECT_EQ(again.json()["skipped"], 1);
+    EXPECT_TRUE(again.json()["apologies"].empty()) << "they were shown, and taken";
+    EXPECT_EQ(replicas({"read"}).output, "1\n2\n3\n4\n");
+    return;
+  }
+  FAIL() << "in five rounds no leader acknowledged anything alone";
+}
+
 }  // namespace
 }  // namespace caisson::test

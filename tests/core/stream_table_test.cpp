@@ -96,7 +96,7 @@ class StreamProperty {
     item.session = true;
     item.resume = *rc::gen::arbitrary<bool>();
     naive_.push(item);
-    SessionPayload session{now.last_sequence, now.incarnation, item.resume ? 1u : 0u};
+    SessionPayload session{now.last_sequence, now.incarnation, item.resume ? 1u : 0u, 0, 0, 0, 0};
     table_.apply_session(header_of(naive_.tail(), item.identity), session);
   }
   void truncate() {
@@ -178,7 +178,7 @@ TEST(StreamTable, ADuplicateWithinTheWindowIsAnsweredWithItsPosition) {
 TEST(StreamTable, ARolledBackIncarnationLeavesTheOldOneItsSequence) {
   StreamTable table(8, kWindow);
   for (uint64_t s = 1; s <= 10; ++s) table.apply(header_of(s, {1, 1, s}), 1);
-  table.apply_session(header_of(11, {1, 2, 0}), SessionPayload{10, 1, 0});
+  table.apply_session(header_of(11, {1, 2, 0}), SessionPayload{10, 1, 0, 0, 0, 0, 0});
   for (uint64_t s = 1; s <= 10; ++s) table.apply(header_of(11 + s, {1, 2, s}), 2);
   table.rollback(Position{10});
   EXPECT_EQ(table.find(1).incarnation, 1u);
@@ -207,7 +207,8 @@ TEST(StreamTable, ACheckpointTellsWhatWasTrimmed) {
       const uint64_t client = *rc::gen::inRange<uint64_t>(1, 5);
       const auto now = whole.find(client);
       if (*rc::gen::inRange(0, 12) == 0) {
-        const SessionPayload session{now.last_sequence, now.incarnation, *rc::gen::inRange(0u, 2u)};
+        const SessionPayload session{
+            now.last_sequence, now.incarnation, *rc::gen::inRange(0u, 2u), 0, 0, 0, 0};
         sessions[p] = {header_of(p, {client, now.incarnation + 1, 0}), session};
         whole.apply_session(sessions[p].first, session);
         continue;
@@ -292,6 +293,81 @@ TEST(StreamTable, AnUncommittedEntryKeepsItsClientInEveryCheckpoint) {
   }
   CheckpointParts parts;
   EXPECT_EQ(table.carry(Position{0}, 4096, 1 << 20, parts), 0u);
+}
+
+// ---- Apologies (R13) ----
+
+// Opens the next incarnation of `client` at `position`, told as given.
+void reopen(StreamTable& table, uint64_t position, uint64_t client, uint32_t told_incarnation,
+            uint64_t told_sequence) {
+  const auto now = table.find(client);
+  SessionPayload session{now.last_sequence, now.incarnation, 1, 0, 0, 0, 0};
+  ASSERT_EQ(table.missing(client, told_incarnation, told_sequence, session), Code::ok);
+  table.apply_session(header_of(position, {client, now.incarnation + 1, 0}), session);
+}
+
+TEST(StreamTable, WhatWasToldAndIsMissingIsNotedOnce) {
+  StreamTable table(4, kWindow);
+  for (uint64_t p = 1; p <= 3; ++p) table.apply(header_of(p, {5, 1, p}), 7);
+  reopen(table, 4, 5, 1, 3);
+  EXPECT_TRUE(table.apologies(5).empty()) << "all that was told is there";
+  table.apply(header_of(5, {5, 2, 4}), 7);
+  reopen(table, 6, 5, 2, 9);
+  const std::vector<Apology> noted{{2, 5, 9, Position{6}}};
+  EXPECT_EQ(table.apologies(5), noted);
+  // The same word again, of the incarnation before: it is noted already.
+  reopen(table, 7, 5, 2, 9);
+  EXPECT_EQ(table.apologies(5), noted);
+  SessionPayload session{};
+  EXPECT_EQ(table.missing(6, 3, 4, session), Code::ok);
+  EXPECT_EQ(session.lost_first, 1u) << "of an unknown client all is missing";
+  EXPECT_EQ(session.lost_last, 4u);
+}
+
+TEST(StreamTable, ARollbackTakesBackApologiesAndReceipts) {
+  StreamTable table(4, kWindow);
+  table.apply(header_of(1, {5, 1, 1}), 7);
+  reopen(table, 2, 5, 1, 3);
+  table.apply_receipt(header_of(3, {5, 0, 0}), ReceiptPayload{2});
+  EXPECT_TRUE(table.apologies(5).empty());
+  table.rollback(Position{2});
+  EXPECT_EQ(table.apologies(5).size(), 1u) << "the receipt is not in the log any more";
+  table.rollback(Position{1});
+  EXPECT_TRUE(table.apologies(5).empty()) << "nor is the apology";
+}
+
+TEST(StreamTable, ApologiesWaitInCheckpointsUntilTheyAreTaken) {
+  StreamTable table(4, kWindow);
+  table.apply(header_of(1, {5, 1, 1}), 7);
+  reopen(table, 2, 5, 1, 3);
+  reopen(table, 3, 5, 2, 8);
+  ASSERT_EQ(table.apologies(5).size(), 2u);
+  table.apply_receipt(header_of(4, {5, 0, 0}), ReceiptPayload{2});
+  CheckpointParts parts;
+  table.carry(Position{4}, 4096, 1 << 20, parts);
+  StreamTable late(4, kWindow);
+  for (const auto part : parts.payloads()) late.take_over(part);
+  const std::vector<Apology> waiting{{2, 2, 8, Position{3}}};
+  EXPECT_EQ(late.apologies(5), waiting);
+  // Whoever has read the log knows what was taken; a checkpoint does not bring it back.
+  for (const auto part : parts.payloads()) table.take_over(part);
+  table.settle(Position{5});
+  EXPECT_EQ(table.apologies(5), waiting);
+}
+
+TEST(StreamTable, ApologiesAreLimitedAndWhatIsTooOldIsNotGuessed) {
+  StreamTable table(4, kWindow);
+  table.apply(header_of(1, {5, 1, 1}), 7);
+  uint64_t position = 1;
+  for (uint32_t i = 0; i < kApologiesMax; ++i) {
+    const uint32_t incarnation = table.find(5).incarnation;
+    reopen(table, ++position, 5, incarnation, 100 + i);
+  }
+  SessionPayload session{};
+  EXPECT_EQ(table.missing(5, table.find(5).incarnation, 1000, session), Code::held);
+  StreamTable other(4, kWindow);
+  for (uint64_t p = 1; p <= 3; ++p) reopen(other, p, 5, 0, 0);
+  EXPECT_EQ(other.missing(5, 1, 4, session), Code::aged_out);
 }
 
 TEST(StreamTable, GarbageInACheckpointIsHarmless) {

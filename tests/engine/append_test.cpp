@@ -234,7 +234,8 @@ TEST_P(Append, FlushIsABarrier) {
 TEST_P(Append, EveryDurabilityLevelIsReached) {
   Led led(shape());
   ASSERT_NE(led.appender, nullptr);
-  for (const Durability level : {Durability::replicated, Durability::persisted, Durability::all}) {
+  for (const Durability level : {Durability::volatile_, Durability::local, Durability::replicated,
+                                 Durability::persisted, Durability::all}) {
     // `all` waits for the last replica to be attached, which inline needs its turns.
     ASSERT_EQ(led.appender->append_async(bytes_of(name(level)), 1, {.durability = level}),
               Code::ok);

@@ -17,7 +17,8 @@ void client_seeds(const AddSeed& add) {
   read.from = Position{1};
   const client::RequestBody requests[] = {
       client::OpenLog{"main"},
-      client::OpenStream{1, 42, true},
+      client::OpenStream{1, 42, true, 2, 90},
+      client::TakeApologies{1, 42, Position{8}},
       append,
       read,
       client::Trim{1, Position{5}},
@@ -35,7 +36,7 @@ void client_seeds(const AddSeed& add) {
   const client::ReadEntry entry{Position{4}, Term{257}, log::Kind::data, {42, 1, 1}, "payload"};
   const client::ReplyBody replies[] = {
       client::LogOpened{1, 1 << 20, 1024, ReplicaId{1}, Term{257}, Position{9}, Position{2}},
-      client::StreamOpened{1, 42, 3, 99},
+      client::StreamOpened{1, 42, 3, 99, {{2, 80, 90, Position{8}}}},
       client::AppendResult{1, 42, 3, {{7, Code::ok, Position{10}, Term{257}}}, hint},
       client::Entries{1, {entry}, Position{5}, Position{9}, true},
       client::Trimmed{1, Code::held, ReplicaId{3}, Position{2}},

@@ -34,7 +34,10 @@ class Judge {
   explicit Judge(const History& history) : history_(history) {}
 
   std::vector<Violation> run() {
-    for (const Event& event : history_) take(event);
+    for (const Event& event : history_) {
+      take(event);
+      ++turn_;
+    }
     if (ended_) finish();
     return std::move(found_);
   }
@@ -70,6 +73,9 @@ class Judge {
         reborn_[e.replica] = views_.empty() ? 0 : views_.rbegin()->first;
         break;
       case What::end: ended_ = true; break;
+      case What::attach: attached_[e.id.client] = turn_; break;
+      case What::apology: apology(e); break;
+      case What::taken: taken_[e.id.client] = std::max(taken_[e.id.client], e.position); break;
       case What::stall:
         violated("LIVE", "no service within the bound after all faults were healed");
         break;
@@ -78,14 +84,28 @@ class Judge {
 
   void ack(const Event& e) {
     const auto [known, fresh] = acks_.try_emplace(e.id, e);
-    if (!fresh && lost_ && known->second.level < kPersisted) {
-      // Acknowledged weakly, lost with the power, appended anew: that is another place.
+    told_[e.id] = turn_;
+    if (!fresh && may_be_lost(known->second)) {
+      // Acknowledged weakly, lost, appended anew: that is another place.
+      const uint64_t level = std::max(known->second.level, e.level);
       known->second = e;
+      known->second.level = level;
     } else if (!fresh && known->second.position != e.position) {
       violated("I5", spell(e.id) + " acknowledged at " + std::to_string(known->second.position) +
                          " and at " + std::to_string(e.position));
     }
     known->second.level = std::max(known->second.level, e.level);
+  }
+
+  void apology(const Event& e) {
+    const auto taken = taken_.find(e.id.client);
+    if (taken != taken_.end() && e.position <= taken->second) {
+      violated("R13", "client " + std::to_string(e.id.client) + " is told the apology noted at " +
+                          std::to_string(e.position) + " again, behind its receipt");
+    }
+    for (uint64_t i = 0; i < e.count; ++i) {
+      apologised_.insert({e.id.client, e.id.incarnation, e.id.sequence + i});
+    }
   }
 
   void expose(const Event& e) {
@@ -176,15 +196,37 @@ class Judge {
       if (position != due) violated("I2", "nobody ever exposed position " + std::to_string(due));
       due = position + 1;
     }
-    for (const auto& [id, e] : acks_) durable(e);
+    std::set<Id> held;
+    for (const auto& [position, shown] : log_) {
+      if (shown.event.kind == kDataKind) held.insert(shown.event.id);
+    }
+    for (const auto& [id, e] : acks_) may_be_lost(e) ? owed(e, held) : durable(e);
+    for (const Id& id : apologised_) {
+      if (held.contains(id)) {
+        violated("R13", spell(id) + " is in the log, and its client was told that it is lost");
+      }
+    }
     streams();
     batches();
     outcomes();
   }
 
+  // What a quorum has received, the loss of memory may take; what a leader alone has, its death.
+  bool may_be_lost(const Event& ack) const {
+    return ack.level < kReplicated || (lost_ && ack.level < kPersisted);
+  }
+
+  // Acknowledged at a weak level: it is in the log, or its client heard the apology when it came
+  // back.
+  void owed(const Event& e, const std::set<Id>& held) {
+    if (held.contains(e.id) || apologised_.contains(e.id)) return;
+    const auto attached = attached_.find(e.id.client);
+    if (attached == attached_.end() || attached->second < told_[e.id]) return;
+    violated("I6", spell(e) + " was acknowledged at level " + std::to_string(e.level) +
+                       ", is not in the log, and nobody apologised");
+  }
+
   void durable(const Event& e) {
-    // What a quorum has only received, a power cut may take: an apology is not yet offered.
-    if (e.level < kPersisted && lost_) return;
     const auto at = log_.find(e.position);
     if (at == log_.end() || at->second.event.id != e.id) {
       violated("I6", spell(e) + " was acknowledged, the log holds " +
@@ -266,6 +308,11 @@ class Judge {
   std::map<uint64_t, Event> states_;
   std::set<uint64_t> final_;
   uint64_t trimmed_ = 0;
+  uint64_t turn_ = 0;
+  std::map<Id, uint64_t> told_;            // when it was last acknowledged
+  std::map<uint64_t, uint64_t> attached_;  // client -> when it last came back
+  std::map<uint64_t, uint64_t> taken_;     // client -> through where it has taken its apologies
+  std::set<Id> apologised_;
   bool lost_ = false;
   bool damaged_ = false;
   bool ended_ = false;

@@ -29,6 +29,7 @@ Client::Client(World& world, const ClientOptions& options)
 
 void Client::finish() {
   if (options_.client < kProbes) stopped_ = true;
+  attach_due_ = weak();
   // A voter that is gone for good will never persist anything.
   for (Op& op : unanswered_) {
     if (op.level == Durability::all) op.level = Durability::persisted;
@@ -58,6 +59,7 @@ void Client::turn() {
   if (!stopped_ && answered_ > 0 && random_.permille(options_.session_permille)) {
     return open_session();
   }
+  if (attach_due_ && unanswered_.empty()) return open_session();
   // No answer for too long: whoever leads now is asked again, from the oldest on.
   if (!unanswered_.empty() && sent_ > 0 &&
       world_.now() - unanswered_.front().sent_ns > options_.patience_ns) {
@@ -88,9 +90,13 @@ Client::Op Client::make_one(uint64_t group, uint64_t count, uint64_t index) {
   op.payload = payload_of(op.id, random_.below(limit + 1));
   op.digest = digest_of(std::as_bytes(std::span(op.payload)));
   const uint64_t dice = random_.below(1000);
-  op.level = dice < options_.replicated_permille                           ? Durability::replicated
-             : dice < options_.replicated_permille + options_.all_permille ? Durability::all
-                                                                           : Durability::persisted;
+  uint64_t below = 0;
+  const auto falls = [&](uint32_t permille) { return dice < (below += permille); };
+  op.level = falls(options_.replicated_permille) ? Durability::replicated
+             : falls(options_.all_permille)      ? Durability::all
+             : falls(options_.volatile_permille) ? Durability::volatile_
+             : falls(options_.local_permille)    ? Durability::local
+                                                 : Durability::persisted;
   op.group = group;
   op.count = count;
   op.index = index;
@@ -128,6 +134,7 @@ void Client::send() {
       ++sent_;
       continue;
     }
+    const bool claimed = op.claim;
     const Code code = op.group != 0 ? send_batch(sent_) : send_one(op);
     if (code != Code::ok) last_refusal_ = code;
     switch (code) {
@@ -145,6 +152,13 @@ void Client::send() {
       case Code::stale_stream:
         // A session of ours took effect, and nobody told us: begin the next one.
         return open_session();
+      case Code::broken_stream:
+        // What came before was acknowledged, and is lost.
+        if (options_.forgetful && !claimed && told_.sequence + 1 >= op.id.sequence &&
+            settled_before(op)) {
+          return open_session();
+        }
+        return reconnect(0);
       case Code::identity_reused:
         world_.breach("R30", "an honest retry is taken for a reused identity: " + describe());
         return;
@@ -260,6 +274,9 @@ void Client::answer(const Id& id, const replication::Resolution& r, Durability l
   switch (r.code) {
     case Code::ok:
       if (random_.permille(options_.lost_answer_permille)) return;  // nobody heard it
+      // Word of a stream that it has left behind: what is missing of it was told then.
+      if (level < Durability::persisted && (id.incarnation != incarnation_ || opening_)) return;
+      if (id.incarnation == incarnation_ && id.sequence > told_.sequence) told_ = id;
       world_.record({.what = What::ack,
                      .position = r.position.value,
                      .term = r.term.value,
@@ -287,7 +304,15 @@ void Client::answer(const Id& id, const replication::Resolution& r, Durability l
 // An answer at a weak level is no end: until the entry is committed it may have to be asked for
 // again.
 bool Client::settled(const Op& op) const {
-  return op.answered && (op.level != Durability::replicated || world_.exposed(op.id));
+  return op.answered &&
+         (options_.forgetful || op.level >= Durability::persisted || world_.exposed(op.id));
+}
+
+// Nothing below it waits for an answer.
+bool Client::settled_before(const Op& op) const {
+  return std::all_of(unanswered_.begin(), unanswered_.end(), [&](const Op& other) {
+    return other.id.sequence >= op.id.sequence || settled(other);
+  });
 }
 
 // From the front, batches as a whole: a retry repeats all of a batch.
@@ -312,7 +337,9 @@ void Client::repeat(const Op& op, uint64_t times) {
     if (times > 1) repeat(op, times - 1);
     const uint8_t id = world_.leader();
     if (id == 0) return;
-    const bool reuse = !op.payload.empty() && random_.permille(options_.reused_permille);
+    bool reuse = !op.payload.empty() && random_.permille(options_.reused_permille);
+    // What is lost may be appended again, and nobody remembers with which bytes.
+    if (op.level < Durability::persisted && !world_.exposed(op.id)) reuse = false;
     std::string payload = op.payload;
     if (reuse) payload[0] = static_cast<char>(payload[0] + 1);
     replication::Submission s;
@@ -344,8 +371,9 @@ void Client::open_session() {
     }
   });
   Code code = Code::closed;
-  if (!world_.inside(m, [&] { code = m.replica->open_stream(options_.client, resume, tag); }))
-    return;
+  const replication::StreamOpening opening{
+      options_.client, resume, static_cast<uint32_t>(told_.incarnation), told_.sequence};
+  if (!world_.inside(m, [&] { code = m.replica->open_stream(opening, tag); })) return;
   if (code != Code::ok) return;
   opening_ = true;
   opening_since_ns_ = world_.now();
@@ -358,6 +386,10 @@ void Client::session_opened(uint8_t id, bool resume) {
   if (!m.up()) return;
   const replication::OpenedStream opened = m.replica->opened_stream(options_.client);
   incarnation_ = opened.incarnation;
+  told_ = {};
+  world_.record({.what = What::attach, .id = {options_.client, incarnation_, 0}});
+  if (stopped_) attach_due_ = false;
+  hear_apologies(id, opened.apologies);
   std::deque<Op> old = std::move(unanswered_);
   unanswered_.clear();
   sent_ = 0;
@@ -370,6 +402,25 @@ void Client::session_opened(uint8_t id, bool resume) {
   const auto missing = static_cast<size_t>(std::count_if(
       old.begin(), old.end(), [&](const Op& op) { return op.id.sequence > opened.last_sequence; }));
   for (size_t i = 0; i < missing; ++i) unanswered_.push_back(make_one(0, 1, 0));
+}
+
+// Told again and again until it says that it has heard; which it sometimes forgets.
+void Client::hear_apologies(uint8_t id, const std::vector<Apology>& apologies) {
+  if (apologies.empty()) return;
+  for (const Apology& each : apologies) {
+    world_.record({.what = What::apology,
+                   .position = each.noted.value,
+                   .id = {options_.client, each.incarnation, each.first_sequence},
+                   .count = each.last_sequence - each.first_sequence + 1});
+  }
+  if (random_.permille(300)) return;
+  const Position through = apologies.back().noted;
+  const uint64_t tag = world_.new_tag([this, through](const replication::Resolution& r) {
+    if (r.code != Code::ok) return;
+    world_.record({.what = What::taken, .position = through.value, .id = {options_.client, 0, 0}});
+  });
+  Machine& m = world_.machine(id);
+  (void)world_.inside(m, [&] { (void)m.replica->take_apologies(options_.client, through, tag); });
 }
 
 }  // namespace caisson::simtest

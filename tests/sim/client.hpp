@@ -21,6 +21,10 @@ struct ClientOptions {
   uint64_t patience_ns = 2 * kMs;  // without an answer: elsewhere, from the oldest on
   uint32_t replicated_permille = 100;
   uint32_t all_permille = 50;
+  uint32_t volatile_permille = 0;
+  uint32_t local_permille = 0;
+  // What was acknowledged is not asked for again, at whatever level: only an apology tells.
+  bool forgetful = false;
   uint32_t batch_permille = 100;
   uint32_t claim_permille = 50;
   uint32_t lost_answer_permille = 30;
@@ -45,7 +49,7 @@ class Client {
   Client(World& world, const ClientOptions& options);
 
   // Everything asked for so far has been answered.
-  bool drained() const { return unanswered_.empty() && !opening_ && ended(); }
+  bool drained() const { return unanswered_.empty() && !opening_ && !attach_due_ && ended(); }
   bool ended() const { return stopped_ || made_ >= options_.appends; }
   // Asks for nothing new.
   void finish();
@@ -83,8 +87,13 @@ class Client {
   void repeat(const Op& op, uint64_t times);
   void open_session();
   void session_opened(uint8_t id, bool resume);
+  void hear_apologies(uint8_t id, const std::vector<Apology>& apologies);
   Op* find(const Id& id);
   bool settled(const Op& op) const;
+  bool settled_before(const Op& op) const;
+  bool weak() const {
+    return options_.replicated_permille + options_.volatile_permille + options_.local_permille != 0;
+  }
   void forget_answered();
 
   World& world_;
@@ -104,6 +113,8 @@ class Client {
   uint64_t opening_since_ns_ = 0;
   uint64_t opening_turn_ = 0;
   bool stopped_ = false;
+  bool attach_due_ = false;  // one more session, to hear every apology that is due
+  Id told_;                  // the last that it was told is in the log, of this incarnation
 };
 
 }  // namespace caisson::simtest

@@ -37,6 +37,10 @@ enum class What : uint8_t {
   reborn,      // `replica`'s memory is gone; a new, empty one has its place
   end,         // faults are over and all is healed; what follows is the final reading
   stall,       // the cluster did not serve in time
+  attach,      // `id`.client has a new incarnation; what it had been told is accounted for
+  apology,     // it was told that `count` sequences from `id` on are not in the log, noted at
+               // `position`
+  taken,       // it has taken the apologies noted at `position` or before
 };
 
 // As the log's kinds, restated.
@@ -44,6 +48,8 @@ inline constexpr uint8_t kDataKind = 1;
 inline constexpr uint8_t kViewKind = 3;
 inline constexpr uint8_t kSessionKind = 5;
 // As the durability levels, restated.
+inline constexpr uint8_t kVolatile = 0;
+inline constexpr uint8_t kLocal = 1;
 inline constexpr uint8_t kReplicated = 2;
 inline constexpr uint8_t kPersisted = 3;
 inline constexpr uint8_t kAll = 4;

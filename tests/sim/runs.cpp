@@ -55,6 +55,7 @@ void add(Outcome& sum, const Outcome& one) {
   sum.elections += one.elections;
   sum.lines_refused += one.lines_refused;
   sum.lines_from_dead += one.lines_from_dead;
+  sum.apologies += one.apologies;
   sum.refused += one.refused;
   sum.constructed += one.constructed;
   sum.violations.insert(sum.violations.end(), one.violations.begin(), one.violations.end());
@@ -82,7 +83,10 @@ Outcome conclude(World& world, bool constructed) {
   }
   outcome.trace = world.trace();
   outcome.committed = world.committed_max();
-  for (const Event& e : world.history()) outcome.elections += e.what == What::lead;
+  for (const Event& e : world.history()) {
+    outcome.elections += e.what == What::lead;
+    if (e.what == What::apology) outcome.apologies += e.count;
+  }
   outcome.lines_refused = world.fabric().counters().lines_refused;
   outcome.lines_from_dead = world.fabric().counters().lines_from_dead;
   for (const auto& client : world.clients()) outcome.refused += client->refused();
@@ -97,6 +101,10 @@ Outcome swarm_run(uint64_t seed) {
     o.client = id;
     o.window = static_cast<uint32_t>(world.random().between(1, world.options().ring_bytes / 4096));
     o.pace_ns = world.random().between(5, 200) * kUs;
+    if ((seed + id) % 4 == 3) {
+      o.volatile_permille = o.local_permille = 200;
+      o.forgetful = seed % 3 != 0;
+    }
     world.add_client(std::make_unique<Client>(world, o));
   }
   Chaos chaos(world, swarm_chaos(seed));

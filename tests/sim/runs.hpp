@@ -20,6 +20,7 @@ struct Outcome {
   uint64_t elections = 0;  // terms that were led
   uint64_t lines_refused = 0;
   uint64_t lines_from_dead = 0;
+  uint64_t apologies = 0;    // sequences that were acknowledged and lost, and told so
   uint64_t refused = 0;      // appends resolved as not appended
   uint64_t constructed = 0;  // directed histories that came about as intended
 };

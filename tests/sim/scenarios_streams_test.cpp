@@ -128,7 +128,7 @@ Outcome aged(uint64_t seed) {
             Code code = Code::closed;
             const uint64_t tag =
                 world.new_tag([&](const replication::Resolution& r) { done = r.code == Code::ok; });
-            world.inside(m, [&] { code = m.replica->open_stream(client, false, tag); });
+            world.inside(m, [&] { code = m.replica->open_stream({client, false, 0, 0}, tag); });
             asked = code == Code::ok;
           }
           return done;

@@ -40,7 +40,8 @@ LeaderHint any_hint() {
 Append any_append() {
   Append append{wide(), from_one(), any32(), from_one(), Durability::persisted, any(), coin(), {}};
   append.durability =
-      *rc::gen::element(Durability::replicated, Durability::persisted, Durability::all);
+      *rc::gen::element(Durability::volatile_, Durability::local, Durability::replicated,
+                        Durability::persisted, Durability::all);
   const int count = *rc::gen::inRange(1, 20);
   for (int i = 0; i < count; ++i) append.payloads.push_back(any_text(100));
   return append;
@@ -60,9 +61,10 @@ Read any_read() {
 
 Request any_request() {
   Request request{any(), Status{}};
-  switch (*rc::gen::inRange(0, 11)) {
+  switch (*rc::gen::inRange(0, 12)) {
+    case 10: request.body = TakeApologies{wide(), from_one(), Position{from_one()}}; break;
     case 0: request.body = OpenLog{"x" + any_text(63).substr(0, 63)}; break;
-    case 1: request.body = OpenStream{wide(), from_one(), coin()}; break;
+    case 1: request.body = OpenStream{wide(), from_one(), coin(), any32(), any()}; break;
     case 2: request.body = any_append(); break;
     case 3: request.body = any_read(); break;
     case 4: request.body = Trim{wide(), Position{wide()}}; break;
@@ -123,7 +125,15 @@ Reply any_reply() {
       reply.body = LogOpened{wide(),       wide(),           any32(),         any_replica(),
                              Term{wide()}, Position{wide()}, Position{wide()}};
       break;
-    case 1: reply.body = StreamOpened{wide(), any(), any32(), any()}; break;
+    case 1: {
+      StreamOpened opened{wide(), any(), any32(), any(), {}};
+      for (int i = *rc::gen::inRange(0, 9); i > 0; --i) {
+        const uint64_t first = wide() >> 1;
+        opened.apologies.push_back({any32(), first, first + (wide() >> 1), Position{any()}});
+      }
+      reply.body = opened;
+      break;
+    }
     case 2: reply.body = any_append_result(); break;
     case 3: reply.body = any_entries(); break;
     case 4: reply.body = Trimmed{wide(), any_code(), any_replica(), Position{wide()}}; break;
@@ -234,7 +244,6 @@ TEST(ClientProtocol, RefusesAppendsOutOfRange) {
   refused([](pb::Append& raw) { raw.clear_payloads(); }, "payloads");
   refused([](pb::Append& raw) { raw.set_first_sequence(0); }, "first_sequence");
   refused([](pb::Append& raw) { raw.set_first_sequence(~uint64_t{0} - 1); }, "first_sequence");
-  refused([](pb::Append& raw) { raw.set_durability(1); }, "durability");
   refused([](pb::Append& raw) { raw.set_durability(5); }, "durability");
   refused([](pb::Append& raw) { raw.add_payloads(std::string(kBatchBytesMax - 1, 'x')); }, "1 MiB");
   refused(
@@ -242,6 +251,29 @@ TEST(ClientProtocol, RefusesAppendsOutOfRange) {
         while (raw.payloads_size() <= static_cast<int>(kBatchEntriesMax)) raw.add_payloads("");
       },
       "8192");
+}
+
+TEST(ClientProtocol, RefusesApologiesOutOfRange) {
+  const TakeApologies taken{1, 7, Position{9}};
+  expect_request_refused(
+      taken, [](pb::Request& raw) { raw.mutable_take_apologies()->set_client(0); }, "client");
+  expect_request_refused(
+      taken, [](pb::Request& raw) { raw.mutable_take_apologies()->set_through(0); }, "through");
+  const StreamOpened opened{1, 7, 2, 4, {{1, 5, 9, Position{30}}}};
+  expect_reply_refused(
+      opened,
+      [](pb::Reply& raw) {
+        raw.mutable_stream_opened()->mutable_apologies(0)->set_last_sequence(4);
+      },
+      "last_sequence");
+  expect_reply_refused(
+      opened,
+      [](pb::Reply& raw) {
+        for (int i = 0; i < 8; ++i) {
+          *raw.mutable_stream_opened()->add_apologies() = raw.stream_opened().apologies(0);
+        }
+      },
+      "apologies");
 }
 
 TEST(ClientProtocol, RefusesReadsOutOfRange) {
