@@ -345,6 +345,36 @@ Code AppenderImpl::flush(uint64_t timeout_ns) {
       clock_.deadline_ns(timeout_ns));
 }
 
+Code AppenderImpl::make_durable(uint64_t deadline_ns) {
+  if (inline_ && !log_.closed()) log_.replica().flush();
+  const Code flushed = log_.await(
+      [&] {
+        while (const LaneCompletion* const next = pop()) keep(*next);
+        return lane_->unfinished() == 0;
+      },
+      deadline_ns);
+  if (flushed != Code::ok) return flushed;
+  // All of it lies below the leader's tail, or is lost.
+  Term term;
+  Position tail;
+  const auto look = [&](uint64_t) {
+    if (log_.closed()) return;
+    const replication::OpenedStream now = log_.replica().opened_stream(client_);
+    const bool whole = now.incarnation == incarnation_ && now.last_sequence >= lane_->told();
+    term = whole ? log_.replica().leading() : Term{};
+    tail = log_.state().tail().position;
+  };
+  if (!poller_.call(look)) return Code::closed;
+  const Term asked = term;
+  if (asked == Term{}) return Code::fenced;
+  const Position target = tail;
+  const Code waited = log_.await(
+      [&] { return log_.state().committed() >= target || log_.leading() != asked; }, deadline_ns);
+  if (waited != Code::ok) return waited;
+  if (!poller_.call(look)) return Code::closed;
+  return term == asked && log_.state().committed() >= target ? Code::ok : Code::fenced;
+}
+
 // ---- Claims ----
 
 Result<replication::Claim> AppenderImpl::claim(uint32_t payload_bytes) {

@@ -38,6 +38,10 @@ class AppenderImpl {
   Completion append(std::span<const std::byte> payload, const AppendOptions& options);
   size_t completions(std::span<Completion> out);
   Code flush(uint64_t timeout_ns);
+  Code make_durable(uint64_t deadline_ns);
+  uint64_t deadline_ns(uint64_t timeout_ns) const {
+    return timeout_ns == kNoDeadline ? kNever : clock_.deadline_ns(timeout_ns);
+  }
   EntryIdentity last_identity() const { return {client_, incarnation_, next_sequence_ - 1}; }
   EntryIdentity acknowledged() const { return {client_, incarnation_, lane_->told()}; }
   const std::vector<Apology>& apologies() const { return apologies_; }

@@ -117,6 +117,17 @@ Code Appender::submit(Claim&& claim, uint32_t payload_bytes, uint64_t tag,
 
 size_t Appender::completions(std::span<Completion> out) { return impl_->completions(out); }
 Code Appender::flush(uint64_t timeout_ns) { return impl_->flush(timeout_ns); }
+Code Appender::make_durable(uint64_t timeout_ns) {
+  return impl_->make_durable(impl_->deadline_ns(timeout_ns));
+}
+Code barrier(std::span<Appender* const> appenders, uint64_t timeout_ns) {
+  if (appenders.empty()) return Code::ok;
+  const uint64_t deadline_ns = appenders.front()->impl_->deadline_ns(timeout_ns);
+  for (Appender* const appender : appenders) {
+    if (const Code code = appender->impl_->make_durable(deadline_ns); code != Code::ok) return code;
+  }
+  return Code::ok;
+}
 EntryIdentity Appender::last_identity() const { return impl_->last_identity(); }
 EntryIdentity Appender::acknowledged() const { return impl_->acknowledged(); }
 const std::vector<Apology>& Appender::apologies() const { return impl_->apologies(); }

@@ -120,6 +120,12 @@ class Appender {
   // timed_out. A barrier (R3).
   [[nodiscard]] Code flush(uint64_t timeout_ns = kNoDeadline);
 
+  // flush(), and then until everything that this stream was told is committed: by the prefix rule a
+  // barrier for all its weaker levels (R10). ok: nothing of it will ever be apologised for ·
+  // fenced: the leader that acknowledged it was deposed first, open the next stream with told ·
+  // timed_out · closed. See also barrier().
+  [[nodiscard]] Code make_durable(uint64_t timeout_ns = kNoDeadline);
+
   EntryIdentity last_identity() const;  // of the last append taken
   // The highest number that was acknowledged, at any level. Whoever appends below
   // Durability::persisted keeps it, and says it when it opens its next stream
@@ -136,9 +142,13 @@ class Appender {
 
  private:
   friend class Log;
+  friend Code barrier(std::span<Appender* const> appenders, uint64_t timeout_ns);
   explicit Appender(std::unique_ptr<engine::AppenderImpl> impl);
   std::unique_ptr<engine::AppenderImpl> impl_;
 };
+
+// make_durable() over streams of several logs, of one thread: the first code that is not ok.
+[[nodiscard]] Code barrier(std::span<Appender* const> appenders, uint64_t timeout_ns = kNoDeadline);
 
 struct AppenderOptions {
   uint64_t client = 0;  // the stream's identity; 0: a random one

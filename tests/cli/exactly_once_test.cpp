@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "tests/support/program.hpp"
 #include "tools/exit_codes.hpp"
@@ -154,9 +155,14 @@ TEST(Apology, LinesThatDieWithTheirLeaderAreNamedAndAppendedAgain) {
     ASSERT_EQ(write(fd, "2\n3\n", 4), 4);
     pause_ms(50);
     ASSERT_EQ(replicas({"cluster", "kill", "--replica", std::to_string(leader)}).exit, 0);
+    // Neither knows a leader before the other is there.
+    std::vector<std::unique_ptr<Background>> starts;
     for (const std::string& other : others) {
-      ASSERT_EQ(replicas({"cluster", "start", "--replica", other}).exit, 0);
+      starts.push_back(std::make_unique<Background>(
+          Arguments{"cluster", "start", "--replica", other, "--dir", replicas.directory().string()},
+          "/dev/null", replicas.scratch() / ("start-" + other)));
     }
+    for (auto& start : starts) ASSERT_EQ(start->wait(), 0);
     ASSERT_EQ(write(fd, "4\n", 2), 2);
     close(fd);
     const int exit = append.wait();

@@ -117,6 +117,39 @@ TEST(Apology, AStreamWithALossDoesNotGoOn) {
   EXPECT_EQ(next->append(bytes_of("again")).code, Code::ok);
 }
 
+TEST(Barrier, WhatIsMadeDurableIsCommittedInEveryLog) {
+  Shape shape = inline_shape();
+  shape.logs = {"one", "two"};
+  Cluster cluster(shape);
+  cluster.start();
+  ASSERT_FALSE(HasFatalFailure());
+  std::vector<std::unique_ptr<Appender>> held;
+  std::vector<Appender*> appenders;
+  int leads[2] = {0, 0};
+  for (size_t i = 0; i < 2; ++i) {
+    leads[i] = cluster.leader(shape.logs[i]);
+    ASSERT_NE(leads[i], 0);
+    held.push_back(cluster.appender(leads[i], {.client = kClient}, shape.logs[i]));
+    ASSERT_NE(held.back(), nullptr);
+    appenders.push_back(held.back().get());
+    for (uint64_t tag = 0; tag < 40; ++tag) {
+      ASSERT_EQ(appenders[i]->append_async(bytes_of("x"), tag, kVolatile), Code::ok);
+    }
+  }
+  ASSERT_EQ(barrier(appenders, kPatienceNs), Code::ok);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(appenders[i]->acknowledged().sequence, 40u);
+    EXPECT_EQ(cluster.contents(leads[i], shape.logs[i]).size(), 40u) << shape.logs[i];
+  }
+  EXPECT_EQ(barrier({}, 0), Code::ok);
+}
+
+TEST(Barrier, ADeposedLeaderSaysThatItCannot) {
+  Deposed led(5);
+  ASSERT_NE(led.second, 0);
+  EXPECT_EQ(led.appender->make_durable(kPatienceNs), Code::fenced);
+}
+
 TEST(Apology, NothingIsOwedWhereNothingIsLost) {
   Cluster cluster(inline_shape());
   cluster.start();

@@ -145,6 +145,23 @@ TEST_F(ShmEndpointTest, ARevocationForgetsWhatOfItsOwnWasNotReported) {
 
 // Upkeep follows what the target has re-homed: the window of a writer that does not know yet that
 // it was revoked must not move to the segments its successor writes to.
+// A leader that was deposed and leads again may end its first entry where its last term ended.
+TEST_F(ShmEndpointTest, AnEndThatAnEarlierTermReachedIsReportedAgain) {
+  for (int term = 0; term < 3; ++term) {
+    const auto bytes = filled(128, static_cast<uint8_t>(term));
+    a_->endpoint.fan_out({}, Offset{0}, bytes.data(), bytes.size());
+    a_->endpoint.complete_through({}, true, Offset{128});
+    if (term == 1) {
+      ASSERT_EQ(a_->endpoint.revoke_all(), Code::ok);
+      EXPECT_TRUE(poll(*a_).empty());
+      continue;
+    }
+    const auto completions = poll(*a_);
+    ASSERT_EQ(completions.size(), 1u) << "term " << term;
+    EXPECT_EQ(completions[0].persisted_through.value, 128u);
+  }
+}
+
 TEST_F(ShmEndpointTest, ARevokedWriterThatFollowsStoresNothingBehindANewGrant) {
   lead();
   const auto old_bytes = filled(64, 22);

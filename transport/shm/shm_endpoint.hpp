@@ -154,7 +154,7 @@ class BasicShmEndpoint final : public Endpoint {
   const bool one_thread_;
   uint64_t storing_thread_ = 0;
   uint64_t own_handed_ = 0;
-  uint64_t own_reported_ = 0;
+  bool own_unreported_ = false;  // not told by the offset: a later term may hand over an equal one
   std::array<Target, kWriters> targets_{};
 
   pmem::ProcessIdentity process_;

@@ -152,7 +152,10 @@ void BasicShmEndpoint<Probe>::write(ReplicaId target, Offset at, size_t n) {
 
 template <class Probe>
 void BasicShmEndpoint<Probe>::complete_through(ReplicaSet targets, bool own, Offset end) {
-  if (own) own_handed_ = end.value;
+  if (own) {
+    own_handed_ = end.value;
+    own_unreported_ = true;
+  }
   for (uint64_t bits = targets.bits & live_.bits; bits != 0; bits &= bits - 1) {
     targets_[static_cast<size_t>(__builtin_ctzll(bits))].handed = end.value;
   }
@@ -176,9 +179,9 @@ size_t BasicShmEndpoint<Probe>::poll(std::span<Completion> out) {
     target.reported = target.handed;
     out[n++] = {id, Code::ok, Offset{target.reported}, Offset{target.reported}};
   }
-  if (own_handed_ != own_reported_ && n < out.size()) {
-    own_reported_ = own_handed_;
-    out[n++] = {self_, Code::ok, Offset{own_reported_}, Offset{own_reported_}};
+  if (own_unreported_ && n < out.size()) {
+    own_unreported_ = false;
+    out[n++] = {self_, Code::ok, Offset{own_handed_}, Offset{own_handed_}};
   }
   return n;
 }
@@ -328,7 +331,7 @@ Code BasicShmEndpoint<Probe>::revoke_all() {
   // A seal binds the sealed node, too (P1).
   fence_stores();
   attached_ = live_ = ReplicaSet{};
-  own_reported_ = own_handed_;  // of a term that is over: nobody may count it in a later one
+  own_unreported_ = false;  // of a term that is over: nobody may count it in a later one
   revoke_claims();
   if (claims_poisoned_) return Code::io;
 
