@@ -14,6 +14,7 @@ namespace caisson::tools {
 namespace {
 
 constexpr std::chrono::milliseconds kCallTimeout{5'000};
+constexpr std::chrono::milliseconds kTransferTimeout{500};
 constexpr std::chrono::milliseconds kLookEvery{20};
 // A leader may die before it has told anybody what it was asked for.
 constexpr std::chrono::milliseconds kAskEvery{500};
@@ -61,15 +62,50 @@ struct SeenView {
   }
 };
 
-Result<SeenView> view_of(NodeLink& link, const std::string& log) {
+Result<Json> log_of(NodeLink& link, const std::string& log) {
   const auto status = link.call<protocol::StatusIs>(protocol::Status{}, kCallTimeout);
   if (!status) return tl::unexpected(status.error());
   const Json json = Json::parse(status->json, nullptr, false);
   if (json.is_discarded()) return fail(Code::invalid, link.who() + " gave a status that is none");
   for (const Json& one : json.value("logs", Json::array())) {
-    if (one.value("name", "") == log) return SeenView{one.value("members", Json::object())};
+    if (one.value("name", "") == log) return one;
   }
   return fail(Code::not_found, link.who() + " has no log '" + log + "'");
+}
+
+Result<SeenView> view_of(NodeLink& link, const std::string& log) {
+  const auto json = log_of(link, log);
+  if (!json) return tl::unexpected(json.error());
+  return SeenView{json->value("members", Json::object())};
+}
+
+// Who waits for its application's state says so itself; who does not answer says nothing.
+void add_transfers(NodeLinks& links, const std::string& log, SeenView& view) {
+  for (Json& member : view.raw["members"]) {
+    if (member.value("state", "in_sync") == "in_sync") continue;
+    const ReplicaId id = id_of(member.value("replica", 0u));
+    const auto link = links.node(id, kTransferTimeout);
+    const auto status = link ? log_of(**link, log) : Result<Json>(Json::object());
+    if (!status || status->value("base_wanted", uint64_t{0}) == 0) continue;
+    member["base_wanted"] = (*status)["base_wanted"];
+    member["state_transfer"] = status->value("state_transfer", Json::object());
+  }
+}
+
+std::string transfer_text(const Json& member) {
+  const Json& transfer = member["state_transfer"];
+  std::string text = ", needs the application's state through " +
+                     std::to_string(member.value("base_wanted", uint64_t{0}));
+  if (transfer.value("phase", "") == "copying") {
+    text += ": " + human_bytes(transfer.value("bytes_done", 0.0));
+    if (transfer.contains("bytes_of")) {
+      text += " of " + human_bytes(transfer.value("bytes_of", 0.0));
+    }
+    text += " from replica " + std::to_string(transfer.value("replica", 0)) + ", " +
+            human_bytes(transfer.value("bytes_per_s", 0.0)) + "/s";
+  }
+  if (transfer.contains("error")) text += ", " + transfer["error"].value("message", "");
+  return text;
 }
 
 // What is to be reached.
@@ -168,6 +204,7 @@ void print_view(const std::string& log, const SeenView& view) {
                   engine::bytes_text(member.value("behind_bytes", uint64_t{0})).c_str(),
                   member.value("suspected", false) ? ", suspected" : "");
     }
+    if (member.contains("state_transfer")) std::printf("%s", transfer_text(member).c_str());
     std::printf("\n");
   }
 }
@@ -257,11 +294,13 @@ Exit run_list(const LogChoice& choice, bool json) {
                      NodeLinks links(cluster, log);
                      const auto link = links.leader(Clock::now() + kCallTimeout);
                      if (!link) return tl::unexpected(link.error());
-                     const auto view = view_of(**link, log);
+                     const ReplicaId leader = (*link)->node();
+                     auto view = view_of(**link, log);
                      if (!view) return tl::unexpected(view.error());
+                     add_transfers(links, log, *view);
                      if (!json) print_view(log, *view);
                      Json one = view->raw;
-                     one["leader"] = (*link)->node().value;
+                     one["leader"] = leader.value;
                      return one;
                    });
 }

@@ -40,6 +40,7 @@ inline constexpr uint64_t kSpinUsMax = 1'000'000;
 inline constexpr uint64_t kPriorityMax = 99;
 inline constexpr uint64_t kSuspectUsMin = 100;
 inline constexpr uint64_t kSuspectUsMax = 60'000'000;
+inline constexpr uint64_t kStateBytesPerSecondMin = 64 * kKiB;
 inline constexpr size_t kConfigBytesMax = size_t{1} << 20;
 
 using ClusterUuid = std::array<uint8_t, 16>;

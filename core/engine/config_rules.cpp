@@ -221,6 +221,11 @@ Found check_logs(const EngineOptions& options) {
           key + "id", std::to_string(log.id) + " is also the id of an earlier log: ids are unique");
     }
     if (auto found = check_log_sizes(log, key)) return found;
+    if (log.state != nullptr && log.auto_apply) {
+      return violation(key + "state",
+                       "is for applications that say what they have applied: set auto_apply = "
+                       "false, or leave the hook out");
+    }
   }
   return std::nullopt;
 }
@@ -278,6 +283,13 @@ Found check_logging(const EngineOptions& options) {
                                         " is no level: use trace, debug, info, warn, error or off");
 }
 
+Found check_state(const EngineOptions& options) {
+  if (options.state_bytes_per_s >= kStateBytesPerSecondMin) return std::nullopt;
+  return violation("state_bytes_per_s", bytes_text(options.state_bytes_per_s) +
+                                            " is too little: use at least " +
+                                            bytes_text(kStateBytesPerSecondMin));
+}
+
 }  // namespace
 
 bool log_name_allowed(std::string_view text) {
@@ -295,6 +307,7 @@ std::optional<Violation> find_violation(const EngineOptions& options) {
   if (auto found = check_logs(options)) return found;
   if (auto found = check_poller(options)) return found;
   if (auto found = check_failure_detection(options)) return found;
+  if (auto found = check_state(options)) return found;
   return check_logging(options);
 }
 

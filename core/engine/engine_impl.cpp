@@ -89,7 +89,9 @@ Result<void> EngineImpl::start() {
   housekeeper_ = std::move(*housekeeper);
   if (const auto made = make_pollers(); !made) return made;
   if (const auto opened = open_logs(); !opened) return opened;
+  make_courier();
   if (const auto linked = start_links(); !linked) return linked;
+  if (const auto started = courier_->start(); !started) return started;
   for (const auto& poller : pollers_) {
     if (const auto started = poller->start(); !started) return started;
   }
@@ -188,6 +190,20 @@ Result<void> EngineImpl::open_logs() {
   return {};
 }
 
+void EngineImpl::make_courier() {
+  courier_ = std::make_unique<StateCourier>(
+      options_, logs_,
+      [this](ReplicaId to, std::string frame) {
+        Links* const links = sender_.load(std::memory_order_acquire);
+        if (links != nullptr) links->send(to, std::move(frame));
+      },
+      [this](const Error& error) { housekeeper_->problem(error); });
+  for (const auto& log : logs_) {
+    log->set_state_status(
+        [courier = courier_.get(), index = log->index()] { return courier->status(index); });
+  }
+}
+
 Result<void> EngineImpl::start_links() {
   auto links = Links::start(links_options(options_), *this);
   if (!links) return tl::unexpected(links.error());
@@ -200,6 +216,7 @@ Result<void> EngineImpl::start_links() {
 
 EngineImpl::~EngineImpl() {
   close();
+  courier_.reset();
   handles_.clear();
   logs_.clear();
 }
@@ -207,6 +224,7 @@ EngineImpl::~EngineImpl() {
 void EngineImpl::close() {
   const std::lock_guard lock(closing_);
   if (closed_.exchange(true, std::memory_order_acq_rel)) return;
+  if (courier_ != nullptr) courier_->stop();
   for (const auto& poller : pollers_) poller->stop();
   sender_.store(nullptr, std::memory_order_release);
   if (links_ != nullptr) links_->stop();
@@ -253,6 +271,9 @@ void EngineImpl::mail(LogImpl& log, ReplicaId from, control::Message message) {
 }
 
 void EngineImpl::on_frame(ReplicaId from, std::string frame) {
+  if (control::is_state_frame(std::as_bytes(std::span(frame)))) {
+    return courier_->on_frame(from, std::move(frame));
+  }
   auto envelope = control::decode(std::as_bytes(std::span(frame)));
   if (!envelope) return housekeeper_->problem(envelope.error());
   LogImpl* const found = addressee(from, *envelope);

@@ -17,6 +17,7 @@
 #include "core/engine/log_impl.hpp"
 #include "core/engine/placement.hpp"
 #include "core/engine/poller.hpp"
+#include "core/engine/state_courier.hpp"
 
 namespace caisson::engine {
 
@@ -62,6 +63,7 @@ class EngineImpl final : private LinksHandler, private ExpressHandler {
   Result<void> start();
   Result<void> make_pollers();
   Result<void> open_logs();
+  void make_courier();
   Result<void> start_links();
   Result<LogParts> open_parts(const LogOptions& log, Poller& poller);
 
@@ -90,6 +92,7 @@ class EngineImpl final : private LinksHandler, private ExpressHandler {
   std::vector<std::unique_ptr<Log>> handles_;  // by index of logs_
   std::vector<int> memory_nodes_;              // NUMA nodes of their rings; -1: not known
   std::atomic<Links*> sender_{nullptr};        // what outboxes send through
+  std::unique_ptr<StateCourier> courier_;
   std::unique_ptr<Links> links_;
   std::mutex acceptor_mutex_;
   ClientAcceptor* acceptor_ = nullptr;  // guarded by acceptor_mutex_

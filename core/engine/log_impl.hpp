@@ -79,6 +79,8 @@ class LogImpl {
   // The term led, as last published; 0: not leading.
   Term leading() const { return Term{leading_.load(std::memory_order_acquire)}; }
   replication::ReplicaStatus status() const;
+  // As of the last publication: for threads that are not the application's.
+  replication::ReplicaStatus published() const { return status_.load(); }
   Leadership leadership() const;
   Marks marks() const;
   std::string status_json() const;
@@ -89,6 +91,12 @@ class LogImpl {
   Code await_leader(uint64_t deadline_ns) const;
   Code trim(Position position, ReplicaId* holder);
   Code mark_applied(Position position);
+  // See Replica::mark_installed.
+  void mark_installed(Position position);
+  // Before the first turn: how the application's state travels, for the status.
+  void set_state_status(std::function<nlohmann::json()> status) {
+    state_status_ = std::move(status);
+  }
   Members members() const;
   // Asked once; see Replica. `settled`: whether the view then in force is what it is going to be.
   Code change_members(const MemberChange& change, bool* settled = nullptr);
@@ -195,6 +203,7 @@ class LogImpl {
   LogParts parts_;
   replication::Replica* const replica_;
   const log::LogState& state_;
+  std::function<nlohmann::json()> state_status_;
 
   // Poller's own.
   std::vector<std::shared_ptr<Lane>> lanes_;  // by id; null: free

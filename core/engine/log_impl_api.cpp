@@ -62,6 +62,8 @@ std::string LogImpl::status_json() const {
       {"elections", now.elections},
       {"repairs", now.repairs},
       {"faults", now.faults},
+      {"base_wanted", now.base_wanted.value},
+      {"state_transfer", state_status_ ? state_status_() : nlohmann::json::object()},
       {"detected_by", std::string(control::name(now.detected_by))},
       {"persistence", std::string(caisson::name(parts_.region->persistence()))},
       {"poller", poller_.options().index},
@@ -216,6 +218,12 @@ Code LogImpl::mark_applied(Position position) {
          !applied_wish_.compare_exchange_weak(wish, position.value, std::memory_order_relaxed)) {
   }
   return Code::ok;
+}
+
+void LogImpl::mark_installed(Position position) {
+  poller_.mailbox().post_function([this, position](uint64_t) {
+    if (!closed_.load(std::memory_order_relaxed)) replica_->mark_installed(position);
+  });
 }
 
 LogImpl::Hold* LogImpl::take_hold(Position nothing_above) {

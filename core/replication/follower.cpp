@@ -272,6 +272,10 @@ Code Follower::save_progress() {
 
 uint32_t Follower::keep_books(uint64_t now_ns) {
   if (c_.options.auto_apply) c_.applied = c_.state.committed();
+  // What came with a state is in it, durably.
+  if (c_.installed > c_.applied) {
+    c_.applied = std::max(c_.applied, std::min(c_.installed, c_.state.committed()));
+  }
   const log::Superblock& superblock = c_.durable.superblock();
   const Offset tail_end = leading_ ? c_.state.committed_end() : sure_tail().end;
   const uint64_t ahead =

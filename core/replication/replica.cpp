@@ -97,7 +97,11 @@ class ReplicaImpl final : public Replica {
     c_.applied = std::max(c_.applied, std::min(p, c_.state.committed()));
   }
   void mark_installed(Position p) override { c_.installed = std::max(c_.installed, p); }
-  void set_reader_hold(Position p) override { c_.reader_hold = p; }
+  void set_reader_hold(Position p) override {
+    if (p == c_.reader_hold) return;
+    c_.reader_hold = p;
+    follower_.publish();  // on an idle log nothing else would tell the leader
+  }
   ReplicaStatus status() const override;
   Term leading() const override { return leader_.serving() ? leader_.term() : Term{0}; }
   const log::LogState& log() const override { return c_.state; }

@@ -5,9 +5,11 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "caisson/state_transfer.hpp"
 #include "caisson/types.hpp"
 
 namespace caisson {
@@ -52,6 +54,9 @@ struct LogOptions {
   uint32_t entry_bytes_max = 0;         // 0: min(1 MiB, ring / 8)
   uint32_t outstanding_max = 1u << 16;  // unresolved appends per replica; a power of two
   bool auto_apply = true;               // false: the application calls Log::mark_applied
+  // How the application's state comes to a replica whose entries are trimmed elsewhere (R26); with
+  // auto_apply = false only. Null: the application sees to it before that replica is opened.
+  std::shared_ptr<StateHook> state = nullptr;
 };
 
 struct EngineOptions {
@@ -82,6 +87,9 @@ struct EngineOptions {
   // Failure detection (R27).
   uint64_t suspect_after_us = 50'000;  // silence of a peer's poller
   uint64_t link_hint_us = 5'000;       // silence that suffices once its control link has dropped
+
+  // The most that carrying applications' states may take of the control links (LogOptions::state).
+  uint64_t state_bytes_per_s = 64ull << 20;
 
   std::string log_level = "info";  // trace debug info warn error off
   std::string log_file;            // empty: standard error

@@ -20,5 +20,6 @@ void config_seeds(const AddSeed& add);
 void express_seeds(const AddSeed& add);
 void greeting_seeds(const AddSeed& add);
 void client_seeds(const AddSeed& add);
+void state_seeds(const AddSeed& add);
 
 }  // namespace caisson::fuzz
