@@ -82,6 +82,13 @@ class StreamTable {
   };
   // {0, 0} if the client is unknown.
   Stream find(uint64_t client) const;
+  // Whether the log holds these bytes of this client under this sequence, whatever incarnation
+  // appended them: who resumes numbers them alike.
+  struct Recollection {
+    enum class Is : uint8_t { absent, same, other, unknown } is = Is::unknown;
+    Position position;  // where it is the same, or other bytes under that very identity
+  };
+  Recollection recall(const EntryIdentity& identity, uint32_t payload_crc) const;
 
   // ---- Apologies (R13, P20) ----
 

@@ -32,7 +32,7 @@ struct Superblock {
   Position committed;          // known to be committed; never above validated
   Position applied;
   Position damaged_through;    // no vote until validated passes it; 0: sound
-  uint64_t salvage_bytes = 0;  // used bytes of the salvage area
+  uint64_t salvage_bytes = 0;  // ever put aside into the salvage area
   bool operator==(const Superblock&) const = default;
 };
 

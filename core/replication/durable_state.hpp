@@ -39,7 +39,8 @@ class DurableState {
   [[nodiscard]] Code save_base(const log::Cursor& base, const log::ViewRun& view,
                                uint64_t salvage_bytes);
 
-  // The log is about to lose everything behind `keep`; its bytes lie in `salvage_bytes` of salvage.
+  // The log is about to lose everything behind `keep`, which has been put aside; `salvage_bytes`
+  // were ever.
   [[nodiscard]] Code save_divergence(const log::Cursor& keep, uint64_t salvage_bytes);
 
   [[nodiscard]] Code save_damage(Position through);

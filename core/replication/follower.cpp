@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "core/replication/history.hpp"
-#include "core/replication/salvage.hpp"
 
 namespace caisson::replication {
 
@@ -80,20 +80,37 @@ control::SealReply Follower::seal_reply(Term term, uint64_t nonce, Code code) {
   return reply;
 }
 
+// Everything behind `keep`. Returns the bytes that were ever put aside.
+Result<uint64_t> Follower::put_aside(const log::Cursor& keep, Term sealed_by) {
+  const Offset end = std::max(chained_end_, c_.state.tail().end);
+  const auto kept = salvage_.keep(c_.state.ring(), keep, end, sealed_by);
+  if (!kept.has_value()) return kept;
+  return c_.durable.superblock().salvage_bytes + *kept;
+}
+
 Code Follower::cut(const log::Cursor& keep, Term sealed_by) {
   if (keep.position < c_.state.committed()) return Code::damaged;
-  const Offset end = std::max(chained_end_, c_.state.tail().end);
-  uint64_t used = c_.durable.superblock().salvage_bytes;
-  if (end > keep.end) {
-    const auto stored = salvage(c_.region, c_.state.ring(), used, keep, end, sealed_by);
-    if (!stored.has_value()) return stored.error().code;
-    used = *stored;
-    if (const Code code = c_.durable.save_divergence(keep, used); code != Code::ok) return code;
+  if (std::max(chained_end_, c_.state.tail().end) > keep.end) {
+    const auto aside = put_aside(keep, sealed_by);
+    if (!aside.has_value()) return aside.error().code;
+    if (const Code code = c_.durable.save_divergence(keep, *aside); code != Code::ok) return code;
   }
   c_.state.truncate(keep);
   chained_end_ = keep.end;
   blank_behind(keep);
   return Code::ok;
+}
+
+Code Follower::discard_orphans(uint64_t id) {
+  const SalvageRecord* const record = salvage_.find(id);
+  if (record == nullptr) return Code::not_found;
+  const Offset at{record->slot.offset};
+  const bool undecided = !record->damaged && c_.state.tail().end > c_.state.committed_end() &&
+                         at >= c_.state.trim_cursor().end && at < c_.state.tail().end &&
+                         record->end() > c_.state.committed_end() &&
+                         std::memcmp(c_.state.ring().at(at), record->bytes.data(),
+                                     std::min(record->bytes.size(), log::kHeaderBytes)) == 0;
+  return undecided ? Code::not_yet : salvage_.discard(id);
 }
 
 // Nothing old continues the chain there.
@@ -171,15 +188,13 @@ Code Follower::rebase(const control::Rebase& request) {
   if (applied < base.position) return Code::not_yet;
   // What the leader has trimmed is committed, and applied by every voter: what we hold of it may
   // go, and what else we hold has no future.
-  uint64_t used = c_.durable.superblock().salvage_bytes;
-  const Offset end = std::max(chained_end_, c_.state.tail().end);
-  const auto keep = c_.state.cursor_at(c_.state.committed());
-  if (keep.has_value() && end > keep->end) {
-    const auto stored = salvage(c_.region, c_.state.ring(), used, *keep, end, request.term);
-    if (!stored.has_value()) return stored.error().code;
-    used = *stored;
+  uint64_t aside = c_.durable.superblock().salvage_bytes;
+  if (const auto keep = c_.state.cursor_at(c_.state.committed()); keep.has_value()) {
+    const auto kept = put_aside(*keep, request.term);
+    if (!kept.has_value()) return kept.error().code;
+    aside = *kept;
   }
-  if (const Code code = c_.durable.save_base(base, request.view, used); code != Code::ok) {
+  if (const Code code = c_.durable.save_base(base, request.view, aside); code != Code::ok) {
     return code;
   }
   c_.state.reset(base, request.view);

@@ -7,12 +7,13 @@
 #include "caisson/types.hpp"
 #include "core/control/messages.hpp"
 #include "core/replication/context.hpp"
+#include "core/replication/salvage.hpp"
 
 namespace caisson::replication {
 
 class Follower {
  public:
-  explicit Follower(Context& context) : c_(context) {}
+  explicit Follower(Context& context) : c_(context), salvage_(context.region) {}
 
   // After open, or after a seal's promise is persistent: ends every grant, makes the ring what it
   // will stay (P2), and finds its tail anew. `whole` scans from the trim point and looks for damage
@@ -42,6 +43,12 @@ class Follower {
   // so that nothing old continues the chain there. damaged: `keep` lies below what is committed
   // (P13).
   [[nodiscard]] Code cut(const log::Cursor& keep, Term sealed_by);
+
+  // What was put aside, and is still there (R15).
+  const SalvageArea& salvaged() const { return salvage_; }
+  // not_found · not_yet: this replica's log ends in these very entries again, and they may yet be
+  // committed.
+  [[nodiscard]] Code discard_orphans(uint64_t id);
 
   // Bytes were stored behind the tail by ourselves: validates them up to exactly `expected`.
   [[nodiscard]] Code resume_at(const log::Cursor& expected);
@@ -76,6 +83,7 @@ class Follower {
   log::Cursor durable_tail() const;
   [[nodiscard]] Code let_in(const control::GrantRequest& request);
   void blank_behind(const log::Cursor& tail);
+  Result<uint64_t> put_aside(const log::Cursor& keep, Term sealed_by);
   uint32_t validate();
   void accept(const transport::CommitCell& cell);
   // The tail, as far as it is known to be the leader's.
@@ -91,6 +99,7 @@ class Follower {
   static constexpr uint64_t kLookAgainNs = 1'000'000;
 
   Context& c_;
+  SalvageArea salvage_;
   ReplicaId leader_;    // who holds the grant; 0: nobody
   Offset chained_end_;  // behind the last entry that chained, batch end or not
   Position trim_to_;

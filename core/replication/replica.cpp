@@ -102,6 +102,10 @@ class ReplicaImpl final : public Replica {
     c_.reader_hold = p;
     follower_.publish();  // on an idle log nothing else would tell the leader
   }
+  const SalvageArea& orphans() const override { return follower_.salvaged(); }
+  Code discard_orphans(uint64_t id) override {
+    return closed_ ? Code::closed : follower_.discard_orphans(id);
+  }
   ReplicaStatus status() const override;
   Term leading() const override { return leader_.serving() ? leader_.term() : Term{0}; }
   const log::LogState& log() const override { return c_.state; }
@@ -475,6 +479,8 @@ ReplicaStatus ReplicaImpl::status() const {
   s.incarnation = c_.durable.superblock().incarnation;
   s.birth = c_.durable.superblock().birth;
   s.base_wanted = follower_.granted() ? Position{0} : base_wanted_;
+  const SalvageArea& aside = follower_.salvaged();
+  s.orphans = {aside.records().size(), aside.kept_bytes(), aside.full()};
   s.repairs = repairs_;
   s.elections = elections_;
   s.faults = c_.durable.superblock().damaged_through.value != 0 ? 1 : 0;

@@ -15,6 +15,7 @@
 #include "core/control/failure_detector.hpp"
 #include "core/control/messages.hpp"
 #include "core/log/log_state.hpp"
+#include "core/replication/salvage.hpp"
 #include "pmem/region.hpp"
 #include "transport/fabric.hpp"
 
@@ -114,9 +115,15 @@ struct ReplicaStatus {
   Marks marks;
   Offset tail_end;
   Incarnation incarnation;
-  uint64_t birth = 0;      // of this replica's region; see log::Membership
-  Position base_wanted;    // the leader's log begins here: the application has to install a state
-                           // that covers it (mark_installed) before this replica can follow; 0: no
+  uint64_t birth = 0;    // of this replica's region; see log::Membership
+  Position base_wanted;  // the leader's log begins here: the application has to install a state
+                         // that covers it (mark_installed) before this replica can follow; 0: no
+  // What was displaced here and waits for somebody to decide (R15).
+  struct Waiting {
+    uint64_t records = 0;
+    uint64_t bytes = 0;
+    bool full = false;  // there was no room for more, and so no grant
+  } orphans;
   uint64_t repairs = 0;    // grants that moved a divergent suffix aside
   uint64_t elections = 0;  // terms this replica tried to lead
   uint64_t faults = 0;     // breaks found below a completed persist (P12)
@@ -210,6 +217,10 @@ class Replica {
   virtual void mark_installed(Position p) = 0;
   // A reader's hold: nothing above p is trimmed here while it stands. Position max = none.
   virtual void set_reader_hold(Position p) = 0;
+  // What was displaced here, and how to let go of it (R15). not_found · not_yet: this replica's log
+  // ends in these entries again, and they may yet be committed.
+  virtual const SalvageArea& orphans() const = 0;
+  [[nodiscard]] virtual Code discard_orphans(uint64_t id) = 0;
   virtual ReplicaStatus status() const = 0;
   virtual Term leading() const = 0;  // the term it leads with the term start committed, or 0
   virtual const log::LogState& log() const = 0;  // committed entries: see its [any thread] part
