@@ -51,6 +51,7 @@ void add_status(Commands& commands);
 void add_member(Commands& commands);
 void add_leader(Commands& commands);
 void add_log_files(Commands& commands);  // log verify, log dump
+void add_salvage(Commands& commands);
 void add_bench(Commands& commands);
 void add_doctor(Commands& commands);
 void add_cert(Commands& commands);

@@ -99,6 +99,7 @@ int run_program(int argc, const char* const* argv) {
   add_leader(commands);
   add_node(commands);
   add_log_files(commands);
+  add_salvage(commands);
   add_bench(commands);
   add_doctor(commands);
   add_cert(commands);

@@ -67,6 +67,20 @@ Json log_object(const std::vector<ReplicaReport>& reports, const ClusterLog& log
           {"committed", highest_committed(reports, log.name).value}};
 }
 
+// What waits for a person to decide (R15).
+void print_orphans(const Cluster& cluster, const ReplicaReport& report, const LogStatus& status) {
+  const Json orphans = status.raw.value("orphans", Json::object());
+  const auto records = orphans.value("records", uint64_t{0});
+  if (records == 0) return;
+  std::printf("  replica %u holds %" PRIu64
+              " %s of entries that the log goes on without (%s)%s:\n"
+              "    caisson salvage list --dir %s --log %s --replica %u, then resubmit or discard\n",
+              unsigned{report.id.value}, records, records == 1 ? "record" : "records",
+              human_bytes(static_cast<double>(orphans.value("bytes", uint64_t{0}))).c_str(),
+              orphans.value("full", false) ? ", has no room for more, and follows nobody" : "",
+              cluster.directory.c_str(), status.name.c_str(), unsigned{report.id.value});
+}
+
 }  // namespace
 
 const LogStatus* ReplicaReport::log(const std::string& name) const {
@@ -189,6 +203,9 @@ void print_status(const Cluster& cluster, const std::vector<ReplicaReport>& repo
                   at.committed.value, at.delivered.value, at.applied.value, at.trimmed.value,
                   human_bytes(static_cast<double>(status->used_bytes)).c_str(),
                   human_bytes(static_cast<double>(status->ring_bytes)).c_str());
+    }
+    for (const ReplicaReport& report : reports) {
+      if (const LogStatus* status = report.log(log.name)) print_orphans(cluster, report, *status);
     }
   }
 }

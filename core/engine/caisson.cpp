@@ -191,6 +191,13 @@ Code Log::hand_over(ReplicaId to, uint64_t timeout_ns) {
   return guarded_code([&] { return impl_->hand_over_and_wait(to, timeout_ns); });
 }
 
+Result<Orphans> Log::orphans(OrphanPayloads payloads) {
+  return guarded([&] { return impl_->orphans(payloads); });
+}
+Code Log::discard_orphans(uint64_t id) {
+  return guarded_code([&] { return impl_->discard_orphans(id); });
+}
+
 Code Log::mark_applied(Position position) { return impl_->mark_applied(position); }
 std::string Log::status_json() const {
   return guarded_json([&] { return impl_->status_json(); });

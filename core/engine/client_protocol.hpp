@@ -31,8 +31,10 @@
 #include <variant>
 #include <vector>
 
+#include "caisson/orphans.hpp"
 #include "caisson/types.hpp"
 #include "core/log/entry_format.hpp"
+#include "core/log/ring.hpp"
 
 namespace caisson::engine::client {
 
@@ -128,6 +130,18 @@ struct HandOver {  // likewise
   ReplicaId to;
   bool operator==(const HandOver&) const = default;
 };
+struct OrphansOf {  // what was displaced at this node (R15)
+  uint64_t log = 0;
+  uint64_t record = 0;  // 0: the records there are; else entries of this one …
+  log::Cursor from;     // … from here on; all 0: from its beginning
+  bool payloads = false;
+  bool operator==(const OrphansOf&) const = default;
+};
+struct DiscardOrphans {
+  uint64_t log = 0;
+  uint64_t record = 0;
+  bool operator==(const DiscardOrphans&) const = default;
+};
 struct Status {
   bool operator==(const Status&) const = default;
 };
@@ -135,8 +149,9 @@ struct Cancel {  // ends the request of the same id: a read that follows, a wait
   bool operator==(const Cancel&) const = default;
 };
 
-using RequestBody = std::variant<OpenLog, OpenStream, Append, Read, Trim, WaitFor, Tail, Status,
-                                 Cancel, ChangeMembers, HandOver, TakeApologies>;
+using RequestBody =
+    std::variant<OpenLog, OpenStream, Append, Read, Trim, WaitFor, Tail, Status, Cancel,
+                 ChangeMembers, HandOver, TakeApologies, OrphansOf, DiscardOrphans>;
 struct Request {
   uint64_t id = 0;
   RequestBody body;
@@ -218,10 +233,24 @@ struct StatusIs {
   std::string json;  // one object
   bool operator==(const StatusIs&) const = default;
 };
-struct Done {  // to ChangeMembers, HandOver and TakeApologies
+struct Done {  // to ChangeMembers, HandOver, TakeApologies and DiscardOrphans
   uint64_t log = 0;
   Code code = Code::ok;
   bool operator==(const Done&) const = default;
+};
+struct OrphanRecords {
+  uint64_t log = 0;
+  Orphans all;  // the records without their entries
+  bool operator==(const OrphanRecords&) const = default;
+};
+struct OrphanEntries {
+  uint64_t log = 0;
+  uint64_t record = 0;
+  std::vector<OrphanEntry> entries;
+  log::Cursor next;  // go on here
+  bool last = false;
+  bool damaged = false;  // what follows cannot be read any more
+  bool operator==(const OrphanEntries&) const = default;
 };
 struct Failed {
   Code code = Code::internal;
@@ -231,7 +260,7 @@ struct Failed {
 };
 
 using ReplyBody = std::variant<LogOpened, StreamOpened, AppendResult, Entries, Trimmed, Waited,
-                               TailIs, StatusIs, Failed, Done>;
+                               TailIs, StatusIs, Failed, Done, OrphanRecords, OrphanEntries>;
 struct Reply {
   uint64_t id = 0;
   ReplyBody body;

@@ -101,6 +101,46 @@ void put(const Entries& body, pb::Reply& out) {
   }
 }
 
+void put(const OrphanRecords& body, pb::Reply& out) {
+  pb::OrphanRecords& to = *out.mutable_orphan_records();
+  to.set_log(body.log);
+  to.set_area_bytes(body.all.area_bytes);
+  to.set_room_bytes(body.all.room_bytes);
+  to.set_full(body.all.full);
+  for (const OrphanRecord& record : body.all.records) {
+    pb::OrphanRecord& one = *to.add_records();
+    one.set_id(record.id);
+    one.set_before(record.before.value);
+    one.set_sealed_by(record.sealed_by.value);
+    one.set_ring_bytes(record.ring_bytes);
+    one.set_damaged(record.damaged);
+  }
+}
+void put(const OrphanEntries& body, pb::Reply& out) {
+  pb::OrphanEntries& to = *out.mutable_orphan_entries();
+  to.set_log(body.log);
+  to.set_record(body.record);
+  to.set_position(body.next.position.value);
+  to.set_end(body.next.end.value);
+  to.set_term(body.next.term.value);
+  to.set_chain(body.next.chain);
+  to.set_last(body.last);
+  to.set_damaged(body.damaged);
+  for (const OrphanEntry& entry : body.entries) {
+    pb::OrphanEntry& one = *to.add_entries();
+    one.set_position(entry.position.value);
+    one.set_term(entry.term.value);
+    one.set_data(entry.data);
+    one.set_batch_end(entry.batch_end);
+    one.set_client(entry.identity.client);
+    one.set_incarnation(entry.identity.incarnation);
+    one.set_sequence(entry.identity.sequence);
+    one.set_payload_bytes(entry.payload_bytes);
+    one.set_fate(static_cast<uint32_t>(entry.fate));
+    one.set_again(entry.again.value);
+    one.set_payload(entry.payload.data(), entry.payload.size());
+  }
+}
 void put(const Done& body, pb::Reply& out) {
   out.mutable_done()->set_log(body.log);
   out.mutable_done()->set_code(control::code_to_wire(body.code));
@@ -228,6 +268,50 @@ Result<ReplyBody> get(const pb::Waited& in) {
   return ReplyBody{Waited{in.log(), *code, Position{in.committed()}}};
 }
 
+Result<ReplyBody> get(const pb::OrphanRecords& in) {
+  if (in.records_size() > static_cast<int>(kBatchEntriesMax)) {
+    return refuse("OrphanRecords holds more than 8192 records");
+  }
+  OrphanRecords out{in.log(), {{}, in.area_bytes(), in.room_bytes(), in.full()}};
+  for (const pb::OrphanRecord& record : in.records()) {
+    out.all.records.push_back({record.id(),
+                               Position{record.before()},
+                               Term{record.sealed_by()},
+                               record.ring_bytes(),
+                               record.damaged(),
+                               {}});
+  }
+  return ReplyBody{std::move(out)};
+}
+
+Result<ReplyBody> get(const pb::OrphanEntries& in) {
+  if (in.entries_size() > static_cast<int>(kBatchEntriesMax)) {
+    return refuse("OrphanEntries holds more than 8192 entries");
+  }
+  OrphanEntries out{in.log(), in.record(), {}, {}, in.last(), in.damaged()};
+  out.next = {Position{in.position()}, Offset{in.end()}, Term{in.term()}, in.chain()};
+  for (const pb::OrphanEntry& entry : in.entries()) {
+    if (entry.fate() > static_cast<uint32_t>(OrphanFate::unknown)) {
+      return refuse("OrphanEntries holds an unknown fate");
+    }
+    const auto payload = std::as_bytes(std::span(entry.payload()));
+    if (!payload.empty() && payload.size() != entry.payload_bytes()) {
+      return refuse("OrphanEntries holds a payload of another length than it says");
+    }
+    OrphanEntry& one = out.entries.emplace_back();
+    one.position = Position{entry.position()};
+    one.term = Term{entry.term()};
+    one.data = entry.data();
+    one.batch_end = entry.batch_end();
+    one.identity = {entry.client(), entry.incarnation(), entry.sequence()};
+    one.payload_bytes = entry.payload_bytes();
+    one.fate = static_cast<OrphanFate>(entry.fate());
+    one.again = Position{entry.again()};
+    one.payload.assign(payload.begin(), payload.end());
+  }
+  return ReplyBody{std::move(out)};
+}
+
 Result<ReplyBody> get(pb::StatusIs& in) {
   if (in.json().size() > kStatusBytesMax) return refuse("StatusIs exceeds 512 KiB");
   return ReplyBody{StatusIs{std::move(*in.mutable_json())}};
@@ -271,6 +355,8 @@ Result<ReplyBody> body_of(pb::Reply& in) {
     case pb::Reply::kStatusIs: return get(*in.mutable_status_is());
     case pb::Reply::kFailed: return get(*in.mutable_failed());
     case pb::Reply::kDone: return get(in.done());
+    case pb::Reply::kOrphanRecords: return get(in.orphan_records());
+    case pb::Reply::kOrphanEntries: return get(in.orphan_entries());
     case pb::Reply::BODY_NOT_SET: break;
   }
   return refuse("it holds no reply of this protocol version");

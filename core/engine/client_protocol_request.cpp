@@ -79,6 +79,20 @@ void put(const HandOver& body, pb::Request& out) {
   out.mutable_hand_over()->set_log(body.log);
   out.mutable_hand_over()->set_to(body.to.value);
 }
+void put(const OrphansOf& body, pb::Request& out) {
+  pb::Orphans& to = *out.mutable_orphans();
+  to.set_log(body.log);
+  to.set_record(body.record);
+  to.set_position(body.from.position.value);
+  to.set_end(body.from.end.value);
+  to.set_term(body.from.term.value);
+  to.set_chain(body.from.chain);
+  to.set_payloads(body.payloads);
+}
+void put(const DiscardOrphans& body, pb::Request& out) {
+  out.mutable_discard_orphans()->set_log(body.log);
+  out.mutable_discard_orphans()->set_record(body.record);
+}
 void put(const Tail& body, pb::Request& out) { out.mutable_tail()->set_log(body.log); }
 void put(const Status&, pb::Request& out) { out.mutable_status(); }
 void put(const Cancel&, pb::Request& out) { out.mutable_cancel(); }
@@ -158,6 +172,16 @@ Result<RequestBody> get(const pb::HandOver& in) {
   return RequestBody{HandOver{in.log(), ReplicaId{static_cast<uint8_t>(in.to())}}};
 }
 
+Result<RequestBody> get(const pb::Orphans& in) {
+  const log::Cursor from{Position{in.position()}, Offset{in.end()}, Term{in.term()}, in.chain()};
+  return RequestBody{OrphansOf{in.log(), in.record(), from, in.payloads()}};
+}
+
+Result<RequestBody> get(const pb::DiscardOrphans& in) {
+  if (in.record() == 0) return refuse("DiscardOrphans.record is 0");
+  return RequestBody{DiscardOrphans{in.log(), in.record()}};
+}
+
 Result<RequestBody> body_of(pb::Request& in) {
   switch (in.body_case()) {
     case pb::Request::kOpenLog: return get(*in.mutable_open_log());
@@ -175,6 +199,8 @@ Result<RequestBody> body_of(pb::Request& in) {
     case pb::Request::kChangeMembers: return get(in.change_members());
     case pb::Request::kHandOver: return get(in.hand_over());
     case pb::Request::kTakeApologies: return get(in.take_apologies());
+    case pb::Request::kOrphans: return get(in.orphans());
+    case pb::Request::kDiscardOrphans: return get(in.discard_orphans());
     case pb::Request::BODY_NOT_SET: break;
   }
   return refuse("it holds no request of this protocol version");

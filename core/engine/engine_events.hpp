@@ -14,7 +14,17 @@
 namespace caisson::engine {
 
 struct Event {
-  enum class Kind : uint8_t { role, leader, repair, fault, suspect, recovered, closed, stray };
+  enum class Kind : uint8_t {
+    role,
+    leader,
+    repair,
+    fault,
+    suspect,
+    recovered,
+    closed,
+    stray,
+    no_room
+  };
   Kind kind = Kind::role;
   replication::Role role = replication::Role::follower;
   control::Evidence evidence = control::Evidence::none;

@@ -130,8 +130,15 @@ void Housekeeper::tell(const Event& event) {
                            event.term.value);
     case Event::Kind::repair:
       return logger_->warn(
-          "log {}: a divergent suffix was put aside into the salvage area (term {})", log,
-          event.term.value);
+          "log {}: entries that the log goes on without were put aside (term {}): look at them "
+          "with "
+          "caisson salvage list, then resubmit or discard them",
+          log, event.term.value);
+    case Event::Kind::no_room:
+      return logger_->error(
+          "log {}: the salvage area is full, and this replica follows nobody until there is room: "
+          "resubmit or discard what it holds (caisson salvage list), or enlarge salvage_bytes",
+          log);
     case Event::Kind::fault:
       return logger_->error(
           "log {}: bytes that were persisted are damaged behind position {}; repairing", log,

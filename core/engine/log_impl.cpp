@@ -308,6 +308,7 @@ void LogImpl::report_changes(const replication::ReplicaStatus& before,
     put(Event::Kind::leader);
   }
   if (now.repairs != before.repairs) put(Event::Kind::repair);
+  if (now.orphans.full && !before.orphans.full) put(Event::Kind::no_room);
   if (now.faults != before.faults) put(Event::Kind::fault);
 }
 

@@ -18,6 +18,7 @@
 #include "core/engine/engine_published.hpp"
 #include "core/engine/lane.hpp"
 #include "core/engine/poller_mailbox.hpp"
+#include "core/replication/orphans.hpp"
 #include "core/replication/replica.hpp"
 #include "pmem/region.hpp"
 #include "transport/fabric.hpp"
@@ -104,6 +105,14 @@ class LogImpl {
   // … and waited for; see Log.
   Code change_members_and_wait(const MemberChange& change, uint64_t timeout_ns);
   Code hand_over_and_wait(ReplicaId to, uint64_t timeout_ns);
+
+  // What was displaced (R15), as read on the poller's thread. A cursor of position 0 and end 0 is
+  // the record's beginning. not_found: the record is gone · closed.
+  Code orphan_records(Orphans& out);
+  Code orphan_page(uint64_t record, const log::Cursor& from,
+                   const replication::OrphanPageLimits& limits, replication::OrphanPage& out);
+  Code discard_orphans(uint64_t record);
+  Result<Orphans> orphans(OrphanPayloads payloads);
 
   // A reader's seat: nothing above the position in it is trimmed here. nullptr: all taken.
   using Hold = std::atomic<uint64_t>;

@@ -262,6 +262,34 @@ void ServerSession::handle(uint64_t id, const client::HandOver& request) {
   answer_done(id, *log, request.log, log->hand_over(request.to));
 }
 
+void ServerSession::handle(uint64_t id, const client::OrphansOf& request) {
+  LogImpl* const log = find_log(id, request.log);
+  if (log == nullptr) return;
+  if (request.record == 0) {
+    client::OrphanRecords records{request.log, {}};
+    const Code code = log->orphan_records(records.all);
+    if (code != Code::ok) return fail_request(id, code, "the log is closed");
+    return reply(id, std::move(records));
+  }
+  replication::OrphanPageLimits limits;
+  if (request.payloads) limits.payloads = OrphanPayloads::copied;
+  replication::OrphanPage page;
+  const Code code = log->orphan_page(request.record, request.from, limits, page);
+  if (code != Code::ok) {
+    return fail_request(id, code,
+                        "record " + std::to_string(request.record) + " of log '" + log->name() +
+                            "' is not here: it was resubmitted or discarded, or never was");
+  }
+  reply(id, client::OrphanEntries{request.log, request.record, std::move(page.entries), page.next,
+                                  page.last, page.damaged});
+}
+
+void ServerSession::handle(uint64_t id, const client::DiscardOrphans& request) {
+  LogImpl* const log = find_log(id, request.log);
+  if (log == nullptr) return;
+  answer_done(id, *log, request.log, log->discard_orphans(request.record));
+}
+
 void ServerSession::handle(uint64_t id, const client::WaitFor& request) {
   LogImpl* const log = find_log(id, request.log);
   if (log == nullptr || crowded(id)) return;

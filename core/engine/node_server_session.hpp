@@ -141,6 +141,8 @@ class ServerSession final : public ClientHandler {
   void handle(uint64_t id, const client::Tail& request);
   void handle(uint64_t id, const client::ChangeMembers& request);
   void handle(uint64_t id, const client::HandOver& request);
+  void handle(uint64_t id, const client::OrphansOf& request);
+  void handle(uint64_t id, const client::DiscardOrphans& request);
   void answer_done(uint64_t id, const LogImpl& log, uint64_t log_id, Code code);
   void handle(uint64_t id, const client::Status& request);
   void handle(uint64_t id, const client::Cancel& request);

@@ -22,6 +22,7 @@
 #include "caisson/members.hpp"
 #include "caisson/options.hpp"
 #include "caisson/state_transfer.hpp"
+#include "caisson/orphans.hpp"
 #include "caisson/subscription.hpp"
 #include "caisson/types.hpp"
 

@@ -10,6 +10,7 @@
 
 #include "caisson/appender.hpp"
 #include "caisson/members.hpp"
+#include "caisson/orphans.hpp"
 #include "caisson/subscription.hpp"
 #include "caisson/types.hpp"
 
@@ -90,6 +91,16 @@ class Log {
   // The application has durably applied everything through `position` (LogOptions::auto_apply =
   // false). not_yet: above what is committed here · unsupported: with auto_apply · closed.
   [[nodiscard]] Code mark_applied(Position position);
+
+  // What was displaced at this replica, and waits for a decision (R15): listed until it is
+  // discarded, and never again. Read on the poller's thread in small pieces, so that appends go on
+  // meanwhile. closed.
+  Result<Orphans> orphans(OrphanPayloads payloads = OrphanPayloads::left_out);
+
+  // Lets go of a record of this replica, durably: once its entries were appended again, or nobody
+  // wants them. not_found: there is none, or no more · not_yet: the replica has fallen back on
+  // these entries, and they may yet be committed: ask again once it follows a leader · closed.
+  [[nodiscard]] Code discard_orphans(uint64_t id);
 
   // A word for people and monitors: role, term, marks, as a JSON object.
   std::string status_json() const;
