@@ -28,7 +28,11 @@ class Recall : public testing::Test {
     header.client = client;
     header.incarnation = incarnation;
     const auto before = table_.find(client);
-    table_.apply_session(header, {before.last_sequence, before.incarnation, resume ? 1u : 0u});
+    SessionPayload session{};
+    session.previous_last_sequence = before.last_sequence;
+    session.previous_incarnation = before.incarnation;
+    session.resume = resume ? 1 : 0;
+    table_.apply_session(header, session);
   }
   Is recall(const EntryIdentity& identity, uint32_t crc) {
     found_ = table_.recall(identity, crc).position;

@@ -24,6 +24,8 @@ void client_seeds(const AddSeed& add) {
       client::Trim{1, Position{5}},
       client::ChangeMembers{1, {0b10000}, {}, {0b10}, View{2}},
       client::HandOver{1, ReplicaId{2}},
+      client::OrphansOf{1, 2, {Position{3}, Offset{640}, Term{257}, 99}, true},
+      client::DiscardOrphans{1, 2},
       client::WaitFor{1, Position{9}, 1000},
       client::Tail{1},
       client::Status{},
@@ -34,7 +36,12 @@ void client_seeds(const AddSeed& add) {
 
   const client::LeaderHint hint{ReplicaId{2}, Term{258}, "127.0.0.1", 7002};
   const client::ReadEntry entry{Position{4}, Term{257}, log::Kind::data, {42, 1, 1}, "payload"};
+  const OrphanRecord record{2, Position{3}, Term{514}, 192, false, {}};
+  const OrphanEntry orphan{Position{4}, Term{257},          true, true, {42, 1, 1},
+                           2,           OrphanFate::absent, {},   {}};
   const client::ReplyBody replies[] = {
+      client::OrphanRecords{1, {{record}, 1 << 20, 1 << 19, false}},
+      client::OrphanEntries{1, 2, {orphan}, {Position{4}, Offset{768}, Term{257}, 98}, true, false},
       client::LogOpened{1, 1 << 20, 1024, ReplicaId{1}, Term{257}, Position{9}, Position{2}},
       client::StreamOpened{1, 42, 3, 99, {{2, 80, 90, Position{8}}}},
       client::AppendResult{1, 42, 3, {{7, Code::ok, Position{10}, Term{257}}}, hint},

@@ -46,6 +46,7 @@ int main(int argc, char** argv) {
       {"greeting_fuzz", caisson::fuzz::greeting_seeds},
       {"client_fuzz", caisson::fuzz::client_seeds},
       {"state_fuzz", caisson::fuzz::state_seeds},
+      {"salvage_fuzz", caisson::fuzz::salvage_seeds},
   };
   bool good = true;
   for (const auto& [fuzzer, seeds] : all) good = good && write_seeds(root / fuzzer, seeds);

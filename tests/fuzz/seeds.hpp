@@ -21,5 +21,6 @@ void express_seeds(const AddSeed& add);
 void greeting_seeds(const AddSeed& add);
 void client_seeds(const AddSeed& add);
 void state_seeds(const AddSeed& add);
+void salvage_seeds(const AddSeed& add);
 
 }  // namespace caisson::fuzz

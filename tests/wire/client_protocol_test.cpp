@@ -59,9 +59,13 @@ Read any_read() {
   return read;
 }
 
+log::Cursor any_cursor() { return {Position{any()}, Offset{any()}, Term{any()}, any32()}; }
+
 Request any_request() {
   Request request{any(), Status{}};
-  switch (*rc::gen::inRange(0, 12)) {
+  switch (*rc::gen::inRange(0, 14)) {
+    case 11: request.body = OrphansOf{wide(), wide(), any_cursor(), coin()}; break;
+    case 12: request.body = DiscardOrphans{wide(), from_one()}; break;
     case 10: request.body = TakeApologies{wide(), from_one(), Position{from_one()}}; break;
     case 0: request.body = OpenLog{"x" + any_text(63).substr(0, 63)}; break;
     case 1: request.body = OpenStream{wide(), from_one(), coin(), any32(), any()}; break;
@@ -117,9 +121,37 @@ Entries any_entries() {
   return entries;
 }
 
+OrphanRecords any_orphan_records() {
+  OrphanRecords records{wide(), {{}, any(), any(), coin()}};
+  const int count = *rc::gen::inRange(0, 20);
+  for (int i = 0; i < count; ++i) {
+    records.all.records.push_back({any(), Position{any()}, Term{any()}, any(), coin(), {}});
+  }
+  return records;
+}
+
+OrphanEntries any_orphan_entries() {
+  OrphanEntries entries{wide(), from_one(), {}, any_cursor(), coin(), coin()};
+  const int count = *rc::gen::inRange(0, 20);
+  for (int i = 0; i < count; ++i) {
+    OrphanEntry& entry = entries.entries.emplace_back();
+    entry = {Position{any()}, Term{any()},  coin(), coin(), {any(), any32(), any()},
+             any32(),         OrphanFate{}, {},     {}};
+    entry.fate = static_cast<OrphanFate>(*rc::gen::inRange(0, 4));
+    entry.again = Position{any()};
+    const std::string payload = coin() ? any_text(50) : std::string();
+    if (!payload.empty()) entry.payload_bytes = static_cast<uint32_t>(payload.size());
+    const auto bytes = std::as_bytes(std::span(payload));
+    entry.payload.assign(bytes.begin(), bytes.end());
+  }
+  return entries;
+}
+
 Reply any_reply() {
   Reply reply{any(), StatusIs{any_text(500)}};
-  switch (*rc::gen::inRange(0, 10)) {
+  switch (*rc::gen::inRange(0, 12)) {
+    case 9: reply.body = any_orphan_records(); break;
+    case 10: reply.body = any_orphan_entries(); break;
     case 8: reply.body = Done{wide(), any_code()}; break;
     case 0:
       reply.body = LogOpened{wide(),       wide(),           any32(),         any_replica(),
