@@ -31,6 +31,7 @@ constexpr std::chrono::microseconds kPressurePause{100};
 constexpr uint64_t kTrimEvery = 4096;
 constexpr uint64_t kKept = 16384;
 constexpr uint64_t kAppendTimeoutNs = 1'000'000'000;
+constexpr uint64_t kHandOverTimeoutNs = 1'000'000'000;
 
 class Application {
  public:
@@ -47,6 +48,7 @@ class Application {
         if (!opened) continue;
         appender_ = std::move(*opened);
       }
+      if (cells_.heir.load(std::memory_order_relaxed) != 0) hand_over();
       append();
     }
   }
@@ -74,6 +76,14 @@ class Application {
     cells_.acknowledged.fetch_add(1, std::memory_order_relaxed);
     last_ = completion.position;
     if (last_.value % kTrimEvery == 0) trim();
+  }
+
+  void hand_over() {
+    const ReplicaId heir{static_cast<uint8_t>(cells_.heir.load(std::memory_order_acquire))};
+    cells_.handed_over_ns.store(monotonic_ns(), std::memory_order_relaxed);
+    const Code code = log_.hand_over(heir, kHandOverTimeoutNs);
+    cells_.hand_over_code.store(static_cast<uint64_t>(code), std::memory_order_relaxed);
+    cells_.heir.store(0, std::memory_order_release);
   }
 
   void trim() {

@@ -25,6 +25,11 @@ struct LoadCells {
   std::atomic<uint64_t> first_ack_ns;  // … and when the first one of that term was; written before
   std::atomic<uint64_t> acknowledged;  // appends, in all terms
   std::atomic<uint64_t> last_ack_ns;
+  // Written by who watches: the replica that is to lead; taken back to 0 by who leads, which says
+  // when it asked, and what it was told.
+  std::atomic<uint64_t> heir;
+  std::atomic<uint64_t> handed_over_ns;
+  std::atomic<uint64_t> hand_over_code;
 };
 
 class MappedCells {

@@ -31,6 +31,16 @@ double ticks_per_ns() {
   return kRate;
 }
 
+Percentiles percentiles_of(std::vector<uint64_t> times_ns) {
+  if (times_ns.empty()) return {};
+  std::sort(times_ns.begin(), times_ns.end());
+  const auto at = [&](double quantile) {
+    const auto last = static_cast<double>(times_ns.size() - 1);
+    return static_cast<double>(times_ns[static_cast<size_t>(std::ceil(quantile * last))]);
+  };
+  return {at(0), at(0.5), at(0.9), at(0.99), at(0.999), at(1), times_ns.size()};
+}
+
 Samples::Samples(size_t capacity) : kept_(capacity, 0) {}
 
 std::vector<uint32_t> Samples::sorted() const {

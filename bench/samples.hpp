@@ -21,6 +21,9 @@ struct Percentiles {
   uint64_t count = 0;
 };
 
+// Of a few measured times, in nanoseconds; all zero of none.
+Percentiles percentiles_of(std::vector<uint64_t> times_ns);
+
 class Samples {
  public:
   // Room for `capacity` samples, touched now so that none faults later.

@@ -11,6 +11,7 @@
 
 #include "bench/ticks.hpp"
 #include "core/engine/config.hpp"
+#include "tools/files.hpp"
 #include "tools/status.hpp"
 
 namespace caisson::bench {
@@ -65,9 +66,10 @@ Result<void> Stage::build() {
   tools::ClusterShape shape;
   shape.directory = options_.directory;
   shape.replicas = options_.replicas;
+  shape.spares = options_.spares;
   shape.ring_bytes = options_.ring_bytes;
   shape.suspect_after_us = options_.suspect_after_us;
-  shape.cores.assign(options_.replicas, {-1});
+  shape.cores.assign(options_.replicas + options_.spares, {-1});
   const auto cluster = tools::create_cluster(shape);
   if (!cluster) return tl::unexpected(cluster.error());
   cluster_ = *cluster;
@@ -101,15 +103,26 @@ Result<void> Stage::turn_while(const std::function<Result<void>()>& work) {
   return result;
 }
 
-Result<void> Stage::start_follower(ReplicaId id) {
+Result<void> Stage::start_follower(ReplicaId id, bool empty) {
   return turn_while([&]() -> Result<void> {
-    const auto process = tools::start_replica(
-        cluster_, id,
-        {follower_cores_,
-         {"node", "--config", cluster_.configuration(id).string(), "--json", "--with-parent"}});
+    tools::StartWith with{
+        follower_cores_,
+        {"node", "--config", cluster_.configuration(id).string(), "--json", "--with-parent"}};
+    if (empty) with.command.insert(with.command.end(), {"--create", "--join"});
+    const auto process = tools::start_replica(cluster_, id, with);
     if (!process) return tl::unexpected(process.error());
     return {};
   });
+}
+
+Result<void> Stage::renew(ReplicaId spare) {
+  const auto stopped = turn_while([&]() -> Result<void> {
+    if (const auto gone = tools::stop_replica(cluster_, spare); !gone) return gone;
+    std::error_code error;
+    std::filesystem::remove_all(cluster_.data(spare), error);
+    return tools::make_directories(cluster_.data(spare));
+  });
+  return stopped ? start_follower(spare, true) : stopped;
 }
 
 Result<void> Stage::depose(ReplicaId leader) {
@@ -175,7 +188,7 @@ Result<Position> Stage::delivered_by_all_followers() {
   Position lowest{UINT64_MAX};
   const auto asked = turn_while([&]() -> Result<void> {
     for (const tools::ClusterReplica& replica : cluster_.replicas) {
-      if (replica.id.value == 1) continue;
+      if (replica.id.value == 1 || replica.spare) continue;
       const auto status = tools::log_status(cluster_, replica.id, cluster_.logs.front().name);
       if (!status) return tl::unexpected(status.error());
       lowest = std::min(lowest, status->marks.delivered);

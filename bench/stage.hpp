@@ -18,6 +18,7 @@ namespace caisson::bench {
 struct StageOptions {
   std::filesystem::path directory;  // made, and removed at the end; must not exist
   uint32_t replicas = 3;
+  uint32_t spares = 0;  // started, and members of nothing
   uint64_t ring_bytes = 64ull << 20;
   uint64_t suspect_after_us = 2'000'000;  // floor slices and the scheduler must not cost the term
 };
@@ -38,6 +39,8 @@ class Stage {
 
   void signal_followers(int signal);
   double follower_cpu_seconds() const;
+  // Destroys a spare's memory and starts it again, empty. Turns the engine meanwhile.
+  Result<void> renew(ReplicaId spare);
   // The lowest delivered mark of all followers, as they say themselves.
   Result<Position> delivered_by_all_followers();
   // Turns the engine until every follower has delivered `position`, or the time is up.
@@ -46,7 +49,7 @@ class Stage {
  private:
   explicit Stage(const StageOptions& options) : options_(options) {}
   Result<void> build();
-  Result<void> start_follower(ReplicaId id);
+  Result<void> start_follower(ReplicaId id, bool empty = false);
   Result<void> lead();
   bool settles(Term term);
   Result<void> depose(ReplicaId leader);

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include "tools/bench_command.hpp"
+
 #include <cinttypes>
 #include <cstdio>
 #include <fstream>
@@ -266,6 +268,9 @@ void add_bench(Commands& commands) {
   add_bench_append(commands, *group);
   add_bench_failover(commands, *group);
   add_bench_scan(commands, *group);
+  add_bench_features(commands, *group);
+  add_bench_member(commands, *group);
+  add_bench_transfer(commands, *group);
 }
 
 }  // namespace caisson::tools

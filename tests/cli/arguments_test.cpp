@@ -109,6 +109,9 @@ TEST(Arguments, EveryCommandExplainsItselfWithExamples) {
                                            {"bench", "append"},
                                            {"bench", "failover"},
                                            {"bench", "scan"},
+                                           {"bench", "features"},
+                                           {"bench", "member"},
+                                           {"bench", "transfer"},
                                            {"cert", "make"},
                                            {"cert", "show"}};
   for (Arguments command : commands) {
