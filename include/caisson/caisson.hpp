@@ -21,8 +21,8 @@
 #include "caisson/log.hpp"
 #include "caisson/members.hpp"
 #include "caisson/options.hpp"
-#include "caisson/state_transfer.hpp"
 #include "caisson/orphans.hpp"
+#include "caisson/state_transfer.hpp"
 #include "caisson/subscription.hpp"
 #include "caisson/types.hpp"
 
