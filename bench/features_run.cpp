@@ -89,7 +89,7 @@ class Run {
     stage_ = std::move(*stage);
     log_ = engine::EngineAccess::of(stage_->engine()).find_log(stage_->log().name());
     const uint64_t until = monotonic_ns() + kStallNs;
-    Code code = replica().open_stream(kClient, false, kOpenTag);
+    Code code = replica().open_stream({kClient, false, 0, 0}, kOpenTag);
     outstanding_ = 1;
     while (code == Code::ok && outstanding_ > 0 && monotonic_ns() < until) code = take();
     if (code != Code::ok || outstanding_ > 0) return fail(code, "no stream could be opened");
