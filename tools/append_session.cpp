@@ -305,6 +305,10 @@ Result<void> AppendSession::hear_apologies() {
   if (opened->last_sequence >= told_) return tl::unexpected(*refusal_);  // nothing of it is
   apologies_ = opened->apologies;
   lost_ = true;
+  // The incarnation that they were sent under has ended: what it had not appended, it never will.
+  for (Pending& pending : pending_) {
+    if (pending.sequence > opened->last_sequence) pending.open = 0;
+  }
   refusal_ =
       Error{Code::broken_stream,
             "lines " + std::to_string(opened->last_sequence + 1) + " to " + std::to_string(told_) +

@@ -40,11 +40,15 @@ struct Deposed {
     auto next = cluster.appender(second, {.client = 8});
     EXPECT_TRUE(next != nullptr && next->append(bytes_of("elsewhere")).code == Code::ok);
     cluster.wake(first);
+    bool decided = false;
     (void)cluster.until([&] {
-      std::array<Completion, 64> batch_of;
-      const size_t n = appender->completions(batch_of);
-      for (size_t i = 0; i < n; ++i) acknowledged += batch_of[i].code == Code::ok;
-      return acknowledged >= count;
+      std::array<Completion, 64> completions;
+      const size_t n = appender->completions(completions);
+      for (size_t i = 0; i < n; ++i) {
+        acknowledged += completions[i].code == Code::ok;
+        decided = decided || (completions[i].tag == 1 && completions[i].code != Code::indefinite);
+      }
+      return decided && acknowledged >= count;
     });
   }
   Cluster cluster;
