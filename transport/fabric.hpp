@@ -48,6 +48,14 @@ struct CommitCell {
   Position trim_to;    // the leader asks its followers to trim through here
 };
 
+// Whom a replica listens to, as its own memory says at the moment of the reading (P19). A region
+// that was made anew under the same name is another one: its birth tells.
+struct Standing {
+  Term promised;       // 0: cannot be read, or nothing is promised; proves nothing
+  uint64_t birth = 0;  // of the region that was read
+  Offset head;         // what lies below in its ring may have been overwritten
+};
+
 // Heartbeat of a node's poller as its peers see it. `counter` is advanced by the data-plane poller
 // itself (fate sharing, R27); `dead` is the kernel's word that the poller's thread is gone.
 struct Beat {
@@ -84,7 +92,8 @@ class Endpoint {
   virtual void publish(const TargetCell& cell) = 0;
 
   // Publishes the promised term for one-sided leadership proofs (P19). Before any answer to a seal.
-  virtual void publish_promise(Term promised) = 0;
+  // `birth` is the region's own, always the same.
+  virtual void publish_promise(Term promised, uint64_t birth) = 0;
 
   // The newest commit cell that `writer` wrote to us; a torn one reads as all zero.
   virtual CommitCell commit_cell(ReplicaId writer) const = 0;
@@ -119,13 +128,16 @@ class Endpoint {
   // Fetches what has completed. Our own ring completes as target == self.
   virtual size_t poll(std::span<Completion> out) = 0;
 
-  // Copies [at, at + n) of the target's ring as it is now. Only for targets sealed in our term: the
-  // caller checks every byte. False: not reachable.
+  // Copies [at, at + n) of the target's ring as it is now: all that was reported placed there
+  // before the call, and maybe torn pieces of more. The caller checks every byte. False: not
+  // reachable.
   [[nodiscard]] virtual bool read(ReplicaId target, Offset at, void* destination, size_t n) = 0;
 
   // What the target last published, possibly stale, never torn. A default value if unknown.
   virtual TargetCell target_cell(ReplicaId target) const = 0;
-  virtual Term promised_of(ReplicaId target) const = 0;
+  // Read from the target's memory after the call began, and after every earlier read() of it: of
+  // the same region.
+  virtual Standing standing_of(ReplicaId target) const = 0;
   virtual void write_commit_cell(ReplicaSet targets, const CommitCell& cell) = 0;
 
   // How far ahead of `posted` the target lets us write before anything else happens; 0 = no limit

@@ -112,8 +112,20 @@ struct Fenced {
   Term promised;
 };
 
+// "Up to where do I have to read, to miss nothing that was acknowledged before I asked?" (R31).
+struct ReadRequest {
+  uint64_t nonce = 0;  // ascending for each asker; names the question
+  bool through_log =
+      false;  // answered by an entry of its own, once committed; else by a proof (P19)
+};
+struct ReadReply {
+  uint64_t nonce = 0;
+  Code code = Code::internal;  // ok · not_leader · no_quorum: the proof failed · again: no room
+  Position position;           // where code == ok
+};
+
 using Message = std::variant<PreSeal, PreSealReply, Seal, SealReply, GrantRequest, GrantReply,
-                             Hello, Fenced, Rebase, Succeed>;
+                             Hello, Fenced, Rebase, Succeed, ReadRequest, ReadReply>;
 
 // How a replica's messages leave it. Sending may fail silently: every exchange is retried by time.
 class Outbox {

@@ -125,6 +125,19 @@ void put(const Fenced& message, pb::Envelope& envelope) {
   envelope.mutable_fenced()->set_promised(message.promised.value);
 }
 
+void put(const ReadRequest& message, pb::Envelope& envelope) {
+  pb::ReadRequest& out = *envelope.mutable_read_request();
+  out.set_nonce(message.nonce);
+  out.set_through_log(message.through_log);
+}
+
+void put(const ReadReply& message, pb::Envelope& envelope) {
+  pb::ReadReply& out = *envelope.mutable_read_reply();
+  out.set_nonce(message.nonce);
+  out.set_code(code_to_wire(message.code));
+  out.set_position(message.position.value);
+}
+
 // ---- Protobuf to values ------------------------------------------------------------------------
 
 tl::unexpected<Error> refuse(std::string_view what) {
@@ -249,6 +262,12 @@ Result<Message> get(const pb::Rebase& in) {
       Rebase{Term{in.term()}, in.nonce(), in.answer(), cursor_of(in.base()), std::move(*view)});
 }
 
+Result<Message> get(const pb::ReadReply& in) {
+  const auto code = code_from_wire(in.code());
+  if (!code) return refuse("ReadReply.code is unknown");
+  return checked(ReadReply{in.nonce(), *code, Position{in.position()}});
+}
+
 Result<Message> message_of(const pb::Envelope& in) {
   switch (in.message_case()) {
     case pb::Envelope::kPreSeal: return get(in.pre_seal());
@@ -267,6 +286,9 @@ Result<Message> message_of(const pb::Envelope& in) {
     case pb::Envelope::kFenced: return checked(Fenced{Term{in.fenced().promised()}});
     case pb::Envelope::kRebase: return get(in.rebase());
     case pb::Envelope::kSucceed: return checked(Succeed{Term{in.succeed().term()}});
+    case pb::Envelope::kReadRequest:
+      return checked(ReadRequest{in.read_request().nonce(), in.read_request().through_log()});
+    case pb::Envelope::kReadReply: return get(in.read_reply());
     case pb::Envelope::MESSAGE_NOT_SET: break;
   }
   return refuse("it holds no message of this protocol version");

@@ -56,7 +56,7 @@ bool Election::highest_everywhere(Term term, ReplicaId dead) const {
   ReplicaSet under_it = just(c_.options.self);
   bool highest = true;
   for_each(c_.membership().electors() - under_it - just(dead), [&](ReplicaId id) {
-    const Term promised = c_.endpoint.promised_of(id);
+    const Term promised = c_.endpoint.standing_of(id).promised;
     highest = highest && promised <= term;
     if (promised == term) under_it.add(id);
   });
@@ -94,7 +94,7 @@ Code Election::seal(Term seen, uint64_t now_ns) {
   // P3: our own promise is persistent before anybody hears of the term; P1, P2: our own seal is a
   // seal.
   if (const Code code = c_.durable.promise(term_, nonce_); code != Code::ok) return code;
-  c_.endpoint.publish_promise(term_);
+  c_.endpoint.publish_promise(term_, c_.durable.superblock().birth);
   // The others seal while we do.
   send_to_silent(seal_message());
   if (const Code code = follower_.seal_ring(Follower::Extent::tail); code != Code::ok) return code;

@@ -57,6 +57,11 @@ class Leader {
   [[nodiscard]] Code change_members(const MemberChange& change);
   [[nodiscard]] Code hand_over(ReplicaId to, uint64_t now_ns);
 
+  // ---- Reads; leader_reads.cpp ----
+  // ok: it leads still, and everything acknowledged before the call lies at or below the position.
+  ReadPoint prove() const;
+  [[nodiscard]] Code append_noop();
+
   // Returns work done.
   uint32_t poll(uint64_t now_ns);
 

@@ -9,6 +9,7 @@
 #include "core/replication/election.hpp"
 #include "core/replication/follower.hpp"
 #include "core/replication/leader.hpp"
+#include "core/replication/reads.hpp"
 
 namespace caisson::replication {
 
@@ -52,7 +53,8 @@ class ReplicaImpl final : public Replica {
            superblock.applied},
         follower_(c_),
         leader_(c_, follower_),
-        election_(c_, follower_) {}
+        election_(c_, follower_),
+        reads_(c_, leader_, follower_) {}
 
   Code recover(uint64_t now_ns);
 
@@ -91,6 +93,11 @@ class ReplicaImpl final : public Replica {
   }
   size_t peers(std::span<PeerStatus> out) const override { return leader_.peers(out); }
   size_t take_resolutions(std::span<Resolution> out) override { return leader_.take(out); }
+  ReadPoint read_point(ReadPath path, uint64_t tag, uint64_t timeout_ns, uint64_t now_ns) override {
+    if (closed_) return {tag, Code::closed, {}};
+    return reads_.begin(path, tag, timeout_ns, steady(now_ns));
+  }
+  size_t take_read_points(std::span<ReadPoint> out) override { return reads_.take(out); }
   Code trim(Position p, ReplicaId* holder) override { return leader_.trim(p, holder); }
 
   void mark_applied(Position p) override {
@@ -122,6 +129,12 @@ class ReplicaImpl final : public Replica {
   void handle(ReplicaId from, const control::Fenced& m, uint64_t now_ns);
   void handle(ReplicaId from, const control::Rebase& m, uint64_t now_ns);
   void handle(ReplicaId from, const control::Succeed& m, uint64_t now_ns);
+  void handle(ReplicaId from, const control::ReadRequest& m, uint64_t) {
+    reads_.on_request(from, m);
+  }
+  void handle(ReplicaId, const control::ReadReply& m, uint64_t now_ns) {
+    reads_.on_reply(m, now_ns);
+  }
   // A message of its leader, or of a candidate that we have promised to.
   template <class M>
   bool promised_to(ReplicaId from, const M& m) const {
@@ -163,6 +176,7 @@ class ReplicaImpl final : public Replica {
   Follower follower_;
   Leader leader_;
   Election election_;
+  Reads reads_;
   bool closed_ = false;
   uint64_t now_ns_ = 0;
   uint64_t reading_ns_ = 0;
@@ -181,7 +195,7 @@ class ReplicaImpl final : public Replica {
 Code ReplicaImpl::recover(uint64_t now_ns) {
   now_ns = steady(now_ns);
   if (const Code code = c_.durable.begin_incarnation(); code != Code::ok) return code;
-  c_.endpoint.publish_promise(promised());
+  c_.endpoint.publish_promise(promised(), c_.durable.superblock().birth);
   if (const Code code = follower_.seal_ring(Follower::Extent::whole); code != Code::ok) return code;
   c_.applied = c_.durable.superblock().applied;
   settle(now_ns, c_.options.leaderless_patience_ns);
@@ -237,6 +251,7 @@ uint32_t ReplicaImpl::poll(uint64_t now_ns) {
   if (c_.state.committed() != before && leader_.queue().undecided()) {
     leader_.queue().decide(c_.state);
   }
+  work += reads_.poll(now_ns);
   // Only now: a trim forgets which term wrote what.
   if (!leader_.active()) work += follower_.follow_trim();
   return work;
@@ -359,7 +374,7 @@ void ReplicaImpl::handle(ReplicaId from, const control::Seal& m, uint64_t now_ns
   step_down(now_ns);
   // P2: promise, then revoke, flush and scan, then answer. Without a persistent promise: silence.
   if (!retry && c_.durable.promise(m.term, m.nonce) != Code::ok) return;
-  c_.endpoint.publish_promise(m.term);
+  c_.endpoint.publish_promise(m.term, c_.durable.superblock().birth);
   if (follower_.seal_ring(Follower::Extent::tail) != Code::ok) return;
   const Code code = follower_.damaged() ? Code::damaged : Code::ok;
   control::SealReply reply = follower_.seal_reply(m.term, m.nonce, code);
@@ -492,6 +507,7 @@ void ReplicaImpl::close(uint64_t now_ns) {
   if (closed_) return;
   step_down(steady(now_ns));
   leader_.queue().close();
+  reads_.close();
   // The cursor only spares the next start some scanning.
   (void)follower_.save_progress();
   closed_ = true;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "caisson/members.hpp"
+#include "caisson/reads.hpp"
 #include "caisson/types.hpp"
 #include "core/control/failure_detector.hpp"
 #include "core/control/messages.hpp"
@@ -88,6 +89,17 @@ struct StreamOpening {
   uint32_t told_incarnation = 0;
   uint64_t told_sequence = 0;
 };
+
+// ok: everything acknowledged (persisted, all) before it was asked for lies at or below `position`,
+// and that is committed here · no_quorum: nobody could prove in time that it leads · timed_out:
+// what has to be read has not arrived here in time · again: the log is full, or too many read ·
+// closed.
+struct ReadPoint {
+  uint64_t tag = 0;
+  Code code = Code::ok;
+  Position position;
+};
+
 struct OpenedStream {
   uint32_t incarnation = 0;
   uint64_t last_sequence = 0;      // appends go on with last_sequence + 1
@@ -191,6 +203,13 @@ class Replica {
 
   // Takes resolved appends, in position order within each level. Returns how many were filled in.
   virtual size_t take_resolutions(std::span<Resolution> out) = 0;
+
+  // ---- Linearizable reads (any replica) ----
+
+  // Answered at once, unless its code is not_yet: then a ReadPoint with this tag follows.
+  [[nodiscard]] virtual ReadPoint read_point(ReadPath path, uint64_t tag, uint64_t timeout_ns,
+                                             uint64_t now_ns) = 0;
+  virtual size_t take_read_points(std::span<ReadPoint> out) = 0;
 
   // ---- Members (leader) ----
 

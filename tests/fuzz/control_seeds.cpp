@@ -32,6 +32,8 @@ void control_seeds(const AddSeed& add) {
       control::PreSealReply{5, true, Term{257}},
       control::Rebase{Term{258}, 9, 1, cursor, view},
       control::Succeed{Term{258}},
+      control::ReadRequest{77, true},
+      control::ReadReply{77, Code::ok, Position{91}},
       control::Seal{Term{258}, 9, View{1}, Term{257}},
       reply,
       control::GrantRequest{Term{258}, 10, 1, cursor},

@@ -260,10 +260,12 @@ TEST_F(ShmEndpointTest, CellsAreReadOneSidedly) {
   cell.term = Term{3};
   cell.validated = Position{17};
   b_->endpoint.publish(cell);
-  b_->endpoint.publish_promise(Term{5});
+  b_->endpoint.publish_promise(Term{5}, 77);
   EXPECT_EQ(a_->endpoint.target_cell(kB).validated.value, 17u);
-  EXPECT_EQ(a_->endpoint.promised_of(kB).value, 5u);
-  EXPECT_EQ(a_->endpoint.promised_of(kC).value, 0u) << "not mapped: unknown";
+  const Standing said = a_->endpoint.standing_of(kB);
+  EXPECT_EQ(said.promised.value, 5u);
+  EXPECT_EQ(said.birth, 77u);
+  EXPECT_EQ(a_->endpoint.standing_of(kC).promised.value, 0u) << "not mapped: unknown";
 }
 
 TEST_F(ShmEndpointTest, CommitMarksReachTheLiveTargetsOnly) {

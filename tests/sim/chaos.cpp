@@ -190,6 +190,7 @@ WorldOptions swarm_world(uint64_t seed) {
   f.live_source_permille = static_cast<uint32_t>(random.below(1000));
   f.stale_cell_permille = static_cast<uint32_t>(random.below(500));
   f.death_notices = random.permille(500);
+  f.dead_memory_readable = seed % 2 == 0;
   o.message_ns_max = random.between(1, 40) * kUs;
   o.message_late_permille = static_cast<uint32_t>(random.below(60));
   o.message_loss_permille = random.permille(500) ? 0 : static_cast<uint32_t>(random.below(100));

@@ -72,6 +72,8 @@ class Judge {
         applied_.erase(e.replica);
         reborn_[e.replica] = views_.empty() ? 0 : views_.rbegin()->first;
         break;
+      case What::ask: asked_[e.group] = known_; break;
+      case What::read: read(e); break;
       case What::end: ended_ = true; break;
       case What::attach: attached_[e.id.client] = turn_; break;
       case What::apology: apology(e); break;
@@ -95,6 +97,20 @@ class Judge {
                          " and at " + std::to_string(e.position));
     }
     known->second.level = std::max(known->second.level, e.level);
+    if (e.level >= kPersisted) known_ = std::max(known_, e.position);
+  }
+
+  void read(const Event& e) {
+    const auto asked = asked_.find(e.group);
+    if (asked == asked_.end()) return violated("I7", "a read is answered that nobody asked for");
+    if (e.position < asked->second) {
+      violated("I7", "replica " + std::to_string(e.replica) + " answers a read with position " +
+                         std::to_string(e.position) + ", when it was asked " +
+                         std::to_string(asked->second) + " was known to somebody");
+    }
+    asked_.erase(asked);
+    known_ = std::max(known_, e.position);
+    read_ = std::max(read_, e.position);
   }
 
   void apology(const Event& e) {
@@ -113,6 +129,7 @@ class Judge {
     genuine(e);
     if (e.kind == kViewKind) views_[e.position] = e.group;
     if (ended_) final_.insert(e.position);
+    known_ = std::max(known_, e.position);
     const auto [known, fresh] = log_.try_emplace(e.position, Shown{e, 0});
     Shown& shown = known->second;
     if (!fresh && value_of(shown.event) != value_of(e)) {
@@ -205,6 +222,9 @@ class Judge {
       if (held.contains(id)) {
         violated("R13", spell(id) + " is in the log, and its client was told that it is lost");
       }
+    }
+    if (read_ > (log_.empty() ? 0 : log_.rbegin()->first)) {
+      violated("I7", "position " + std::to_string(read_) + " was read, and never committed");
     }
     streams();
     batches();
@@ -307,6 +327,9 @@ class Judge {
   std::map<uint64_t, Reader> leaders_;
   std::map<uint64_t, Event> states_;
   std::set<uint64_t> final_;
+  std::map<uint64_t, uint64_t> asked_;  // reads on their way -> what was known to somebody then
+  uint64_t known_ = 0;                  // the highest position acknowledged, shown, or read
+  uint64_t read_ = 0;                   // … or read
   uint64_t trimmed_ = 0;
   uint64_t turn_ = 0;
   std::map<Id, uint64_t> told_;            // when it was last acknowledged

@@ -35,6 +35,9 @@ enum class What : uint8_t {
   loss,        // memory was lost: power, or a whole region
   damage,      // bytes were damaged on purpose
   reborn,      // `replica`'s memory is gone; a new, empty one has its place
+  ask,         // `replica` in its `life` is asked for a linearizable read, number `group`, of path
+               // `kind`
+  read,        // that one is answered: everything through `position`
   end,         // faults are over and all is healed; what follows is the final reading
   stall,       // the cluster did not serve in time
   attach,      // `id`.client has a new incarnation; what it had been told is accounted for

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <iostream>
 
+#include "tests/sim/reader.hpp"
+
 namespace caisson::simtest {
 
 namespace {
@@ -57,6 +59,7 @@ void add(Outcome& sum, const Outcome& one) {
   sum.lines_from_dead += one.lines_from_dead;
   sum.apologies += one.apologies;
   sum.refused += one.refused;
+  sum.reads += one.reads;
   sum.constructed += one.constructed;
   sum.violations.insert(sum.violations.end(), one.violations.begin(), one.violations.end());
 }
@@ -107,10 +110,14 @@ Outcome swarm_run(uint64_t seed) {
     }
     world.add_client(std::make_unique<Client>(world, o));
   }
+  Reader reader(world, {});
   Chaos chaos(world, swarm_chaos(seed));
   world.run_for(world.random().between(10, 40) * kMs);
   chaos.stop();
-  return conclude(world);
+  reader.stop();
+  Outcome outcome = conclude(world);
+  outcome.reads = reader.answered();
+  return outcome;
 }
 
 Outcome over_seeds(uint64_t first, uint64_t count, const std::function<Outcome(uint64_t)>& run) {

@@ -22,6 +22,7 @@ struct Outcome {
   uint64_t lines_from_dead = 0;
   uint64_t apologies = 0;    // sequences that were acknowledged and lost, and told so
   uint64_t refused = 0;      // appends resolved as not appended
+  uint64_t reads = 0;        // linearizable reads that were answered
   uint64_t constructed = 0;  // directed histories that came about as intended
 };
 

@@ -105,6 +105,7 @@ struct Machine {
 
 // What became of one submission; see Resolution.
 using OnResolution = std::function<void(const replication::Resolution&)>;
+using OnReadPoint = std::function<void(const replication::ReadPoint&)>;
 
 class World {
  public:
@@ -163,6 +164,8 @@ class World {
   // Submits for a client; resolutions come back through `done`.
   Code submit(uint8_t id, replication::Submission submission, OnResolution done);
   uint64_t new_tag(OnResolution done);
+  // A linearizable read; the judge compares it with what was acknowledged before.
+  void read(uint8_t id, ReadPath path, uint64_t timeout_ns, OnReadPoint done);
   Client& add_client(std::unique_ptr<Client> client);
   std::vector<std::unique_ptr<Client>>& clients() { return clients_; }
 
@@ -205,6 +208,8 @@ class World {
   void show_entry(Machine& m, const log::EntryView& view);
   void restart_reader(Machine& m);
   void install(Machine& m);
+  void observe_reads(Machine& m);
+  void answer(Machine& m, const replication::ReadPoint& point);
   void make_region(Machine& m, ReplicaSet voters);
   void trim_now_and_then();
   bool agreed() const;
@@ -222,6 +227,8 @@ class World {
   std::vector<std::unique_ptr<Client>> clients_;
   std::unordered_map<uint64_t, OnResolution> waiting_;
   uint64_t tags_ = 0;
+  std::unordered_map<uint64_t, OnReadPoint> reading_;
+  uint64_t reads_ = 0;
   ReplicaId inside_;
   History history_;
   std::vector<Violation> breaches_;

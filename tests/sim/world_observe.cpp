@@ -102,6 +102,8 @@ void World::observe(Machine& m) {
     record({.what = What::lead, .replica = m.id.value, .life = m.life, .term = term.value});
   }
   m.led = term;
+  observe_reads(m);
+  if (!m.up()) return;
   std::array<replication::Resolution, 64> resolved;
   for (;;) {
     size_t n = 0;

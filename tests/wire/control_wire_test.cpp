@@ -73,6 +73,14 @@ bool same(const Succeed& a, const Succeed& b) {
   return a.term == b.term;
 }
 
+bool same(const ReadRequest& a, const ReadRequest& b) {
+  return a.nonce == b.nonce && a.through_log == b.through_log;
+}
+
+bool same(const ReadReply& a, const ReadReply& b) {
+  return a.nonce == b.nonce && a.code == b.code && a.position == b.position;
+}
+
 bool same_envelope(const Envelope& a, const Envelope& b) {
   if (a.log != b.log || a.from != b.from || a.to != b.to) return false;
   if (a.message.index() != b.message.index()) return false;
@@ -162,7 +170,7 @@ GrantReply any_grant_reply() {
 }
 
 Message any_message() {
-  switch (*rc::gen::inRange(0, 10)) {
+  switch (*rc::gen::inRange(0, 12)) {
     case 0: return PreSeal{Term{wide()}, any_replica(0), any(), View{wide()}};
     case 1: return PreSealReply{any(), *rc::gen::arbitrary<bool>(), Term{wide()}};
     case 2: return Seal{Term{wide()}, any(), View{wide()}, Term{wide()}};
@@ -172,6 +180,8 @@ Message any_message() {
     case 6: return Hello{Term{wide()}, Incarnation{wide()}, any()};
     case 7: return Rebase{Term{wide()}, any(), any(), any_cursor(), any_view(Position{wide()})};
     case 8: return Succeed{Term{wide()}};
+    case 9: return ReadRequest{any(), *rc::gen::arbitrary<bool>()};
+    case 10: return ReadReply{any(), any_code(), Position{wide()}};
     default: return Fenced{Term{wide()}};
   }
 }

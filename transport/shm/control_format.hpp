@@ -36,7 +36,8 @@ struct alignas(64) GrantLine {
 
 struct alignas(64) PromiseLine {
   uint64_t promised;
-  uint64_t reserved[7];
+  uint64_t birth;  // of this region, see log::Membership
+  uint64_t reserved[6];
 };
 
 // What the target publishes about itself: written to value[(sequence + 1) % 2], then counted up. A

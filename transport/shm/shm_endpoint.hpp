@@ -71,7 +71,7 @@ class BasicShmEndpoint final : public Endpoint {
   Code revoke_all() override;
   Result<Grant> grant(ReplicaId writer, Term term) override;
   void publish(const TargetCell& cell) override;
-  void publish_promise(Term promised) override;
+  void publish_promise(Term promised, uint64_t birth) override;
   CommitCell commit_cell(ReplicaId writer) const override;
 
   Code attach(ReplicaId target, const Grant& grant, Offset from) override;
@@ -83,7 +83,7 @@ class BasicShmEndpoint final : public Endpoint {
   size_t poll(std::span<Completion> out) override;
   bool read(ReplicaId target, Offset at, void* destination, size_t n) override;
   TargetCell target_cell(ReplicaId target) const override;
-  Term promised_of(ReplicaId target) const override;
+  Standing standing_of(ReplicaId target) const override;
   void write_commit_cell(ReplicaSet targets, const CommitCell& cell) override;
   uint64_t window_bytes() const override { return segment_bytes_; }
 

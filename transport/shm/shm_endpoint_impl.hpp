@@ -309,10 +309,16 @@ TargetCell BasicShmEndpoint<Probe>::target_cell(ReplicaId target) const {
 }
 
 template <class Probe>
-Term BasicShmEndpoint<Probe>::promised_of(ReplicaId target) const {
+Standing BasicShmEndpoint<Probe>::standing_of(ReplicaId target) const {
   const Peer* peer = mapped_peer(target);
   if (peer == nullptr) return {};
-  return Term{load_word(control_of(peer->mapping->control()).promise.promised)};
+  // What was copied out of the ring before stays before.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  const Control& control = control_of(peer->mapping->control());
+  const Term promised{load_word(control.promise.promised)};
+  TargetCell never;
+  never.head = Offset{UINT64_MAX};  // nothing is published: nothing can be told
+  return {promised, load_word(control.promise.birth), read_cell(control.published, never).head};
 }
 
 template <class Probe>
@@ -418,7 +424,8 @@ void BasicShmEndpoint<Probe>::publish(const TargetCell& cell) {
 }
 
 template <class Probe>
-void BasicShmEndpoint<Probe>::publish_promise(Term promised) {
+void BasicShmEndpoint<Probe>::publish_promise(Term promised, uint64_t birth) {
+  store_word(own_control().promise.birth, birth);
   store_word(own_control().promise.promised, promised.value);
   pmem::full_fence();  // before whatever answers the seal, as a one-sided reader sees it (P19)
 }

@@ -35,6 +35,7 @@ Result<Grant> SimEndpoint::grant(ReplicaId writer, Term term) {
 void SimEndpoint::publish(const TargetCell& cell) {
   fabric_.hook(self_, "publish");
   node().cell = cell;
+  node().standing.head = cell.head;
   for (const SimFabric::Node& other : fabric_.nodes_) {
     if (other.region != nullptr && other.id != self_ && other.alive) {
       fabric_.show_cell(self_, other.id, cell);
@@ -42,9 +43,10 @@ void SimEndpoint::publish(const TargetCell& cell) {
   }
 }
 
-void SimEndpoint::publish_promise(Term promised) {
+void SimEndpoint::publish_promise(Term promised, uint64_t birth) {
   fabric_.hook(self_, "publish_promise");
-  node().promise = promised;
+  node().standing.promised = promised;
+  node().standing.birth = birth;
 }
 
 CommitCell SimEndpoint::commit_cell(ReplicaId writer) const {
@@ -55,6 +57,7 @@ Code SimEndpoint::attach(ReplicaId target, const Grant& grant, Offset from) {
   fabric_.hook(self_, "attach");
   if (target == self_ || fabric_.node(target).region == nullptr) return Code::invalid;
   detach(target);
+  node().mapped[target.value] = fabric_.node(target).regions;
   fabric_.attach(node(), target, grant.generation, from);
   return Code::ok;
 }
@@ -138,6 +141,9 @@ bool SimEndpoint::read(ReplicaId target, Offset at, void* destination, size_t n)
       !fabric_.passes(target, self_)) {
     return false;
   }
+  if (!other.alive && !fabric_.options_.dead_memory_readable) return false;
+  if (node().mapped[target.value] != other.regions) return false;  // that one is gone
+
   const uint64_t ring_bytes = other.region->geometry().ring_bytes;
   std::memcpy(destination, other.region->ring_data() + at.value % ring_bytes, n);
   return true;
@@ -145,11 +151,15 @@ bool SimEndpoint::read(ReplicaId target, Offset at, void* destination, size_t n)
 
 TargetCell SimEndpoint::target_cell(ReplicaId target) const { return node().seen[target.value]; }
 
-Term SimEndpoint::promised_of(ReplicaId target) const {
-  SimFabric& fabric = fabric_;
-  if (target != self_ && (!fabric.passes(self_, target) || !fabric.passes(target, self_)))
-    return {};
-  return fabric.node(target).promise;
+Standing SimEndpoint::standing_of(ReplicaId target) const {
+  SimFabric::Node& other = fabric_.node(target);
+  if (target == self_) return other.standing;
+  if (!fabric_.passes(self_, target) || !fabric_.passes(target, self_)) return {};
+  if (!other.alive && !fabric_.options_.dead_memory_readable) return {};
+  // Whoever mapped a region goes on reading that one, even when another has taken its name.
+  const uint64_t region = node().mapped[target.value];
+  if (region != other.regions) return other.buried[region];
+  return other.powered ? other.standing : Standing{};
 }
 
 void SimEndpoint::write_commit_cell(ReplicaSet targets, const CommitCell& cell) {

@@ -23,6 +23,8 @@ void SimFabric::add_node(ReplicaId id, pmem::ShadowRegion& region) {
 }
 
 void SimFabric::replace_region(ReplicaId id, pmem::ShadowRegion& region) {
+  node(id).buried.push_back(node(id).last_words);
+  ++node(id).regions;
   power_lost(id);
   node(id).region = &region;
 }
@@ -37,6 +39,7 @@ std::unique_ptr<Endpoint> SimFabric::open_endpoint(ReplicaId id) {
   opened.claims.clear();
   opened.seen = {};
   opened.heard = {};
+  for (const Node& other : nodes_) opened.mapped[other.id.value] = other.regions;
   for (Node& other : nodes_) {
     if (other.region != nullptr && other.id != id) refresh_cells(other.id, id);
   }
@@ -68,7 +71,8 @@ void SimFabric::power_lost(ReplicaId id) {
   end_grants(dark, true);
   dark.powered = false;
   dark.cell = {};
-  dark.promise = {};
+  dark.last_words = dark.standing;
+  dark.standing = kSilent;
   dark.commit_cells = {};
   dark.beats = 0;
 }

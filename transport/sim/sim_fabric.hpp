@@ -43,6 +43,7 @@ struct SimOptions {
   uint32_t stale_cell_permille = 200;  // cells that arrive as they were when they were sent
   uint32_t flip_permille = 0;          // lines that arrive with a flipped bit (S17)
   bool death_notices = true;           // the kernel tells of a dead peer
+  bool dead_memory_readable = true;    // what a dead process said last can still be read
 };
 
 struct SimCounters {
@@ -143,6 +144,8 @@ class SimFabric {
     Offset at;
     bool live = true;
   };
+  // Nothing is published: nothing of the ring can be believed.
+  static constexpr Standing kSilent{Term{}, 0, Offset{UINT64_MAX}};
   struct Node {
     ReplicaId id;
     pmem::ShadowRegion* region = nullptr;
@@ -155,12 +158,16 @@ class SimFabric {
     uint64_t generations = 0;
     std::set<uint64_t> open_generations;
     TargetCell cell;
-    Term promise;
+    Standing standing = kSilent;
+    Standing last_words;           // before the power went
+    std::vector<Standing> buried;  // what the regions that it has lost said last
+    uint64_t regions = 0;          // how many those are
     std::array<CommitCell, kReplicaIdMax + 1> commit_cells{};
     std::array<uint64_t, kReplicaIdMax + 1> commit_turns{};  // which write of the writer that is
     uint64_t beats = 0;
     // As initiator.
     std::array<uint64_t, kReplicaIdMax + 1> attached{};
+    std::array<uint64_t, kReplicaIdMax + 1> mapped{};  // which region of the peer
     std::array<TargetCell, kReplicaIdMax + 1> seen{};
     std::array<Beat, kReplicaIdMax + 1> heard{};
     uint64_t own_low = UINT64_MAX;  // our own bytes from here on are not yet persisted
