@@ -44,7 +44,14 @@ Result<void> ReadSession::begin(NodeLink& link) {
                                     std::to_string(waited->committed.value));
     }
   }
-  const auto tail = link.call<protocol::TailIs>(protocol::Tail{link.log()}, kCallTimeout);
+  protocol::Tail ask{link.log()};
+  auto patience = kCallTimeout;
+  if (options_.linearizable.has_value()) {
+    ask.path = static_cast<uint32_t>(*options_.linearizable);
+    ask.timeout_us = microseconds_of(options_.timeout);
+    patience += options_.timeout;
+  }
+  const auto tail = link.call<protocol::TailIs>(ask, patience);
   if (!tail) return tl::unexpected(tail.error());
   const auto log = link.open_log(options_.log, kCallTimeout);
   if (!log) return tl::unexpected(log.error());
@@ -53,6 +60,10 @@ Result<void> ReadSession::begin(NodeLink& link) {
     return fail(Code::trimmed, "position " + std::to_string(next_.value) +
                                    " is trimmed; the first one held is " +
                                    std::to_string(log->trimmed.value + 1));
+  }
+  // An older node does not know how, and says so.
+  if (options_.linearizable.has_value() && !tail->linearizable) {
+    return fail(Code::unsupported, link.who() + " knows no linearizable reads: upgrade it");
   }
   limit_ = options_.follow ? options_.to : std::min(options_.to, tail->position);
   begun_ = true;

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
+#include "caisson/reads.hpp"
 #include "caisson/types.hpp"
 #include "tools/node_link.hpp"
 
@@ -16,7 +18,8 @@ struct ReadSessionOptions {
   ReplicaId replica;  // 0: the leader, so that everything acknowledged before is there
   Position from;      // 0: the first that is held
   Position to{UINT64_MAX};
-  Position wait_for;  // 0: do not wait
+  Position wait_for;                     // 0: do not wait
+  std::optional<ReadPath> linearizable;  // everything acknowledged before the reading begins
   bool follow = false;
   std::chrono::milliseconds timeout{30'000};
 };

@@ -161,6 +161,16 @@ Code Log::read(Position position, std::vector<std::byte>& out, Token* token) con
   return guarded_code([&] { return impl_->read(position, out, token); });
 }
 
+Code Log::read(Position position, const ReadOptions& options, std::vector<std::byte>& out,
+               Token* token) const {
+  return guarded_code([&] { return impl_->read_at_least(position, options, out, token); });
+}
+
+Result<Position> Log::read_point(ReadPath path, uint64_t timeout_ns) {
+  return guarded(
+      [&]() -> Result<Position> { return impl_->read_point_and_wait(path, timeout_ns); });
+}
+
 Result<std::unique_ptr<Subscription>> Log::subscribe(Position from,
                                                      const SubscribeOptions& options) {
   return guarded([&]() -> Result<std::unique_ptr<Subscription>> {

@@ -115,6 +115,8 @@ struct WaitFor {  // until `position` is committed, as the answering node knows 
 };
 struct Tail {
   uint64_t log = 0;
+  uint32_t path = 0;        // how to make sure, a ReadPath; 0: as this node knows it, maybe stale
+  uint64_t timeout_us = 0;  // where it has to be made sure
   bool operator==(const Tail&) const = default;
 };
 struct ChangeMembers {  // asked for; the status tells when it is done

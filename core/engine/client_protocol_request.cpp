@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <exception>
 
+#include "caisson/reads.hpp"
 #include "core/engine/client_protocol_pb.hpp"
 #include "core/engine/config.hpp"
 #include "core/engine/links.hpp"
@@ -93,7 +94,12 @@ void put(const DiscardOrphans& body, pb::Request& out) {
   out.mutable_discard_orphans()->set_log(body.log);
   out.mutable_discard_orphans()->set_record(body.record);
 }
-void put(const Tail& body, pb::Request& out) { out.mutable_tail()->set_log(body.log); }
+void put(const Tail& body, pb::Request& out) {
+  pb::Tail& to = *out.mutable_tail();
+  to.set_log(body.log);
+  to.set_path(body.path);
+  to.set_timeout_us(body.timeout_us);
+}
 void put(const Status&, pb::Request& out) { out.mutable_status(); }
 void put(const Cancel&, pb::Request& out) { out.mutable_cancel(); }
 
@@ -182,6 +188,11 @@ Result<RequestBody> get(const pb::DiscardOrphans& in) {
   return RequestBody{DiscardOrphans{in.log(), in.record()}};
 }
 
+Result<RequestBody> get(const pb::Tail& in) {
+  if (in.path() > static_cast<uint32_t>(ReadPath::proof)) return refuse("Tail.path is unknown");
+  return RequestBody{Tail{in.log(), in.path(), in.timeout_us()}};
+}
+
 Result<RequestBody> body_of(pb::Request& in) {
   switch (in.body_case()) {
     case pb::Request::kOpenLog: return get(*in.mutable_open_log());
@@ -193,7 +204,7 @@ Result<RequestBody> body_of(pb::Request& in) {
     case pb::Request::kWaitFor:
       return RequestBody{WaitFor{in.wait_for().log(), Position{in.wait_for().position()},
                                  in.wait_for().timeout_us()}};
-    case pb::Request::kTail: return RequestBody{Tail{in.tail().log()}};
+    case pb::Request::kTail: return get(in.tail());
     case pb::Request::kStatus: return RequestBody{Status{}};
     case pb::Request::kCancel: return RequestBody{Cancel{}};
     case pb::Request::kChangeMembers: return get(in.change_members());

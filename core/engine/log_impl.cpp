@@ -47,6 +47,7 @@ uint32_t LogImpl::turn(uint64_t now_ns) {
   work += serve_lanes(now_ns);
   work += replica_->poll(now_ns);
   work += resolve();
+  if (!reading_.empty()) work += answer_reads();
   publish(now_ns, work);
   if (now_ns >= upkeep_due_ns_) [[unlikely]]
     look_after(now_ns, work);
@@ -316,6 +317,7 @@ void LogImpl::close(uint64_t now_ns) {
   if (closed_.load(std::memory_order_relaxed)) return;
   replica_->close(now_ns);
   resolve();
+  answer_reads();
   for (Lane* lane : active_) lane->close();
   active_.clear();
   lanes_.clear();

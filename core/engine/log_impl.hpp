@@ -88,6 +88,14 @@ class LogImpl {
 
   Code read(Position position, std::vector<std::byte>& out, Token* token) const;
   Code wait_for(Position position, uint64_t timeout_ns) const;
+  // ---- log_impl_reads.cpp ----
+  Code read_at_least(Position position, const ReadOptions& options, std::vector<std::byte>& out,
+                     Token* token) const;
+  // `done` is called once, on the poller's thread (or within the call). See Replica::read_point.
+  using OnReadPoint = std::function<void(const replication::ReadPoint&)>;
+  void read_point(ReadPath path, uint64_t timeout_ns, OnReadPoint done);
+  Result<Position> read_point_and_wait(ReadPath path, uint64_t timeout_ns);
+  std::string why_unread(Code code) const;
   // Until a leader is known; where it is this replica, until it serves.
   Code await_leader(uint64_t deadline_ns) const;
   Code trim(Position position, ReplicaId* holder);
@@ -181,6 +189,13 @@ class LogImpl {
   static constexpr uint64_t kUpkeepPatienceNs =
       500'000'000;  // then it does not wait for an idle turn
 
+  struct ReadingPoint {
+    uint64_t tag = 0;
+    OnReadPoint done;
+  };
+
+  void read_point_here(ReadPath path, uint64_t timeout_ns, uint64_t now_ns, OnReadPoint done);
+  uint32_t answer_reads();
   nlohmann::json members_json() const;
   uint32_t serve_lanes(uint64_t now_ns);
   uint32_t drain(Lane& lane);
@@ -219,6 +234,8 @@ class LogImpl {
   std::vector<Lane*> active_;
   Lane* open_batch_ = nullptr;  // its batch has begun: nobody else may come between
   std::vector<Opening> openings_;
+  std::vector<ReadingPoint> reading_;
+  uint64_t read_tag_ = 0;
   std::array<replication::Resolution, kResolutionsPerTurn> resolutions_{};
   uint32_t opening_serial_ = 0;
   uint32_t busy_turns_ = 0;

@@ -18,6 +18,34 @@ size_t encoded_bytes(size_t payload_bytes, size_t entries) {
 
 }  // namespace
 
+void ServerSession::make_sure(uint64_t id, const client::Tail& request, LogImpl& log) {
+  if (crowded(id)) return;
+  auto outcome = std::make_shared<TailWait::Outcome>();
+  tails_.push_back({id, &log, outcome});
+  const uint64_t timeout_ns =
+      request.timeout_us > UINT64_MAX / 1000 ? kNever : request.timeout_us * 1000;
+  log.read_point(static_cast<ReadPath>(request.path), timeout_ns,
+                 [outcome](const replication::ReadPoint& point) {
+                   outcome->point = point;
+                   outcome->done.store(true, std::memory_order_release);
+                 });
+}
+
+bool ServerSession::check_tails() {
+  return std::erase_if(tails_, [&](const TailWait& tail) {
+           if (!tail.outcome->done.load(std::memory_order_acquire)) return false;
+           const replication::ReadPoint& point = tail.outcome->point;
+           if (point.code == Code::ok) {
+             reply(tail.request, client::TailIs{tail.log->options().id, point.position,
+                                                tail.log->leadership().term, true});
+           } else {
+             fail_request(tail.request, point.code, tail.log->why_unread(point.code),
+                          hint_of(*tail.log));
+           }
+           return true;
+         }) != 0;
+}
+
 // Appends what is there, as far as one reply may go. ok: the reply is full, or `to` is reached ·
 // not_yet: that is all there is · trimmed, damaged.
 Code ServerSession::gather(Reading& reading, client::Entries& entries) {

@@ -54,6 +54,7 @@ bool ServerSession::turn() {
     for (const auto& feed : feeds_) worked |= collect(*feed);
     worked |= check_openings();
     worked |= check_waits();
+    worked |= check_tails();
     for (Reading& reading : readings_) worked |= advance(reading);
     std::erase_if(readings_, [](const Reading& reading) { return reading.done; });
   }
@@ -64,7 +65,7 @@ bool ServerSession::turn() {
 
 bool ServerSession::waiting() const {
   return !over_ && (arriving_ || !appends_.empty() || !openings_.empty() || !readings_.empty() ||
-                    !waits_.empty() || congested());
+                    !waits_.empty() || !tails_.empty() || congested());
 }
 
 void ServerSession::end() {
@@ -123,7 +124,9 @@ LogImpl* ServerSession::find_log(uint64_t request, uint64_t log_id) {
 }
 
 bool ServerSession::crowded(uint64_t request) {
-  if (openings_.size() + readings_.size() + waits_.size() < kRequestsMax) return false;
+  if (openings_.size() + readings_.size() + waits_.size() + tails_.size() < kRequestsMax) {
+    return false;
+  }
   fail_request(request, Code::again,
                "too many reads and waits are under way on this connection; at most " +
                    std::to_string(kRequestsMax));
@@ -317,8 +320,9 @@ bool ServerSession::check_waits() {
 }
 
 void ServerSession::handle(uint64_t id, const client::Tail& request) {
-  const LogImpl* const log = find_log(id, request.log);
+  LogImpl* const log = find_log(id, request.log);
   if (log == nullptr) return;
+  if (request.path != 0) return make_sure(id, request, *log);
   reply(id, client::TailIs{request.log, log->state().committed(), log->leadership().term, false});
 }
 
@@ -329,6 +333,7 @@ void ServerSession::handle(uint64_t id, const client::Status&) {
 void ServerSession::handle(uint64_t id, const client::Cancel&) {
   std::erase_if(readings_, [&](const Reading& reading) { return reading.request == id; });
   std::erase_if(waits_, [&](const Wait& wait) { return wait.request == id; });
+  std::erase_if(tails_, [&](const TailWait& tail) { return tail.request == id; });
 }
 
 }  // namespace caisson::engine

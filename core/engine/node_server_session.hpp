@@ -107,6 +107,15 @@ class ServerSession final : public ClientHandler {
     };
     std::shared_ptr<Outcome> outcome;
   };
+  struct TailWait {  // a tail that has to be made sure of
+    uint64_t request = 0;
+    LogImpl* log = nullptr;
+    struct Outcome {
+      std::atomic<bool> done{false};
+      replication::ReadPoint point;
+    };
+    std::shared_ptr<Outcome> outcome;
+  };
   struct Reading {
     uint64_t request = 0;
     LogImpl* log = nullptr;
@@ -166,6 +175,8 @@ class ServerSession final : public ClientHandler {
   void answer_appends(const LogImpl& log);
 
   // node_server_reads.cpp
+  void make_sure(uint64_t id, const client::Tail& request, LogImpl& log);
+  bool check_tails();
   bool advance(Reading& reading);
   Code gather(Reading& reading, client::Entries& entries);
 
@@ -190,6 +201,7 @@ class ServerSession final : public ClientHandler {
   std::vector<Opening> openings_;
   std::vector<Reading> readings_;
   std::vector<Wait> waits_;
+  std::vector<TailWait> tails_;
 };
 
 }  // namespace caisson::engine

@@ -21,7 +21,8 @@ Reads::Reads(Context& context, Leader& leader, const Follower& follower)
 ReadPoint Reads::begin(ReadPath path, uint64_t tag, uint64_t timeout_ns, uint64_t now_ns) {
   if (path != ReadPath::log && leader_.active()) {
     const ReadPoint point = leader_.prove();
-    if (point.code == Code::ok || timeout_ns == 0) return {tag, point.code, point.position};
+    if (point.code == Code::ok) return {tag, Code::ok, point.position};
+    if (timeout_ns == 0) return {tag, Code::no_quorum, {}};
   }
   if (waiting_.size() + ready_.size() >= kWaitingMax) return {tag, Code::again, {}};
   Waiting& waiting = waiting_.emplace_back();

@@ -11,6 +11,7 @@
 #include "caisson/appender.hpp"
 #include "caisson/members.hpp"
 #include "caisson/orphans.hpp"
+#include "caisson/reads.hpp"
 #include "caisson/subscription.hpp"
 #include "caisson/types.hpp"
 
@@ -54,6 +55,17 @@ class Log {
   // Entries that caisson wrote for itself read as Code::not_found.
   [[nodiscard]] Code read(Position position, std::vector<std::byte>& out,
                           Token* token = nullptr) const;
+  // A session read: first waits until this replica has committed options.minimum; else not_yet.
+  [[nodiscard]] Code read(Position position, const ReadOptions& options,
+                          std::vector<std::byte>& out, Token* token = nullptr) const;
+
+  // Where a linearizable read has to reach, on any replica: everything that was acknowledged (at
+  // the levels persisted and all) before the call, by whichever leader, lies at or below the
+  // position returned, and this replica has committed it. no_quorum: nobody could prove in time to
+  // be leading · timed_out: what has to be read has not arrived here · again: the log is full, or
+  // too many read · closed. On the leader ReadPath::leader costs a few loads, and takes no memory
+  // and no system call if the engine is polled inline.
+  [[nodiscard]] Result<Position> read_point(ReadPath path, uint64_t timeout_ns);
 
   // From this position on; from Position{0}: from the oldest entry still held. trimmed, closed,
   // too_large (at most 1024 at a time).
@@ -63,8 +75,9 @@ class Log {
   // Returns ok once `position` is committed as this replica knows it.
   [[nodiscard]] Code wait_for(Position position, uint64_t timeout_ns) const;
 
-  Position tail() const;  // the last position known to be committed here: a stale read elsewhere
-                          // than on the leader
+  // The last position known to be committed here. A stale read, on the leader, too: it may have
+  // been deposed without having heard of it. See read_point().
+  Position tail() const;
   Marks marks() const;
   Leadership leadership() const;
   Token token() const;  // {term led or followed, committed}: a fencing token (R23)

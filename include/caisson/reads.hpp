@@ -15,7 +15,7 @@ enum class ReadPath : uint8_t {
   log = 1,     // the leader commits an entry of its own; readers that come together share one
   leader = 2,  // the leader proves that it still leads, and says up to where the log is committed
   proof = 3,   // this replica makes that proof itself, one-sidedly, and looks into the others'
-              // rings: no processor but its own takes part
+               // rings: no processor but its own takes part
 };
 std::string_view name(ReadPath path);
 

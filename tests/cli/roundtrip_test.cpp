@@ -46,6 +46,34 @@ TEST(RoundTrip, LinesComeBackByteForByteFromEveryReplica) {
   EXPECT_EQ(replicas({"read"}).output, text);
 }
 
+TEST(RoundTrip, AReadSaysHowFreshItIs) {
+  const Replicas replicas;
+  const auto freshness = [&](Arguments arguments) {
+    arguments.insert(arguments.begin(), {"read", "--json"});
+    const Outcome read = replicas(arguments);
+    EXPECT_EQ(read.exit, 0) << read.errors;
+    const std::string last =
+        read.output.substr(read.output.rfind('\n', read.output.size() - 2) + 1);
+    const Json row = Json::parse(last);
+    EXPECT_EQ(row["payload"], "two") << read.output;
+    return row["freshness"].get<std::string>();
+  };
+  ASSERT_EQ(replicas.append("one\n").exit, 0);
+  const Outcome appended = replicas.append("two\n");
+  ASSERT_EQ(appended.exit, 0) << appended.errors;
+  const std::string last = std::to_string(appended.json()["last_position"].get<uint64_t>());
+  for (int replica = 1; replica <= 3; ++replica) {
+    const std::string id = std::to_string(replica);
+    for (const char* path : {"log", "leader", "proof"}) {
+      EXPECT_EQ(freshness({"--replica", id, "--linearizable", path}), "linearizable") << path;
+    }
+    EXPECT_EQ(freshness({"--replica", id, "--min-position", last}), "session");
+    EXPECT_EQ(freshness({"--replica", id}), "stale");
+  }
+  EXPECT_EQ(freshness({"--linearizable", "leader"}), "linearizable");
+  EXPECT_EQ(replicas({"read", "--linearizable", "hope"}).exit, code(Exit::usage));
+}
+
 TEST(RoundTrip, SeveralAppendsFollowOneAnother) {
   const Replicas replicas;
   std::string all;

@@ -245,6 +245,12 @@ TEST_F(Server, WaitsTailsTrimsAndTellsItsStatus) {
   const auto tail = connection.ask<client::TailIs>(client::Tail{1});
   EXPECT_EQ(tail.position, last);
   EXPECT_FALSE(tail.linearizable);
+  for (const ReadPath path : {ReadPath::log, ReadPath::leader, ReadPath::proof}) {
+    const auto sure = connection.ask<client::TailIs>(
+        client::Tail{1, static_cast<uint32_t>(path), client::kForever});
+    EXPECT_GE(sure.position, last) << name(path);
+    EXPECT_TRUE(sure.linearizable);
+  }
   client::Trimmed trimmed;
   ASSERT_TRUE(cluster->until([&] {
     trimmed = connection.ask<client::Trimmed>(client::Trim{1, last});

@@ -27,7 +27,7 @@ void client_seeds(const AddSeed& add) {
       client::OrphansOf{1, 2, {Position{3}, Offset{640}, Term{257}, 99}, true},
       client::DiscardOrphans{1, 2},
       client::WaitFor{1, Position{9}, 1000},
-      client::Tail{1},
+      client::Tail{1, 2, 1000000},
       client::Status{},
       client::Cancel{},
   };

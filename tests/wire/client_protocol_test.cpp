@@ -73,7 +73,7 @@ Request any_request() {
     case 3: request.body = any_read(); break;
     case 4: request.body = Trim{wide(), Position{wide()}}; break;
     case 5: request.body = WaitFor{wide(), Position{wide()}, any()}; break;
-    case 6: request.body = Tail{wide()}; break;
+    case 6: request.body = Tail{wide(), *rc::gen::inRange<uint32_t>(0, 4), wide()}; break;
     case 7: request.body = Cancel{}; break;
     case 8: {
       const auto set = [] { return ReplicaSet{any() & ~uint64_t{1}}; };
