@@ -17,7 +17,7 @@ namespace caisson::pmem {
 
 inline constexpr uint32_t kRegionFormat = 1;
 
-enum class SlotKind : uint32_t { superblock = 1, identity = 2, manifest = 3 };
+enum class SlotKind : uint32_t { superblock = 1, identity = 2, manifest = 3, state = 4 };
 
 struct SlotHeader {
   uint64_t generation;  // 0: never written
