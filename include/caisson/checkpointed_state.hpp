@@ -5,12 +5,13 @@
 //
 //   auto state = CheckpointedState::open("/pmem/orders", 1 << 20, PersistenceMode::real);
 //   const Checkpoint last = (*state)->load();
-//   Orders orders = decode(last.bytes);                          // empty: nothing was committed
-//   yet auto entries = log.subscribe(last.position + 1); Entry entry; while
-//   ((*entries)->next_wait(entry, timeout_ns) == Code::ok) {
-//     orders.apply(entry.payload);                               // in memory only
+//   Orders orders = decode(last.bytes);  // no bytes: nothing was committed yet
+//   auto entries = log.subscribe(last.position + 1);
+//   Entry entry;
+//   while ((*entries)->next_wait(entry, timeout_ns) == Code::ok) {
+//     orders.apply(entry.payload);  // in memory only
 //     if ((*state)->commit(entry.position, encode(orders)) != Code::ok) break;
-//     (void)log.mark_applied(entry.position);                    // with auto_apply = false
+//     (void)log.mark_applied(entry.position);  // with auto_apply = false
 //   }
 //
 // A crash anywhere in the loop: load() gives the state before or after the entry, and the position
