@@ -11,8 +11,9 @@ namespace caisson::simtest {
 namespace {
 
 constexpr std::array<std::string_view, 20> kNames = {
-    "submit", "ack",  "refuse", "expose", "unreadable", "skip", "trim",  "applied", "lead",    "replay",
-    "loss", "damage", "reborn", "ask",        "read", "end",  "stall", "attach", "apology", "taken"};
+    "submit",  "ack",  "refuse", "expose", "unreadable", "skip",   "trim",
+    "applied", "lead", "replay", "loss",   "damage",     "reborn", "ask",
+    "read",    "end",  "stall",  "attach", "apology",    "taken"};
 
 using Field = std::pair<std::string_view, uint64_t*>;
 
