@@ -129,9 +129,11 @@ TEST(S6, EveryEntryIsAppliedOnceThoughTheApplicationCrashesBeforeItSaysSo) {
     ASSERT_TRUE(cluster.until([&] { return cluster.log(1).tail() >= last; }));
   }
   EXPECT_GE(crashes, 5u);
-  Application application(path);
-  EXPECT_TRUE(application.run(cluster.log(1), UINT64_MAX));
-  EXPECT_EQ(application.applied(), wanted);
+  {
+    Application application(path);
+    EXPECT_TRUE(application.run(cluster.log(1), UINT64_MAX));
+    EXPECT_EQ(application.applied(), wanted);
+  }
   Application again(path);
   EXPECT_EQ(again.applied(), wanted);
   EXPECT_TRUE(again.run(cluster.log(1), 1)) << "there is nothing left to apply";
