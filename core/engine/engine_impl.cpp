@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/engine/engine_parts.hpp"
+#include "core/engine/engine_recovery.hpp"
 
 namespace caisson::engine {
 
@@ -163,6 +164,14 @@ Result<LogParts> EngineImpl::open_parts(const LogOptions& log, Poller& poller) {
                 "log '" + log.name + "' in " + options_.directory + ": " + opened.error().message);
   }
   parts.replica = std::move(*opened);
+  if (const auto bytes = parts.region->read_superblock(); bytes) {
+    const auto superblock = log::decode_superblock(*bytes);
+    if (superblock) parts.recovered = superblock->recovered;
+  }
+  if (const auto current = expect_not_left_behind(options_, log, parts.replica->status());
+      !current) {
+    return tl::unexpected(current.error());
+  }
   return parts;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 #include <vector>
 
@@ -59,29 +60,45 @@ class ShmUpkeep final : public Upkeep {
   transport::ReplicaSet cold_;  // never mapped so far: the peer is not created yet
 };
 
+// The front of a peer's region, and the superblock in it: of this log, or nothing.
+struct PeerFront {
+  std::optional<pmem::BackingFile> file;
+  pmem::HeaderMapping front;
+  std::optional<log::Superblock> superblock;
+};
+
+void look_at(const EngineOptions& options, const LogOptions& log, const std::string& path,
+             PeerFront& peer) {
+  auto file = pmem::BackingFile::open(path, pmem::BackingFile::Access::peer);
+  if (!file || file->bytes() < pmem::kManifestAt ||
+      !peer.front.map(*file, pmem::kManifestAt, PROT_READ, Persistence::none)) {
+    return;
+  }
+  peer.file.emplace(std::move(*file));
+  const pmem::AbSlots slots(pmem::SlotKind::superblock, pmem::kSuperblockAt,
+                            pmem::kSuperblockSlotBytes);
+  const auto slot = slots.read(peer.front);
+  if (!slot) return;
+  auto superblock = log::decode_superblock(slot->payload);
+  if (superblock && superblock->identity == LogIdentity{options.cluster, log.id}) {
+    peer.superblock = *superblock;
+  }
+}
+
 // What a peer's region says about the past of replica `self`; empty: nothing. A peer that cannot be
 // looked at, or is of another cluster, is no witness.
 std::string trace_of(const EngineOptions& options, const LogOptions& log, const std::string& path) {
-  const auto file = pmem::BackingFile::open(path, pmem::BackingFile::Access::peer);
-  pmem::HeaderMapping front;
-  if (!file || file->bytes() < pmem::kManifestAt ||
-      !front.map(*file, pmem::kManifestAt, PROT_READ, Persistence::none)) {
-    return "";
-  }
-  const pmem::AbSlots slots(pmem::SlotKind::superblock, pmem::kSuperblockAt,
-                            pmem::kSuperblockSlotBytes);
-  const auto slot = slots.read(front);
-  if (!slot) return "";
-  const auto superblock = log::decode_superblock(slot->payload);
-  if (!superblock || superblock->identity != LogIdentity{options.cluster, log.id}) return "";
+  PeerFront peer;
+  look_at(options, log, path, peer);
+  if (!peer.superblock) return "";
   const auto& control =
-      *reinterpret_cast<const transport::shm::Control*>(front.data() + pmem::kControlAt);
+      *reinterpret_cast<const transport::shm::Control*>(peer.front.data() + pmem::kControlAt);
   const auto& writer = control.writers[options.replica.value].line.process;
   if (transport::shm::read_process(writer).known()) return "this replica has written to " + path;
   // The others may run already while a cluster is being created, but once only.
-  if (superblock->incarnation.value > 1) return path + " has been opened more than once";
-  const pmem::ProcessIdentity owner = pmem::recorded_owner(*file);
-  if (superblock->incarnation.value > 0 && owner.known() &&
+  if (peer.superblock->incarnation.value > 1) return path + " has been opened more than once";
+  const pmem::ProcessIdentity owner = pmem::recorded_owner(*peer.file);
+  if (peer.superblock->incarnation.value > 0 && owner.known() &&
       owner.boot != pmem::this_process().boot) {
     return path + " was opened before this machine was restarted";
   }
@@ -94,6 +111,13 @@ Result<void> name_for_good(const std::string& from, const std::string& to) {
 }
 
 }  // namespace
+
+std::optional<log::Superblock> peer_superblock(const EngineOptions& options, const LogOptions& log,
+                                               const std::string& path) {
+  PeerFront peer;
+  look_at(options, log, path, peer);
+  return peer.superblock;
+}
 
 ReplicaSet voters_of(const EngineOptions& options) {
   ReplicaSet voters;
@@ -136,7 +160,8 @@ Result<void> expect_never_ran(const EngineOptions& options, const LogOptions& lo
   return {};
 }
 
-Result<void> create_ground(const EngineOptions& options, const LogOptions& log, uint64_t birth) {
+Result<void> create_ground_with(const EngineOptions& options, const LogOptions& log,
+                                const std::function<Result<void>(pmem::Region&)>& fill) {
   const std::string path = region_path(options.directory, log.name);
   const std::string unfinished = path + ".new";
   if (const auto made = make_directory(std::filesystem::path(path).parent_path()); !made)
@@ -149,18 +174,25 @@ Result<void> create_ground(const EngineOptions& options, const LogOptions& log, 
   create.persistence = choice_of(options);
   auto region = pmem::FileRegion::create(unfinished, create);
   if (!region) return tl::unexpected(region.error());
-  const LogIdentity identity{options.cluster, log.id};
-  const Code code =
-      birth == 0
-          ? replication::create_replica(**region, identity, options.replica, voters_of(options))
-          : replication::create_joiner(**region, identity, options.replica, birth);
-  if (code != Code::ok) {
+  if (const auto filled = fill(**region); !filled) {
     std::filesystem::remove(unfinished, ignored);
-    return fail(code, "cannot write the first entry and superblock of " + path + " (" +
-                          std::string(caisson::name(code)) + ")");
+    return fail(filled.error().code, path + ": " + filled.error().message);
   }
   region->reset();
   return name_for_good(unfinished, path);
+}
+
+Result<void> create_ground(const EngineOptions& options, const LogOptions& log, uint64_t birth) {
+  return create_ground_with(options, log, [&](pmem::Region& region) -> Result<void> {
+    const LogIdentity identity{options.cluster, log.id};
+    const Code code =
+        birth == 0
+            ? replication::create_replica(region, identity, options.replica, voters_of(options))
+            : replication::create_joiner(region, identity, options.replica, birth);
+    if (code == Code::ok) return {};
+    return fail(code, "the first entry and superblock cannot be written (" +
+                          std::string(caisson::name(code)) + ")");
+  });
 }
 
 Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log) {

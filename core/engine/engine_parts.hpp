@@ -4,10 +4,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "caisson/options.hpp"
 #include "caisson/types.hpp"
 #include "core/engine/log_impl.hpp"
+#include "core/log/superblock_format.hpp"
 #include "pmem/region.hpp"
 #include "transport/fabric.hpp"
 
@@ -27,9 +30,16 @@ EngineOptions completed(EngineOptions options);
 // before: it could have promised and acknowledged what an empty region does not know (P17).
 Result<void> expect_never_ran(const EngineOptions& options, const LogOptions& log);
 
+// The superblock of a peer's region of this log, as it lies there now; nothing, if there is none.
+std::optional<log::Superblock> peer_superblock(const EngineOptions& options, const LogOptions& log,
+                                               const std::string& path);
+
 // Makes the region of one log, and the replica in it, whole or not at all (P17). birth 0: a
 // founding member; else one that takes part in nothing until it is admitted.
 Result<void> create_ground(const EngineOptions& options, const LogOptions& log, uint64_t birth = 0);
+// … and whatever `fill` puts into it.
+Result<void> create_ground_with(const EngineOptions& options, const LogOptions& log,
+                                const std::function<Result<void>(pmem::Region&)>& fill);
 Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log);
 
 // What the nodes of a cluster share beside their logs.

@@ -18,6 +18,7 @@
 #include "core/engine/engine_published.hpp"
 #include "core/engine/lane.hpp"
 #include "core/engine/poller_mailbox.hpp"
+#include "core/log/superblock_format.hpp"
 #include "core/replication/orphans.hpp"
 #include "core/replication/replica.hpp"
 #include "pmem/region.hpp"
@@ -57,6 +58,7 @@ struct LogParts {
   std::unique_ptr<Upkeep> upkeep;
   std::unique_ptr<control::Outbox> outbox;
   std::unique_ptr<replication::Replica> replica;
+  log::Recovered recovered;  // as it was when the log was opened
 };
 
 class LogImpl {

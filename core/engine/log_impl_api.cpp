@@ -73,6 +73,11 @@ std::string LogImpl::status_json() const {
       {"persistence", std::string(caisson::name(parts_.region->persistence()))},
       {"poller", poller_.options().index},
   };
+  if (parts_.recovered.view.value != 0) {
+    json["recovered"] = {{"view", parts_.recovered.view.value},
+                         {"loss_from", parts_.recovered.loss_from.value},
+                         {"adopted_through", parts_.recovered.position.value - 1}};
+  }
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

@@ -44,7 +44,10 @@ struct Layout {
   uint64_t learners;
   uint64_t joining;
   uint64_t leaving;
-  uint8_t reserved1[32];
+  uint64_t recovered_view;
+  uint64_t loss_from;
+  uint64_t recovered_position;
+  uint8_t reserved1[8];
   uint64_t births[kReplicaIdMax + 1];
 };
 static_assert(sizeof(Layout) == kSuperblockBytes);
@@ -88,6 +91,9 @@ SuperblockBytes encode(const Superblock& s) {
   layout.applied = s.applied.value;
   layout.damaged_through = s.damaged_through.value;
   layout.salvage_bytes = s.salvage_bytes;
+  layout.recovered_view = s.recovered.view.value;
+  layout.loss_from = s.recovered.loss_from.value;
+  layout.recovered_position = s.recovered.position.value;
   SuperblockBytes bytes;
   std::memcpy(bytes.data(), &layout, sizeof layout);
   return bytes;
@@ -125,6 +131,8 @@ Result<Superblock> decode_superblock(std::span<const std::byte> bytes) {
     s.membership.leaving = {layout.leaving};
     std::memcpy(s.membership.births.data(), layout.births, sizeof layout.births);
     s.birth = layout.birth;
+    s.recovered = {View{layout.recovered_view}, Position{layout.loss_from},
+                   Position{layout.recovered_position}};
   }
   s.trim = unpack(layout.trim);
   s.validated = unpack(layout.validated);

@@ -17,6 +17,16 @@ namespace caisson::log {
 inline constexpr uint32_t kSuperblockMagic = 0x474c5343;  // "CSLG"
 inline constexpr uint16_t kSuperblockVersion = 2;
 
+// The last time that a quorum was given up (R43): the entry at `position` names the view by which
+// the survivor went on. What was acknowledged from `loss_from` on, and is not in its log below that
+// entry, is lost. View 0: never.
+struct Recovered {
+  View view;
+  Position loss_from;
+  Position position;
+  bool operator==(const Recovered&) const = default;
+};
+
 struct Superblock {
   LogIdentity identity;
   ReplicaId replica;
@@ -33,6 +43,7 @@ struct Superblock {
   Position applied;
   Position damaged_through;    // no vote until validated passes it; 0: sound
   uint64_t salvage_bytes = 0;  // ever put aside into the salvage area
+  Recovered recovered;
   bool operator==(const Superblock&) const = default;
 };
 

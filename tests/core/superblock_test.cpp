@@ -44,6 +44,7 @@ Superblock arbitrary_superblock() {
   s.trim.chain = *rc::gen::arbitrary<uint32_t>();
   s.damaged_through = Position{below(50)};
   s.salvage_bytes = below(1u << 20);
+  s.recovered = {View{below(9)}, Position{below(9)}, Position{below(9)}};
   return s;
 }
 

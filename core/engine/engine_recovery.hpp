@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A quorum that is lost for good (R43): how a survivor goes on alone, and how those who come back
+// too late are refused.
+#pragma once
+
+#include "caisson/options.hpp"
+#include "caisson/types.hpp"
+#include "core/log/superblock_format.hpp"
+#include "core/replication/replica.hpp"
+
+namespace caisson::engine {
+
+// Has the stopped replica of `options` go on alone in `log`; what only others held is lost. busy:
+// it runs · exists: enough others are there for a quorum, nothing needs to be given up · damaged,
+// amnesia, denied: this is no replica to build upon · not_found, wrong_cluster, io, no_space.
+Result<log::Recovered> recover_log(const EngineOptions& options, const LogOptions& log);
+
+// wrong_view, if a peer's region says that a quorum was given up since, this replica's own voice
+// with it: what it holds is the past.
+Result<void> expect_not_left_behind(const EngineOptions& options, const LogOptions& log,
+                                    const replication::ReplicaStatus& status);
+
+}  // namespace caisson::engine
