@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -66,6 +67,8 @@ struct ClusterShape {
   std::vector<std::vector<int>> cores;  // of each replica's pollers; empty: chosen by the engine
   uint64_t suspect_after_us = 0;        // 0: the default
   uint32_t poller_priority = 0;
+  // How a replica's regions come into being, where it is not by creating them empty.
+  std::function<Result<void>(const EngineOptions&)> make_regions;
 };
 
 // True if the directory holds a cluster.

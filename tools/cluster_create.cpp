@@ -189,7 +189,7 @@ Result<void> create_replica(const Cluster& cluster, const ClusterShape& shape, s
   const auto written =
       write_text(cluster.configuration(id), engine::to_toml(written_options(cluster, options)));
   if (!written) return written;
-  return Engine::create(options);
+  return shape.make_regions ? shape.make_regions(options) : Engine::create(options);
 }
 
 Result<void> make_certificates(const Cluster& cluster, Scaffold& scaffold) {

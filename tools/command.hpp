@@ -49,9 +49,12 @@ void add_read(Commands& commands);
 void add_log_position(Commands& commands);  // tail, trim
 void add_status(Commands& commands);
 void add_member(Commands& commands);
+void add_recover(Commands& commands);  // member recover; behind add_member
 void add_leader(Commands& commands);
 void add_log_files(Commands& commands);  // log verify, log dump
 void add_salvage(Commands& commands);
+void add_backup(Commands& commands);  // backup make, backup verify
+void add_restore(Commands& commands);
 void add_bench(Commands& commands);
 void add_doctor(Commands& commands);
 void add_cert(Commands& commands);

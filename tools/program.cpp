@@ -96,10 +96,13 @@ int run_program(int argc, const char* const* argv) {
   add_log_position(commands);
   add_status(commands);
   add_member(commands);
+  add_recover(commands);
   add_leader(commands);
   add_node(commands);
   add_log_files(commands);
   add_salvage(commands);
+  add_backup(commands);
+  add_restore(commands);
   add_bench(commands);
   add_doctor(commands);
   add_cert(commands);
