@@ -122,11 +122,12 @@ class Run {
     return Code::ok;
   }
 
-  void trim_if_due() {
-    if (appended_ < trim_at_) return;
+  // Starved: nothing is outstanding and there is no room; an earlier trim was held, or is to be
+  // asked again.
+  void trim_if_due(bool starved) {
+    if (appended_ < trim_at_ && !starved) return;
     trim_at_ = appended_ + options().ring_bytes / kTrimsPerLap / entry_bytes_;
     const uint64_t kept = options().ring_bytes * kKeptEighths / 8 / entry_bytes_;
-    // Held, or to be asked again: the next one will do.
     if (last_.value > kept) (void)replica().trim(Position{last_.value - kept}, nullptr);
   }
 
@@ -156,12 +157,13 @@ class Run {
     for (bool more = true; more || outstanding_ > 0;) {
       Code code = Code::ok;
       while (more && outstanding_ < options().inflight && code == Code::ok) code = submit(set);
+      const bool refused = code == Code::again;
       const uint64_t waiting = outstanding_;
       if (code == Code::ok || code == Code::again) code = take();
       if (code != Code::ok) {
         return fail(code, "an append ended with '" + std::string(name(code)) + "'");
       }
-      trim_if_due();
+      trim_if_due(refused && outstanding_ == 0);
       const uint64_t now = __rdtsc();
       if (outstanding_ < waiting) moved = now;
       if (now - moved > ticks_of(kStallNs)) {

@@ -11,7 +11,6 @@
 
 #include "bench/ticks.hpp"
 #include "core/engine/config.hpp"
-#include "tools/files.hpp"
 #include "tools/status.hpp"
 
 namespace caisson::bench {
@@ -119,8 +118,10 @@ Result<void> Stage::renew(ReplicaId spare) {
   const auto stopped = turn_while([&]() -> Result<void> {
     if (const auto gone = tools::stop_replica(cluster_, spare); !gone) return gone;
     std::error_code error;
-    std::filesystem::remove_all(cluster_.data(spare), error);
-    return tools::make_directories(cluster_.data(spare));
+    std::filesystem::remove_all(cluster_.data(spare) / "logs", error);
+    if (!error) return {};
+    return fail(Code::io, "the memory of replica " + std::to_string(spare.value) +
+                              " cannot be destroyed: " + error.message());
   });
   return stopped ? start_follower(spare, true) : stopped;
 }

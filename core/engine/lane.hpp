@@ -97,7 +97,7 @@ class Lane {
   bool idle() { return oldest_.load(std::memory_order_acquire) == next_ticket_; }
   // The lowest sequence that was refused or lost since the last forget_gone(); kNever if none.
   uint64_t gone_from() const { return gone_from_.load(std::memory_order_acquire); }
-  // The highest sequence that was resolved as ok, at any level.
+  // The highest sequence that was reported as ok, at any level.
   uint64_t told() const { return told_.load(std::memory_order_acquire); }
   // Only while idle().
   void forget_gone() { gone_from_.store(kNever, std::memory_order_relaxed); }
@@ -196,12 +196,12 @@ class Lane {
   bool register_next();
   void resolve_rarely(Slot& slot, uint32_t ticket, Code code, Position position, Term term);
   void report(const Slot& slot, Code code, Position position, Term term, bool final) {
+    if (orphaned_ || !slot.reports) return;
     if (code == Code::ok) {
       const uint64_t last = slot.sequence + slot.more;
       if (last > told_.load(std::memory_order_relaxed))
         told_.store(last, std::memory_order_release);
     }
-    if (orphaned_ || !slot.reports) return;
     LaneCompletion& at = completions_[completion_at_++ & completion_mask_];
     at.tag = slot.tag;
     at.position = position;

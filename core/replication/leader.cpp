@@ -224,13 +224,13 @@ Code Leader::admit(uint64_t payload_bytes, uint32_t entries) {
 }
 
 Code Leader::repeat(const Submission& s) {
-  const uint32_t crc = log::crc32c(log::kCrcSeed, s.payload.data(), s.payload.size());
-  const auto verdict = c_.state.streams().judge(s.identity, crc, c_.state.tail().position);
-  // One change of incarnation at a time: the table can take back only the last one.
-  if (verdict.code == Code::ok &&
-      c_.state.streams().session_position(s.identity.client) > c_.state.committed()) {
+  // One change of incarnation at a time: the table can take back only the last one. And what a
+  // session that may yet be lost says of its stream refuses nobody, and answers nobody.
+  if (c_.state.streams().session_position(s.identity.client) > c_.state.committed()) {
     return Code::again;
   }
+  const uint32_t crc = log::crc32c(log::kCrcSeed, s.payload.data(), s.payload.size());
+  const auto verdict = c_.state.streams().judge(s.identity, crc, c_.state.tail().position);
   if (verdict.code != Code::exists || !s.resolves) return verdict.code;
   // P20: never appended again; it waits for the fate of the entry that is there.
   const bool reached = verdict.position <= c_.state.committed() || s.level == Durability::volatile_;
@@ -299,7 +299,8 @@ Code Leader::open_stream(const StreamOpening& opening, uint64_t tag) {
   if (const Code code = admit(sizeof(log::SessionPayload), 1); code != Code::ok) return code;
   log::StreamTable& streams = c_.state.streams();
   const auto now = streams.find(client);
-  if (client == 0) return Code::invalid;
+  // Nobody has come that far; the next one could not be counted.
+  if (client == 0 || told_incarnation > kIncarnationMax) return Code::invalid;
   if (now.incarnation == 0 && streams.full()) {
     // Somebody is forgotten: those who have been silent longest, if all of theirs is committed.
     if (!c_.state.checkpoint_pending() && write_checkpoint() == Code::too_large) {
@@ -487,7 +488,8 @@ uint32_t Leader::tell_commit(uint64_t now_ns) {
     posts_seen_ = posts_;
     posted_ns_ = now_ns;
   }
-  if (committed_cursor_.position.value == 0) return 0;
+  // A follower may have no room for the term start before it has trimmed.
+  if (committed_cursor_.position.value == 0 && trim_to_.value == 0) return 0;
   transport::ReplicaSet listeners;
   for_each(followers_, [&](ReplicaId id) {
     if (peers_[id.value].phase == Phase::attached) listeners.add(id);

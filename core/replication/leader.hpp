@@ -114,6 +114,7 @@ class Leader {
   // leaders find room in a ring that nobody trims.
   static constexpr uint64_t kHeadroomBytes = 32 * 1024;
   static constexpr size_t kCheckpointPartBytes = 32 * 1024;
+  static constexpr uint32_t kIncarnationMax = 1u << 31;  // of a stream that a client may tell of
   static_assert(kStagingBytes >= 2 * log::entry_bytes(kStagedPayloadMax));
 
   // leader.cpp

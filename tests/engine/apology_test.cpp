@@ -154,6 +154,18 @@ TEST(Barrier, ADeposedLeaderSaysThatItCannot) {
   EXPECT_EQ(led.appender->make_durable(kPatienceNs), Code::fenced);
 }
 
+TEST(Apology, AnIncarnationThatCannotBeIsRefused) {
+  Cluster cluster(inline_shape());
+  cluster.start();
+  ASSERT_FALSE(HasFatalFailure());
+  const int leads = cluster.leader();
+  ASSERT_NE(leads, 0);
+  const auto refused = cluster.log(leads).appender(
+      {.client = kClient, .told = {kClient, UINT32_MAX, 5}, .timeout_ns = kPatienceNs});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::invalid) << refused.error().message;
+}
+
 TEST(Apology, NothingIsOwedWhereNothingIsLost) {
   Cluster cluster(inline_shape());
   cluster.start();

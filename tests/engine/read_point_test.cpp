@@ -65,9 +65,10 @@ TEST_P(ReadPoints, ASessionReadWaitsForItsPosition) {
   EXPECT_EQ(cluster->log(follower).read(last, {last, kPatienceNs}, payload), Code::ok);
   EXPECT_EQ(text_of(payload), "mine");
   EXPECT_EQ(cluster->log(follower).read(last, {last + 1, 1'000'000}, payload), Code::not_yet);
+  Log& log = cluster->log(follower);
   cluster->engine(follower).close();
-  EXPECT_EQ(cluster->log(follower).read(last, {last + 1, kPatienceNs}, payload), Code::closed);
-  const auto closed = cluster->log(follower).read_point(ReadPath::leader, kPatienceNs);
+  EXPECT_EQ(log.read(last, {last + 1, kPatienceNs}, payload), Code::closed);
+  const auto closed = log.read_point(ReadPath::leader, kPatienceNs);
   ASSERT_FALSE(closed);
   EXPECT_EQ(closed.error().code, Code::closed);
 }

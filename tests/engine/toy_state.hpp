@@ -22,8 +22,8 @@ struct ToyDisk {
   std::vector<uint64_t> table = std::vector<uint64_t>(kWords, 7);
   StateSnapshot arriving;
   std::vector<std::byte> arrived;
-  uint64_t begun = 0;  // transfers that began at their first byte
-  uint64_t finished = 0;
+  std::atomic<uint64_t> begun{0};  // transfers that began at their first byte
+  std::atomic<uint64_t> finished{0};
 
   void apply(Position at, std::span<const std::byte> payload) {
     const std::lock_guard lock(mutex);

@@ -96,6 +96,9 @@ TEST(R13, EveryAcknowledgementEndsInTheLogOrInAnApology) {
   EXPECT_GT(sum.apologies, 15u) << "nothing was lost: the runs prove nothing";
 }
 
+// A deposed leader judged a retry by a session of its own that was lost with its term.
+TEST(R13, ASessionThatMayBeLostRefusesNobody) { over_seeds(5624, 1, accounted); }
+
 // S19: several weak appends and a persisted one that closes them; the leader dies in the middle.
 Outcome transaction(uint64_t seed) {
   World world(quiet_world(seed));
