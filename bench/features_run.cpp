@@ -45,10 +45,10 @@ class Run {
         entry_bytes_(log::entry_bytes(options.payload_bytes)),
         payload_(std::max<uint64_t>(options.payload_bytes, sizeof(uint64_t))) {
     result_.options = options;
-    result_.sets = {{"none", false, Durability::replicated, false},
-                    {"deduplication", true, Durability::replicated, false},
+    result_.sets = {{"none", false, Durability::volatile_, false},
+                    {"deduplication", true, Durability::volatile_, false},
                     {"persisted", false, Durability::persisted, false},
-                    {"view", false, Durability::replicated, true},
+                    {"view", false, Durability::volatile_, true},
                     {"all", true, Durability::persisted, true}};
   }
   ~Run() {

@@ -26,7 +26,7 @@ struct FeaturesRunOptions {
 struct FeatureSet {
   std::string name;
   bool identified = false;  // client, incarnation and sequence, each checked; else client 0
-  Durability durability = Durability::replicated;
+  Durability durability = Durability::volatile_;
   bool in_view = false;         // only if a certain view is in force
   std::vector<double> rates{};  // appends a second, of every slice
   double median_rate() const;

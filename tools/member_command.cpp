@@ -200,9 +200,15 @@ void print_view(const std::string& log, const SeenView& view) {
     std::printf("  replica %-3d %-9s %s", member.value("replica", 0),
                 member.value("part", "").c_str(), member.value("state", "").c_str());
     if (member.contains("behind_bytes")) {
-      std::printf(", %s behind%s",
+      std::printf(", %s behind%s%s",
                   engine::bytes_text(member.value("behind_bytes", uint64_t{0})).c_str(),
-                  member.value("suspected", false) ? ", suspected" : "");
+                  member.value("suspected", false) ? ", suspected" : "",
+                  member.value("slow", false) ? ", slow" : "");
+    }
+    if (member.contains("to_go_bytes")) {
+      std::printf(", %s caught up, %s to go",
+                  engine::bytes_text(member.value("caught_up_bytes", uint64_t{0})).c_str(),
+                  engine::bytes_text(member.value("to_go_bytes", uint64_t{0})).c_str());
     }
     if (member.contains("state_transfer")) std::printf("%s", transfer_text(member).c_str());
     std::printf("\n");

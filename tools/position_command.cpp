@@ -2,6 +2,7 @@
 // `tail`, `trim` and `status`: short questions to a cluster.
 #include <cinttypes>
 #include <cstdio>
+#include <optional>
 
 #include "tools/command.hpp"
 #include "tools/node_link.hpp"
@@ -60,9 +61,37 @@ Exit run_tail(const TailOptions& options, bool json) {
   return Exit::ok;
 }
 
-std::string holder_name(const protocol::Trimmed& trimmed) {
-  return trimmed.holder.value == 0 ? "a reader at the leader"
-                                   : "replica " + std::to_string(trimmed.holder.value);
+// The reader of a replica that holds `through` longest, as the replica says.
+std::optional<Json> reader_that_holds(const Cluster& cluster, ReplicaId replica,
+                                      const std::string& log, uint64_t through) {
+  const auto status = log_status(cluster, replica, log);
+  if (!status) return std::nullopt;
+  std::optional<Json> longest;
+  const auto expires_in_ms = [](const Json& reader) {
+    return reader.value("expires_in_ms", UINT64_MAX);
+  };
+  for (const Json& reader : status->raw.value("readers", Json::array())) {
+    if (reader.value("from", UINT64_MAX) > through) continue;
+    if (!longest || expires_in_ms(reader) > expires_in_ms(*longest)) longest = reader;
+  }
+  return longest;
+}
+
+std::string reader_text(const Json& reader) {
+  std::string text = "reader '" + reader.value("name", "") + "'";
+  if (!reader.contains("expires_in_ms")) return text + ", until it ends";
+  return text + ", unless it reads on, for " +
+         human_ns(1e6 * static_cast<double>(reader.value("expires_in_ms", uint64_t{0})));
+}
+
+// Who is in the way of a trim, and for how long.
+std::string holder_text(const Cluster& cluster, const std::string& log, ReplicaId leader,
+                        ReplicaId holder, uint64_t through) {
+  const ReplicaId where = holder.value == 0 ? leader : holder;
+  const auto reader = reader_that_holds(cluster, where, log, through);
+  const std::string replica = "replica " + std::to_string(where.value);
+  if (reader) return replica + " (" + reader_text(*reader) + ")";
+  return holder.value == 0 ? "a reader at " + replica : replica;
 }
 
 Exit run_trim(const TrimOptions& options, bool json) {
@@ -77,10 +106,12 @@ Exit run_trim(const TrimOptions& options, bool json) {
       protocol::Trim{(*link)->log(), Position{options.through}}, kCallTimeout);
   if (!trimmed) return report(trimmed.error(), json);
   if (trimmed->code == Code::held) {
-    return report({Code::held, holder_name(*trimmed) + " still needs entries at or below " +
-                                   std::to_string(options.through) + "; trimmed up to " +
-                                   std::to_string(trimmed->trimmed.value)},
-                  json);
+    return report(
+        {Code::held,
+         holder_text(*cluster, (*log)->name, (*link)->node(), trimmed->holder, options.through) +
+             " still needs entries at or below " + std::to_string(options.through) +
+             "; trimmed up to " + std::to_string(trimmed->trimmed.value)},
+        json);
   }
   if (trimmed->code == Code::not_yet) {
     const auto tail = (*link)->call<protocol::TailIs>(protocol::Tail{(*link)->log()}, kCallTimeout);

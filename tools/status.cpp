@@ -173,6 +173,25 @@ Json status_object(const Cluster& cluster, const std::vector<ReplicaReport>& rep
           {"logs", logs}};
 }
 
+namespace {
+
+// Whom the log's leader calls slow.
+std::vector<unsigned> slow_of(const std::vector<ReplicaReport>& reports, const std::string& log) {
+  const ReplicaId leader = leader_of(reports, log);
+  std::vector<unsigned> slow;
+  for (const ReplicaReport& report : reports) {
+    const LogStatus* const status = report.log(log);
+    if (report.id != leader || status == nullptr) continue;
+    const Json members = status->raw.value("members", Json::object());
+    for (const Json& member : members.value("members", Json::array())) {
+      if (member.value("slow", false)) slow.push_back(member.value("replica", 0u));
+    }
+  }
+  return slow;
+}
+
+}  // namespace
+
 void print_status(const Cluster& cluster, const std::vector<ReplicaReport>& reports) {
   std::printf("cluster %s in %s, fabric shm, persistence %s%s\n",
               engine::to_hex(cluster.uuid).c_str(), cluster.directory.c_str(),
@@ -206,6 +225,9 @@ void print_status(const Cluster& cluster, const std::vector<ReplicaReport>& repo
     }
     for (const ReplicaReport& report : reports) {
       if (const LogStatus* status = report.log(log.name)) print_orphans(cluster, report, *status);
+    }
+    for (const unsigned slow : slow_of(reports, log.name)) {
+      std::printf("  replica %u is slow, as the leader sees it: see caisson member list\n", slow);
     }
   }
 }

@@ -9,6 +9,7 @@
 #include "core/engine/appender_impl.hpp"
 #include "core/engine/config.hpp"
 #include "core/engine/engine_impl.hpp"
+#include "core/engine/reader_hold_impl.hpp"
 #include "core/engine/subscription_impl.hpp"
 
 namespace caisson {
@@ -145,6 +146,14 @@ Code Subscription::next_wait(Entry& out, uint64_t timeout_ns) {
   return impl_->next_wait(out, timeout_ns);
 }
 
+// ---- ReaderHold ----
+
+ReaderHold::ReaderHold(std::unique_ptr<engine::ReaderHoldImpl> impl) : impl_(std::move(impl)) {}
+ReaderHold::~ReaderHold() = default;
+Code ReaderHold::renew() { return impl_->renew(); }
+Code ReaderHold::advance(Position from) { return impl_->advance(from); }
+Position ReaderHold::from() const { return impl_->from(); }
+
 // ---- Log ----
 
 const std::string& Log::name() const { return impl_->name(); }
@@ -189,7 +198,21 @@ Marks Log::marks() const { return impl_->marks(); }
 Leadership Log::leadership() const { return impl_->leadership(); }
 Token Log::token() const { return {impl_->leadership().term, tail()}; }
 
+Result<std::unique_ptr<ReaderHold>> Log::hold(Position from, const HoldOptions& options) {
+  return guarded([&]() -> Result<std::unique_ptr<ReaderHold>> {
+    auto impl = engine::ReaderHoldImpl::open(*impl_, from, options);
+    if (!impl) return tl::unexpected(impl.error());
+    return std::unique_ptr<ReaderHold>(new ReaderHold(std::move(*impl)));
+  });
+}
+
 Code Log::trim(Position position, ReplicaId* holder) {
+  TrimHolder held_by;
+  const Code code = trim(position, held_by);
+  if (holder != nullptr) *holder = held_by.replica;
+  return code;
+}
+Code Log::trim(Position position, TrimHolder& holder) {
   return guarded_code([&] { return impl_->trim(position, holder); });
 }
 

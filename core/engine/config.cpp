@@ -79,7 +79,11 @@ void write_logs(std::ostream& out, const EngineOptions& options) {
       out << "entry_bytes_max = " << toml_bytes(log.entry_bytes_max) << "\n";
     }
     out << "outstanding_max = " << log.outstanding_max
-        << "\nauto_apply = " << (log.auto_apply ? "true" : "false") << "\n";
+        << "\nauto_apply = " << (log.auto_apply ? "true" : "false")
+        << "\nslow = " << toml_string(name(log.slow))
+        << "\nslow_patience_ms = " << log.slow_patience_ms
+        << "\ncatch_up_bytes_per_s = " << toml_bytes(log.catch_up_bytes_per_s) << "\n";
+    if (log.voters_min != 0) out << "voters_min = " << log.voters_min << "\n";
   }
 }
 
@@ -149,6 +153,14 @@ std::string_view name(PersistenceMode mode) {
   return "unknown";
 }
 
+std::string_view name(SlowPolicy policy) {
+  switch (policy) {
+    case SlowPolicy::back_pressure: return "back_pressure";
+    case SlowPolicy::demote: return "demote";
+  }
+  return "unknown";
+}
+
 std::string_view name(FabricKind fabric) {
   switch (fabric) {
     case FabricKind::shm: return "shm";
@@ -169,6 +181,13 @@ uint64_t salvage_bytes_of(const LogOptions& log) {
 uint32_t entry_bytes_max_of(const LogOptions& log) {
   if (log.entry_bytes_max != 0) return log.entry_bytes_max;
   return static_cast<uint32_t>(std::min(kEntryBytesLimit, log.ring_bytes / 8));
+}
+
+uint32_t voters_min_of(const EngineOptions& options, const LogOptions& log) {
+  if (log.voters_min != 0) return log.voters_min;
+  const auto founders = std::count_if(options.peers.begin(), options.peers.end(),
+                                      [](const PeerOptions& peer) { return !peer.spare; });
+  return static_cast<uint32_t>(founders / 2 + 1);
 }
 
 Result<EngineOptions> load_config(const std::filesystem::path& path) try {

@@ -191,6 +191,28 @@ Found check_log_sizes(const LogOptions& log, const std::string& key) {
   return std::nullopt;
 }
 
+Found check_log_pace(const LogOptions& log, const std::string& key) {
+  if (log.slow != SlowPolicy::back_pressure && log.slow != SlowPolicy::demote) {
+    return violation(key + "slow", "is no policy: use \"back_pressure\" or \"demote\"");
+  }
+  if (log.slow_patience_ms < 1 || log.slow_patience_ms > kSlowPatienceMsMax) {
+    return violation(key + "slow_patience_ms", std::to_string(log.slow_patience_ms) +
+                                                   " is not allowed: use 1 to " +
+                                                   std::to_string(kSlowPatienceMsMax));
+  }
+  if (log.voters_min > kVotersMax) {
+    return violation(
+        key + "voters_min",
+        std::to_string(log.voters_min) + " is not allowed: use 1 to " + std::to_string(kVotersMax));
+  }
+  if (log.catch_up_bytes_per_s < kCatchUpRateMin || log.catch_up_bytes_per_s > kRingBytesMax) {
+    return violation(key + "catch_up_bytes_per_s",
+                     bytes_text(log.catch_up_bytes_per_s) + " is not allowed: use " +
+                         bytes_text(kCatchUpRateMin) + " to " + bytes_text(kRingBytesMax));
+  }
+  return std::nullopt;
+}
+
 Found check_logs(const EngineOptions& options) {
   if (options.logs.empty() || options.logs.size() > kLogsMax) {
     return violation("log", "names " + std::to_string(options.logs.size()) + " logs: list 1 to " +
@@ -226,6 +248,7 @@ Found check_logs(const EngineOptions& options) {
                        "is for applications that say what they have applied: set auto_apply = "
                        "false, or leave the hook out");
     }
+    if (auto found = check_log_pace(log, key)) return found;
   }
   return std::nullopt;
 }

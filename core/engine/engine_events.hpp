@@ -23,12 +23,15 @@ struct Event {
     recovered,
     closed,
     stray,
-    no_room
+    no_room,
+    slow,
+    keeps_pace,
+    demoted
   };
   Kind kind = Kind::role;
   replication::Role role = replication::Role::follower;
   control::Evidence evidence = control::Evidence::none;
-  ReplicaId replica;  // leader, suspect, recovered, stray: whom it is about
+  ReplicaId replica;  // whom it is about, where that is somebody else
   uint32_t log = 0;   // index in the engine
   Term term;
   Position committed;

@@ -148,6 +148,16 @@ void Housekeeper::tell(const Event& event) {
                            control::name(event.evidence));
     case Event::Kind::recovered:
       return logger_->info("replica {} is heard again", event.replica.value);
+    case Event::Kind::slow:
+      return logger_->warn("log {}: replica {} is slow: what it validates lies far behind", log,
+                           event.replica.value);
+    case Event::Kind::keeps_pace:
+      return logger_->info("log {}: replica {} keeps pace again", log, event.replica.value);
+    case Event::Kind::demoted:
+      return logger_->warn(
+          "log {}: replica {} votes no more: it is a learner; caisson member add makes it a voter "
+          "again",
+          log, event.replica.value);
     case Event::Kind::closed: return logger_->info("log {}: closed", log);
     case Event::Kind::stray: return problem({Code::wrong_cluster, stray_message(event.replica)});
   }

@@ -17,7 +17,6 @@ LogImpl::LogImpl(const LogOptions& options, uint32_t index, ReplicaId self, Poll
       parts_(std::move(parts)),
       replica_(parts_.replica.get()),
       state_(replica_->log()) {
-  for (Hold& hold : holds_) hold.store(kNever, std::memory_order_relaxed);
   openings_.reserve(64);
   last_status_ = replica_->status();
   status_.store(last_status_);
@@ -42,7 +41,7 @@ uint32_t LogImpl::turn(uint64_t now_ns) {
   }
   if (now_ns - holds_ns_ >= kHoldsNs) {
     holds_ns_ = now_ns;
-    push_holds();
+    push_holds(now_ns);
   }
   work += serve_lanes(now_ns);
   work += replica_->poll(now_ns);
@@ -257,18 +256,14 @@ void LogImpl::resolve_opening(const replication::Resolution& resolution) {
 
 // ---- Holds, publication, end ----
 
-Position LogImpl::push_holds() {
-  uint64_t lowest = kNever;
-  const uint32_t used = holds_used_.load(std::memory_order_acquire);
-  for (uint32_t i = 0; i < used; ++i) {
-    lowest = std::min(lowest, holds_[i].load(std::memory_order_acquire));
-  }
-  replica_->set_reader_hold(Position{lowest});
-  return Position{lowest};
+Position LogImpl::push_holds(uint64_t now_ns) {
+  const Position lowest = holds_.lowest(now_ns);
+  replica_->set_reader_hold(lowest);
+  return lowest;
 }
 
 Code LogImpl::push_holds_and_wait() {
-  return poller_.call([this](uint64_t) { push_holds(); }) ? Code::ok : Code::closed;
+  return poller_.call([this](uint64_t now_ns) { push_holds(now_ns); }) ? Code::ok : Code::closed;
 }
 
 void LogImpl::publish_now(uint64_t now_ns) {
@@ -286,6 +281,7 @@ void LogImpl::publish_now(uint64_t now_ns) {
     Followers followers;
     followers.count = static_cast<uint32_t>(replica_->peers(followers.all));
     followers_.store(followers);
+    report_pace(followers);
   }
   report_changes(last_status_, status);
   last_status_ = status;
@@ -311,6 +307,29 @@ void LogImpl::report_changes(const replication::ReplicaStatus& before,
   if (now.repairs != before.repairs) put(Event::Kind::repair);
   if (now.orphans.full && !before.orphans.full) put(Event::Kind::no_room);
   if (now.faults != before.faults) put(Event::Kind::fault);
+  for_each(before.membership.voters & now.membership.learners, [&](ReplicaId id) {
+    event.replica = id;
+    put(Event::Kind::demoted);
+  });
+}
+
+void LogImpl::report_pace(const Followers& followers) {
+  ReplicaSet slow;
+  for (uint32_t i = 0; i < followers.count; ++i) {
+    if (followers.all[i].slow) slow.add(followers.all[i].id);
+  }
+  const auto put = [&](ReplicaSet whom, Event::Kind kind) {
+    for_each(whom, [&](ReplicaId id) {
+      Event event;
+      event.kind = kind;
+      event.log = index_;
+      event.replica = id;
+      poller_.events().put(event);
+    });
+  };
+  put(slow - slow_, Event::Kind::slow);
+  put(slow_ - slow, Event::Kind::keeps_pace);
+  slow_ = slow;
 }
 
 void LogImpl::close(uint64_t now_ns) {

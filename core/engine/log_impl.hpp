@@ -18,6 +18,7 @@
 #include "core/engine/engine_published.hpp"
 #include "core/engine/lane.hpp"
 #include "core/engine/poller_mailbox.hpp"
+#include "core/engine/reader_holds.hpp"
 #include "core/log/superblock_format.hpp"
 #include "core/replication/orphans.hpp"
 #include "core/replication/replica.hpp"
@@ -27,9 +28,6 @@
 namespace caisson::engine {
 
 class Poller;
-
-// Readers that hold the trim point, at most, at a time (R45).
-inline constexpr uint32_t kReadersMax = 1024;
 
 // What a fabric does when there is nothing better to do: map what peers have moved, prepare what
 // the next revocation will need. It may take system calls, so it runs only when something asks for
@@ -100,7 +98,8 @@ class LogImpl {
   std::string why_unread(Code code) const;
   // Until a leader is known; where it is this replica, until it serves.
   Code await_leader(uint64_t deadline_ns) const;
-  Code trim(Position position, ReplicaId* holder);
+  // held: `holder` says by whom.
+  Code trim(Position position, TrimHolder& holder);
   Code mark_applied(Position position);
   // See Replica::mark_installed.
   void mark_installed(Position position);
@@ -124,10 +123,9 @@ class LogImpl {
   Code discard_orphans(uint64_t record);
   Result<Orphans> orphans(OrphanPayloads payloads);
 
-  // A reader's seat: nothing above the position in it is trimmed here. nullptr: all taken.
-  using Hold = std::atomic<uint64_t>;
-  Hold* take_hold(Position nothing_above);
-  void return_hold(Hold* hold);
+  // The readers here, and what they keep from being trimmed.
+  ReaderHolds& holds() { return holds_; }
+  const ReaderHolds& holds() const { return holds_; }
 
   // Opens a stream, or takes its apologies; `done` is called once, on the poller's thread (or
   // within the call, if closed).
@@ -199,6 +197,7 @@ class LogImpl {
   void read_point_here(ReadPath path, uint64_t timeout_ns, uint64_t now_ns, OnReadPoint done);
   uint32_t answer_reads();
   nlohmann::json members_json() const;
+  nlohmann::json readers_json() const;
   uint32_t serve_lanes(uint64_t now_ns);
   uint32_t drain(Lane& lane);
   bool submit_front(Lane& lane, const LaneRecord& record);
@@ -206,7 +205,7 @@ class LogImpl {
   uint32_t resolve();
   void resolve_opening(const replication::Resolution& resolution);
   void advance_openings(uint64_t now_ns);
-  Position push_holds();  // the lowest of them
+  Position push_holds(uint64_t now_ns);  // the lowest of them
   void look_after(uint64_t now_ns, uint32_t work);
   void publish(uint64_t now_ns, uint32_t work) {
     const bool leads_now = replica_->leading() != led_;
@@ -219,6 +218,8 @@ class LogImpl {
   void publish_now(uint64_t now_ns);
   void report_changes(const replication::ReplicaStatus& before,
                       const replication::ReplicaStatus& now);
+  void report_pace(const Followers& followers);
+  Followers followers() const;
   void retire(Lane& lane);
 
   // Constant after construction.
@@ -248,6 +249,7 @@ class LogImpl {
   uint64_t upkeep_due_ns_ = 0;  // kNever: nothing to do
   uint64_t applied_seen_ = 0;
   replication::ReplicaStatus last_status_;
+  ReplicaSet slow_;  // as last reported
 
   // Written by the poller, read by all.
   alignas(kCacheLineBytes) std::atomic<uint64_t> leading_{0};
@@ -257,8 +259,7 @@ class LogImpl {
 
   // Written by others, read by the poller.
   alignas(kCacheLineBytes) std::atomic<uint64_t> applied_wish_{0};
-  std::atomic<uint32_t> holds_used_{0};  // seats beyond were never taken
-  std::array<Hold, kReadersMax> holds_;  // kNever: free
+  ReaderHolds holds_;
 };
 
 }  // namespace caisson::engine

@@ -46,6 +46,7 @@ std::string LogImpl::status_json() const {
       {"promised", now.promised.value},
       {"view", now.membership.view.value},
       {"members", members_json()},
+      {"readers", readers_json()},
       {"incarnation", now.incarnation.value},
       {"marks",
        {{"submitted", at.submitted.value},
@@ -105,20 +106,20 @@ Code LogImpl::await_leader(uint64_t deadline_ns) const {
   return await([&] { return leadership().leader.value != 0; }, deadline_ns);
 }
 
-Code LogImpl::trim(Position position, ReplicaId* holder) {
-  if (holder != nullptr) *holder = {};
+Code LogImpl::trim(Position position, TrimHolder& holder) {
+  holder = {};
   Code code = Code::closed;
   ReplicaId held_by;
+  bool held_here = false;
   const uint64_t deadline_ns = poller_.clock().deadline_ns(kTrimPatienceNs);
   do {
     code = Code::closed;
-    const bool ran = poller_.call([&](uint64_t) {
+    const bool ran = poller_.call([&](uint64_t now_ns) {
       if (closed_.load(std::memory_order_relaxed)) return;
-      const Position reader = push_holds();
+      const Position reader = push_holds(now_ns);
       code = replica_->trim(position, &held_by);
-      // Holds of readers are this replica's own to the others; here they have a name of their
-      // own: 0.
-      if (code == Code::held && held_by == self_ && reader < position) held_by = {};
+      // Holds of readers are this replica's own to the others; here they have a name of their own.
+      held_here = held_by == self_ && reader < position;
     });
     if (!ran) return Code::closed;
     if (code != Code::again) break;
@@ -126,8 +127,31 @@ Code LogImpl::trim(Position position, ReplicaId* holder) {
     const uint64_t look_again_ns = poller_.clock().deadline_ns(kTrimLookNs);
     (void)await([&] { return state_.trimmed() >= position; }, look_again_ns);
   } while (poller_.clock().now_ns() < deadline_ns);
-  if (code == Code::held && holder != nullptr) *holder = held_by;
+  if (code != Code::held) return code;
+  if (!held_here) {
+    holder.replica = held_by;
+  } else if (const auto reader = holds_.reader_that_holds(position)) {
+    holder.reader = reader->name;
+    const uint64_t now_ns = poller_.clock().now_ns();
+    holder.expires_in_ns = reader->expires_ns == kNever  ? kNever
+                           : reader->expires_ns > now_ns ? reader->expires_ns - now_ns
+                                                         : 0;
+  }
   return code;
+}
+
+nlohmann::json LogImpl::readers_json() const {
+  nlohmann::json all = nlohmann::json::array();
+  const uint64_t now_ns = poller_.clock().now_ns();
+  for (const ReaderHolds::Reader& reader : holds_.readers()) {
+    nlohmann::json one = {{"name", reader.name}, {"from", reader.nothing_above.value + 1}};
+    if (reader.expires_ns != kNever) {
+      one["expires_in_ms"] =
+          reader.expires_ns > now_ns ? (reader.expires_ns - now_ns) / 1'000'000 : 0;
+    }
+    all.push_back(std::move(one));
+  }
+  return all;
 }
 
 // ---- Members ----
@@ -144,24 +168,36 @@ Members LogImpl::members() const {
   return members_of(now.membership, now.view_position, now.view_position <= state_.committed());
 }
 
+Followers LogImpl::followers() const {
+  if (!poller_.runs_inline()) return followers_.load();
+  Followers followers;
+  followers.count = static_cast<uint32_t>(replica_->peers(followers.all));
+  return followers;
+}
+
 nlohmann::json LogImpl::members_json() const {
   const Members now = members();
-  const Followers followers = poller_.runs_inline() ? Followers{} : followers_.load();
+  const Followers followers = this->followers();
   const Offset tail_end = status().tail_end;
   const ReplicaSet everybody = now.voters | now.outgoing | now.learners | now.joining;
   nlohmann::json all = nlohmann::json::array();
   for_each(everybody, [&](ReplicaId id) {
     const char* part = now.joining.has(id)    ? "joining"
-                       : now.learners.has(id) ? "learner"
                        : now.leaving.has(id)  ? "leaving"
                        : now.voters.has(id)   ? "voter"
-                                              : "outgoing";
+                       : now.outgoing.has(id) ? "outgoing"
+                                              : "learner";
     nlohmann::json member = {{"replica", id.value}, {"part", part}};
     for (uint32_t i = 0; i < followers.count; ++i) {
       const replication::PeerStatus& peer = followers.all[i];
       if (peer.id != id) continue;
       member["state"] = !peer.attached ? "detached" : peer.in_sync ? "in_sync" : "catching_up";
       member["suspected"] = peer.suspected;
+      member["slow"] = peer.slow;
+      if (peer.attached && !peer.in_sync) {
+        member["caught_up_bytes"] = peer.written_end - peer.caught_from;
+        member["to_go_bytes"] = tail_end > peer.written_end ? tail_end - peer.written_end : 0;
+      }
       member["behind_bytes"] = tail_end > peer.validated_end ? tail_end - peer.validated_end : 0;
     }
     all.push_back(std::move(member));
@@ -235,22 +271,5 @@ void LogImpl::mark_installed(Position position) {
     if (!closed_.load(std::memory_order_relaxed)) replica_->mark_installed(position);
   });
 }
-
-LogImpl::Hold* LogImpl::take_hold(Position nothing_above) {
-  for (uint32_t i = 0; i < kReadersMax; ++i) {
-    uint64_t free = kNever;
-    if (!holds_[i].compare_exchange_strong(free, nothing_above.value, std::memory_order_acq_rel)) {
-      continue;
-    }
-    uint32_t used = holds_used_.load(std::memory_order_relaxed);
-    while (used < i + 1 &&
-           !holds_used_.compare_exchange_weak(used, i + 1, std::memory_order_release)) {
-    }
-    return &holds_[i];
-  }
-  return nullptr;
-}
-
-void LogImpl::return_hold(Hold* hold) { hold->store(kNever, std::memory_order_release); }
 
 }  // namespace caisson::engine

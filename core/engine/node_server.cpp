@@ -50,9 +50,10 @@ NodeServer::~NodeServer() {
   if (thread_.joinable()) thread_.join();
 }
 
-std::shared_ptr<ClientHandler> NodeServer::on_client(const std::string&,
+std::shared_ptr<ClientHandler> NodeServer::on_client(const std::string& name,
                                                      std::shared_ptr<ClientChannel> channel) {
-  auto session = std::make_shared<ServerSession>(engine_, bell_, std::move(channel));
+  auto session =
+      std::make_shared<ServerSession>(engine_, bell_, "client " + name, std::move(channel));
   {
     const std::lock_guard lock(mutex_);
     arrived_.push_back(session);

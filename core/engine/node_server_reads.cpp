@@ -86,6 +86,10 @@ Code ServerSession::gather(Reading& reading, client::Entries& entries) {
 
 bool ServerSession::advance(Reading& reading) {
   if (congested()) return false;
+  if (reading.seat != nullptr) {
+    reading.seat->move(Position{std::max(reading.next.value, uint64_t{1}) - 1});
+    if (!reading.seat->renew(Clock::instance().now_ns() + kReaderTtlNs)) reading.seat.reset();
+  }
   client::Entries entries;
   entries.log = reading.asked.log;
   const Code code = reading.log->closed() ? Code::closed : gather(reading, entries);

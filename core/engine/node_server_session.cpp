@@ -17,8 +17,11 @@ constexpr uint64_t kOpenStreamTimeoutUs = 10'000'000;
 }  // namespace
 
 ServerSession::ServerSession(EngineImpl& engine, std::shared_ptr<ServerBell> bell,
-                             std::shared_ptr<ClientChannel> channel)
-    : engine_(engine), bell_(std::move(bell)), channel_(std::move(channel)) {}
+                             std::string client, std::shared_ptr<ClientChannel> channel)
+    : engine_(engine),
+      bell_(std::move(bell)),
+      client_(std::move(client)),
+      channel_(std::move(channel)) {}
 
 // ---- Links thread ----
 
@@ -73,6 +76,7 @@ void ServerSession::end() {
   over_ = true;
   for (const auto& feed : feeds_) feed->log->detach(feed->lane);
   feeds_.clear();
+  readings_.clear();
   channel_->close();
 }
 
@@ -231,18 +235,23 @@ void ServerSession::handle(uint64_t id, const client::Read& request) {
   reading.asked = request;
   reading.next = request.from;
   reading.deadline_ns = deadline_after_us(request.timeout_us);
+  // No more than the seats there are: a reader without one is told when it is trimmed.
+  const Position before{std::max(request.from.value, uint64_t{1}) - 1};
+  ReaderHolds::Seat* const seat =
+      log->holds().take(before, client_, Clock::instance().now_ns() + kReaderTtlNs);
+  reading.seat = {seat, {&log->holds()}};
   readings_.push_back(std::move(reading));
 }
 
 void ServerSession::handle(uint64_t id, const client::Trim& request) {
   LogImpl* const log = find_log(id, request.log);
   if (log == nullptr) return;
-  ReplicaId holder;
-  const Code code = log->trim(request.through, &holder);
+  TrimHolder holder;
+  const Code code = log->trim(request.through, holder);
   if (code == Code::not_leader) {
     return fail_request(id, code, "only the leader trims", hint_of(*log));
   }
-  reply(id, client::Trimmed{request.log, code, holder, log->state().trimmed()});
+  reply(id, client::Trimmed{request.log, code, holder.replica, log->state().trimmed()});
 }
 
 void ServerSession::answer_done(uint64_t id, const LogImpl& log, uint64_t log_id, Code code) {

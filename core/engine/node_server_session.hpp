@@ -52,7 +52,7 @@ class ServerBell {
 
 class ServerSession final : public ClientHandler {
  public:
-  ServerSession(EngineImpl& engine, std::shared_ptr<ServerBell> bell,
+  ServerSession(EngineImpl& engine, std::shared_ptr<ServerBell> bell, std::string client,
                 std::shared_ptr<ClientChannel> channel);
 
   // ---- Links thread ----
@@ -71,6 +71,7 @@ class ServerSession final : public ClientHandler {
   static constexpr uint32_t kLaneEntries = 4096;
   static constexpr size_t kRequestsMax = 1024;  // reads, waits and openings under way
   static constexpr size_t kOutcomesPerReply = 4096;
+  static constexpr uint64_t kReaderTtlNs = 10'000'000'000;
   static constexpr uint32_t kIndexBits = 17;  // of an entry in its Append
   static_assert(client::kBatchEntriesMax < (1u << kIndexBits));
 
@@ -116,7 +117,13 @@ class ServerSession final : public ClientHandler {
     };
     std::shared_ptr<Outcome> outcome;
   };
+  // A client's reader keeps what it has yet to read for as long as it takes what it is given.
+  struct SeatReturner {
+    ReaderHolds* holds;
+    void operator()(ReaderHolds::Seat* seat) const { holds->give_back(*seat); }
+  };
   struct Reading {
+    std::unique_ptr<ReaderHolds::Seat, SeatReturner> seat;
     uint64_t request = 0;
     LogImpl* log = nullptr;
     client::Read asked;
@@ -182,6 +189,7 @@ class ServerSession final : public ClientHandler {
 
   EngineImpl& engine_;
   const std::shared_ptr<ServerBell> bell_;
+  const std::string client_;  // its name, as readers are called by
   const std::shared_ptr<ClientChannel> channel_;
 
   std::mutex mutex_;

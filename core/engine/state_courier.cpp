@@ -48,12 +48,12 @@ class LogOfCourier final : public StateLog {
   void mark_installed(Position p) override { log_.mark_installed(p); }
   void hold(std::optional<Position> p) override {
     if (!p.has_value()) {
-      if (hold_ != nullptr) log_.return_hold(std::exchange(hold_, nullptr));
+      if (hold_ != nullptr) log_.holds().give_back(*std::exchange(hold_, nullptr));
     } else if (hold_ == nullptr) {
       // With every seat taken the trim may overtake the transfer, which then begins anew.
-      hold_ = log_.take_hold(*p);
+      hold_ = log_.holds().take(*p, "state transfer");
     } else {
-      hold_->store(p->value, std::memory_order_release);
+      hold_->move(*p);
     }
   }
 
@@ -62,7 +62,7 @@ class LogOfCourier final : public StateLog {
   const LogIdentity identity_;
   const ReplicaId self_;
   const ReplicaSet peers_;
-  LogImpl::Hold* hold_ = nullptr;
+  ReaderHolds::Seat* hold_ = nullptr;
 };
 
 nlohmann::json json_of(const StateReport& report) {

@@ -2,32 +2,18 @@
 #include "core/engine/subscription_impl.hpp"
 
 #include "core/engine/log_impl_await.hpp"
+#include "core/engine/reader_hold_impl.hpp"
 
 namespace caisson::engine {
 
 Result<std::unique_ptr<SubscriptionImpl>> SubscriptionImpl::open(LogImpl& log, Position from,
                                                                  const SubscribeOptions& options) {
-  if (log.closed()) return fail(Code::closed, "the engine is closed");
-  const uint64_t nothing_above = from.value == 0 ? 0 : from.value - 1;
-  LogImpl::Hold* const hold = log.take_hold(Position{nothing_above});
-  if (hold == nullptr) {
-    return fail(Code::too_large, "log '" + log.name() + "' has " + std::to_string(kReadersMax) +
-                                     " subscriptions, the most there can be: end one first");
-  }
-  // The hold binds from here on; what was trimmed before is seen below.
-  if (log.push_holds_and_wait() != Code::ok) {
-    log.return_hold(hold);
-    return fail(Code::closed, "the engine is closed");
-  }
-  const Position trimmed = log.state().trimmed();
-  if (from.value == 0) from = trimmed + 1;
-  if (from <= trimmed) {
-    log.return_hold(hold);
-    return fail(Code::trimmed, "log '" + log.name() + "' is trimmed through position " +
-                                   std::to_string(trimmed.value) + ": subscribe from " +
-                                   std::to_string(trimmed.value + 1) + " or above");
-  }
-  return std::unique_ptr<SubscriptionImpl>(new SubscriptionImpl(log, *hold, from, options));
+  const bool leased = options.hold_ttl_ns != kNoDeadline;
+  const uint64_t expires_ns =
+      leased ? log.poller().clock().deadline_ns(options.hold_ttl_ns) : ReaderHolds::kNone;
+  const auto seat = take_seat(log, from, options.name, expires_ns);
+  if (!seat) return tl::unexpected(seat.error());
+  return std::unique_ptr<SubscriptionImpl>(new SubscriptionImpl(log, **seat, from, options));
 }
 
 // An entry of caisson's own that was asked for.
@@ -42,10 +28,12 @@ bool SubscriptionImpl::shown(const log::EntryView& view) {
 Code SubscriptionImpl::next(Entry& out) {
   if (log_.closed()) [[unlikely]]
     return Code::closed;
+  if (leased_ && !hold_.renew(log_.poller().clock().deadline_ns(options_.hold_ttl_ns)))
+    return Code::trimmed;
   const log::LogState& state = log_.state();
   for (;;) {
     // The entry handed out last is given back only now.
-    hold_.store(before_.position.value, std::memory_order_release);
+    hold_.move(before_.position);
     log::EntryView view;
     const Code code =
         found_ ? state.read_next(before_, view) : state.read(before_.position + 1, view);

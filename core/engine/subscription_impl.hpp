@@ -13,7 +13,7 @@ class SubscriptionImpl {
   // from 0: the oldest entry that the log still holds.
   static Result<std::unique_ptr<SubscriptionImpl>> open(LogImpl& log, Position from,
                                                         const SubscribeOptions& options);
-  ~SubscriptionImpl() { log_.return_hold(&hold_); }
+  ~SubscriptionImpl() { log_.holds().give_back(hold_); }
   SubscriptionImpl(const SubscriptionImpl&) = delete;
   SubscriptionImpl& operator=(const SubscriptionImpl&) = delete;
 
@@ -21,17 +21,19 @@ class SubscriptionImpl {
   Code next_wait(Entry& out, uint64_t timeout_ns);
 
  private:
-  SubscriptionImpl(LogImpl& log, LogImpl::Hold& hold, Position from,
+  SubscriptionImpl(LogImpl& log, ReaderHolds::Seat& hold, Position from,
                    const SubscribeOptions& options)
       : log_(log),
         hold_(hold),
         options_(options),
+        leased_(options.hold_ttl_ns != kNoDeadline),
         before_{Position{from.value - 1}, Offset{}, Term{}, 0} {}
   bool shown(const log::EntryView& view);
 
   LogImpl& log_;
-  LogImpl::Hold& hold_;
+  ReaderHolds::Seat& hold_;
   const SubscribeOptions options_;
+  const bool leased_;
   Members members_;     // of the view handed out last
   log::Cursor before_;  // of the entry handed out last; only its position while `found_` is false
   bool found_ = false;

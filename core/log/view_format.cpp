@@ -21,7 +21,9 @@ constexpr RoleSet kRoles[] = {{kRoleVoter, &Membership::voters},
 
 bool consistent(const Membership& m) {
   const ReplicaSet electors = m.electors();
-  return !m.voters.empty() && !m.members().has(ReplicaId{}) && (m.learners & electors).empty() &&
+  // Who leaves the voters may stay as a learner.
+  const ReplicaSet staying = m.voters - m.leaving;
+  return !m.voters.empty() && !m.members().has(ReplicaId{}) && (m.learners & staying).empty() &&
          (m.joining & (electors | m.learners)).empty() && (m.leaving - m.voters).empty() &&
          (!m.joint() || (m.joining | m.leaving).empty());
 }

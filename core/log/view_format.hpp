@@ -21,7 +21,7 @@ struct Membership {
   View view;
   ReplicaSet voters;
   ReplicaSet outgoing;  // not empty in a joint view: the voters of the view before, who must agree
-  ReplicaSet learners;  // receive the log, count for nothing
+  ReplicaSet learners;  // receive the log, count for nothing, or for nothing once they have left
   ReplicaSet joining;   // learners that become voters once they have caught up …
   ReplicaSet leaving;   // … and the voters that leave with that change
   std::array<uint64_t, kReplicaIdMax + 1> births{};

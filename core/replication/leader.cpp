@@ -115,7 +115,11 @@ void Leader::begin(Term term, uint64_t nonce, uint64_t now_ns) {
   told_committed_ = told_trim_ = Position{0};
   told_ = {};
   posted_ns_ = alive_ns_ = now_ns;
-  tend_ns_ = 0;
+  tend_ns_ = tended_ns_ = 0;
+  catch_up_allowance_ = 0;
+  allowed_ns_ = now_ns;
+  allowed_end_ = fanned_end_;
+  trim_holder_ = ReplicaId{};
 }
 
 Code Leader::start() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The leader's data path for one term: seals entries, fans them out, counts what is persisted,
-// commits. leader.cpp is the path of every append; leader_peers.cpp is how followers are opened,
-// caught up, judged.
+// commits. leader.cpp is the path of every append; leader_peers.cpp is how followers are opened and
+// caught up, leader_pace.cpp how it is judged whether they keep up.
 #pragma once
 
 #include <algorithm>
@@ -95,6 +95,12 @@ class Leader {
     uint64_t retry_ns = 0;  // when to send the pending control message again
     Offset tended_end;      // validated_end when it was last looked at by tend()
     uint64_t moved_ns = 0;  // when that last moved, or had nowhere to move
+    Offset caught_from;     // what lay below was there already
+    bool kept_up = false;   // has been in step since it was attached
+    bool slow = false;
+    uint64_t pace_ns = 0;         // when its pace last agreed with `slow`
+    uint64_t blocked_ns = 0;      // how long it was in the way of appends since it is slow
+    uint64_t based_until_ns = 0;  // the base it was given is held for it until then
   };
   struct Record {  // a batch end that was handed over whole
     Offset end;
@@ -108,8 +114,12 @@ class Leader {
   static constexpr size_t kChunkBytes =
       1024;  // checksum and fan-out take turns: one piece is summed while another drains
   static constexpr size_t kRecords = 65536;
+  // What may be written at once to who is away after a pause, and what it takes to write at all: a
+  // piece that an append hardly notices waiting for.
   static constexpr uint64_t kCatchUpBytes = 256 * 1024;
+  static constexpr uint64_t kCatchUpPieceBytes = 16 * 1024;
   static constexpr uint64_t kTendEvery_ns = 20'000;
+  static constexpr uint64_t kBaseRetries = 20;
   // Kept free of appends, and besides it room for checkpoints, so that the term starts of later
   // leaders find room in a ring that nobody trims.
   static constexpr uint64_t kHeadroomBytes = 32 * 1024;
@@ -155,14 +165,23 @@ class Leader {
   uint32_t tend(ReplicaId id, Peer& peer, uint64_t now_ns);
   void read_cell(ReplicaId id, Peer& peer);
   uint32_t catch_up(ReplicaId id, Peer& peer);
+  void allow_catch_up(uint64_t now_ns);
   void unseal(ReplicaId id, Peer& peer, uint64_t now_ns);
   void open(ReplicaId id, Peer& peer, const transport::Grant& grant, uint64_t now_ns);
   void opened(ReplicaId id, Peer& peer, uint64_t now_ns);
   void refused(ReplicaId id, Peer& peer, uint64_t now_ns);
   void ask_grant(ReplicaId id, Peer& peer, uint64_t now_ns);
   Offset room_of(const Peer& peer) const;
-  void rebase(ReplicaId id, Peer& peer);
+  void rebase(ReplicaId id, Peer& peer, uint64_t now_ns);
   Term grant_along(ReplicaId id) const;
+
+  // leader_pace.cpp
+  void keep_in_step(ReplicaId id, Peer& peer, uint64_t now_ns);
+  void judge_pace(ReplicaId id, Peer& peer, uint64_t now_ns);
+  bool limits_appends(ReplicaId id, const Peer& peer) const;
+  bool in_the_way(ReplicaId id, const Peer& peer);
+  bool may_demote(ReplicaId id) const;
+  void demote(ReplicaId id);
 
   // leader_trim.cpp
   uint64_t checkpoint_bytes_max() const { return c_.state.ring().bytes() / 16; }
@@ -224,6 +243,11 @@ class Leader {
   Claim claim_;
   uint64_t claim_deadline_ns_ = 0;
 
+  uint64_t catch_up_allowance_ = 0;  // bytes
+  uint64_t allowed_ns_ = 0;          // when it was last added to …
+  Offset allowed_end_;               // … and how far the log went
+  ReplicaId trim_holder_;            // who was in the way of the last trim; 0: nobody
+
   Position trim_to_;
   log::CheckpointParts checkpoint_;  // scratch of write_checkpoint()
   Position trim_wish_;               // as soon as a checkpoint behind it is committed; 0: none
@@ -233,7 +257,8 @@ class Leader {
   uint64_t posted_ns_ = 0;  // when the last fan-out happened
   uint64_t posts_ = 0, posts_seen_ = 0;
   uint64_t tend_ns_ = 0;
-  uint64_t alive_ns_ = 0;  // when appends last moved or a quorum was last seen alive
+  uint64_t tended_ns_ = 0;  // the time before
+  uint64_t alive_ns_ = 0;   // when appends last moved or a quorum was last seen alive
 };
 
 }  // namespace caisson::replication

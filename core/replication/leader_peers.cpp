@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How a leader opens its followers' rings, catches them up, and judges how they keep up.
+// How a leader opens its followers' rings, and catches them up.
 #include <algorithm>
 
 #include "core/replication/history.hpp"
@@ -20,8 +20,9 @@ size_t Leader::peers(std::span<PeerStatus> out) const {
   if (!active_) return count;
   for_each(followers_ - departed_, [&](ReplicaId id) {
     if (count == out.size()) return;
-    out[count++] = {id, attached(id), in_sync_.has(id), c_.detector.suspected(id),
-                    peers_[id.value].validated_end};
+    const Peer& peer = peers_[id.value];
+    out[count++] = {id,        attached(id),       in_sync_.has(id), c_.detector.suspected(id),
+                    peer.slow, peer.validated_end, peer.caught_from, peer.posted};
   });
   return count;
 }
@@ -32,6 +33,7 @@ void Leader::unseal(ReplicaId id, Peer& peer, uint64_t now_ns) {
   told_.remove(id);
   peer.phase = Phase::unsealed;
   peer.placed = peer.persisted = Offset{0};
+  peer.kept_up = peer.slow = false;
   peer.retry_ns = now_ns;
 }
 
@@ -62,7 +64,7 @@ void Leader::on_seal_reply(ReplicaId from, const control::SealReply& reply, uint
   if (!common.has_value() || *common < reply.committed) {
     peer.phase = Phase::lost;
     peer.retry_ns = now_ns + 20 * c_.options.retry_ns;
-    if (reply.committed < c_.state.trimmed()) rebase(from, peer);
+    if (reply.committed < c_.state.trimmed()) rebase(from, peer, now_ns);
     return;
   }
   auto divergence = c_.state.cursor_at(*common);
@@ -106,7 +108,11 @@ void Leader::opened(ReplicaId id, Peer& peer, uint64_t now_ns) {
   peer.phase = Phase::attached;
   peer.posted = peer.placed = peer.persisted = peer.divergence.end;
   peer.validated_end = peer.tended_end = peer.divergence.end;
-  peer.moved_ns = now_ns;
+  peer.moved_ns = peer.pace_ns = now_ns;
+  peer.caught_from = peer.posted;
+  // What it lacks is most often little, and somebody waits for a quorum.
+  allow_catch_up(now_ns);
+  catch_up_allowance_ = std::max(catch_up_allowance_, kCatchUpBytes);
   catch_up(id, peer);
 }
 
@@ -120,8 +126,12 @@ void Leader::take_over(ReplicaId from, const control::SealReply& reply, uint64_t
 }
 
 // Only who has no voice: what a voter holds may be all that is left of an acknowledged entry.
-void Leader::rebase(ReplicaId id, Peer& peer) {
+void Leader::rebase(ReplicaId id, Peer& peer, uint64_t now_ns) {
   if (c_.state.voices().has(id)) return;
+  // A base that is trimmed before it is taken would have to be given anew, for ever under a steady
+  // load. Waited for half of the time at most: it may never be taken.
+  const uint64_t patience_ns = kBaseRetries * c_.options.retry_ns;
+  if (now_ns >= peer.based_until_ns + patience_ns) peer.based_until_ns = now_ns + patience_ns;
   c_.outbox.send(id, control::Rebase{term_, nonce_, peer.answer, c_.state.trim_cursor(),
                                      c_.state.views().front()});
 }
@@ -155,6 +165,20 @@ void Leader::read_cell(ReplicaId id, Peer& peer) {
   peer.validated_end = std::max(peer.validated_end, cell.validated_end);
 }
 
+// Appends and those who are being caught up share the poller and its way to memory: so much a
+// second, in pieces. Twice what is appended in any case, or they would never arrive.
+void Leader::allow_catch_up(uint64_t now_ns) {
+  const uint64_t rate = c_.options.catch_up_bytes_per_s;
+  constexpr uint64_t kLongest_ns = 10'000'000;
+  if (now_ns - allowed_ns_ > kLongest_ns) allowed_ns_ = now_ns - std::min(now_ns, kLongest_ns);
+  const uint64_t earned = rate * (now_ns - allowed_ns_) / 1'000'000'000;
+  // Only the time that was paid out: a slow rate must not be rounded away.
+  allowed_ns_ += std::min(now_ns - allowed_ns_, earned * 1'000'000'000 / rate);
+  const uint64_t appended = fanned_end_ > allowed_end_ ? fanned_end_ - allowed_end_ : 0;
+  allowed_end_ = fanned_end_;
+  catch_up_allowance_ = std::min(catch_up_allowance_ + earned, kCatchUpBytes) + 2 * appended;
+}
+
 uint32_t Leader::catch_up(ReplicaId id, Peer& peer) {
   if (in_sync_.has(id)) return 0;
   // Nobody waits for who has no voice: what it lacks may have been trimmed meanwhile.
@@ -163,8 +187,11 @@ uint32_t Leader::catch_up(ReplicaId id, Peer& peer) {
     return 1;
   }
   const Offset until = std::min(own_persisted_, room_of(peer));
-  const uint64_t bytes = until > peer.posted ? std::min(until - peer.posted, kCatchUpBytes) : 0;
+  const uint64_t wanted = until > peer.posted ? until - peer.posted : 0;
+  uint64_t bytes = std::min(wanted, catch_up_allowance_) / kCacheLineBytes * kCacheLineBytes;
+  if (bytes < std::min(wanted, kCatchUpPieceBytes)) bytes = 0;
   if (bytes > 0) {
+    catch_up_allowance_ -= bytes;
     c_.endpoint.write(id, peer.posted, bytes);
     peer.posted = peer.posted + bytes;
     c_.endpoint.complete_through(just(id), false, peer.posted);
@@ -212,36 +239,28 @@ uint32_t Leader::tend(ReplicaId id, Peer& peer, uint64_t now_ns) {
   const bool moved = peer.validated_end != peer.tended_end;
   peer.tended_end = peer.validated_end;
   if (moved || peer.validated_end >= peer.persisted) peer.moved_ns = now_ns;
-  const uint64_t still_ns = now_ns - peer.moved_ns;
-  const bool suspected = c_.detector.suspected(id);
-  if (!suspected && still_ns > c_.options.fault_after_ns) {
+  if (!c_.detector.suspected(id) && now_ns - peer.moved_ns > c_.options.fault_after_ns) {
     // P12: what it persisted does not validate. Seal it again: it scans, and repair starts at its
     // tail.
     unseal(id, peer, now_ns);
     return 1;
   }
-  const bool blocks = in_sync_.has(id) &&
-                      room_of(peer) < fanned_end_ + log::entry_bytes(c_.options.entry_bytes_max) &&
-                      room_of(peer) < c_.state.window_end();
-  const bool patient = !suspected && still_ns <= c_.options.lag_patience_ns;
-  const bool has_voice = c_.membership().electors().has(id);
-  if (blocks && (!has_voice || (!patient && c_.membership().quorate(
-                                                (in_sync_ | just(c_.options.self)) - just(id))))) {
-    // R9: the others go on; this one is caught up from our ring.
-    flush();
-    in_sync_.remove(id);
-    limit_ = Offset{0};
-  }
+  judge_pace(id, peer, now_ns);
+  keep_in_step(id, peer, now_ns);
   return moved ? 1 : 0;
 }
 
 uint32_t Leader::tend(uint64_t now_ns) {
   uint32_t work = 0;
-  for_each(followers_, [&](ReplicaId id) {
-    Peer& peer = peers_[id.value];
-    if (peer.phase == Phase::attached && !in_sync_.has(id)) work += catch_up(id, peer);
-  });
+  if (!(followers_ - in_sync_).empty()) [[unlikely]] {
+    allow_catch_up(now_ns);
+    for_each(followers_ - in_sync_, [&](ReplicaId id) {
+      Peer& peer = peers_[id.value];
+      if (peer.phase == Phase::attached) work += catch_up(id, peer);
+    });
+  }
   if (now_ns - tend_ns_ < kTendEvery_ns) return work;
+  tended_ns_ = tend_ns_;
   tend_ns_ = now_ns;
   ReplicaSet alive = just(c_.options.self);
   for_each(followers_, [&](ReplicaId id) {

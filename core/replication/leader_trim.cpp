@@ -13,8 +13,11 @@ ReplicaId Leader::holder_of(Position p) const {
   const ReplicaSet joining = c_.membership().joining;
   for_each((c_.state.voices() | joining) - just(c_.options.self), [&](ReplicaId id) {
     const Peer& peer = peers_[id.value];
-    // Who is still to join holds the log only while it is being caught up.
-    if (joining.has(id) && peer.phase != Phase::attached) return;
+    // Who is still to join holds the log only while it is being caught up, or is about to be.
+    if (joining.has(id) && peer.phase != Phase::attached) {
+      if (tend_ns_ < peer.based_until_ns) holding = id;
+      return;
+    }
     const transport::TargetCell cell = c_.endpoint.target_cell(id);
     const bool known =
         peer.phase == Phase::attached && cell.term == term_ && cell.incarnation == peer.incarnation;
@@ -40,7 +43,9 @@ Code Leader::trim(Position p, ReplicaId* holder) {
   if (p > books_.trimmable()) {
     if (const Code code = books_.save_progress(); code != Code::ok) return code;
   }
-  if (const ReplicaId holding = holder_of(p); holding.value != 0) {
+  const ReplicaId holding = holder_of(p);
+  trim_holder_ = holding;
+  if (holding.value != 0) {
     if (holder != nullptr) *holder = holding;
     return Code::held;
   }

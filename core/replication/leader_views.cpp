@@ -41,7 +41,7 @@ Code Leader::change_members(const MemberChange& change) {
   if (change.view.value != 0 && change.view != now.view) return Code::wrong_view;
   log::Membership next = now;
   next.joining = (now.joining | change.add) - change.remove - now.electors();
-  next.learners = (now.learners | change.learn) - change.remove - next.joining;
+  next.learners = (now.learners | change.learn) - change.remove - change.add;
   next.leaving = (now.leaving | (change.remove & now.voters)) - change.add;
   if (!(change.learn & (now.electors() | now.joining)).empty()) return Code::exists;
   if (((change.add | change.learn) & change.remove).bits != 0) return Code::invalid;
@@ -67,7 +67,8 @@ uint32_t Leader::advance_view() {
   if (!serving() || c_.state.view_position() > c_.state.committed()) return 0;
   log::Membership next = now;
   if (now.joint()) {
-    for_each(now.outgoing - now.voters, [&](ReplicaId id) { next.births[id.value] = 0; });
+    for_each(now.outgoing - now.voters - now.learners,
+             [&](ReplicaId id) { next.births[id.value] = 0; });
     next.outgoing = {};
   } else {
     // R25: who joins counts only once it holds all that the others do.
@@ -81,7 +82,10 @@ uint32_t Leader::advance_view() {
 
 // They stay attached until they hold the view that leaves them out, and know it committed.
 void Leader::release_departed(uint64_t now_ns) {
-  if (departed_.empty()) return;
+  if (departed_.empty()) {
+    departed_ns_ = 0;
+    return;
+  }
   if (departed_ns_ == 0) departed_ns_ = now_ns;
   const bool settled = c_.membership().settled() && c_.state.view_position() <= told_committed_;
   if (now_ns - departed_ns_ < (settled ? c_.options.retry_ns : c_.options.quorum_patience_ns)) {

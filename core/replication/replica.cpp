@@ -183,6 +183,7 @@ class ReplicaImpl final : public Replica {
   bool started_term_ = false;    // the term start of our term is written
   uint64_t quiet_until_ns_ = 0;  // no candidacy before this
   uint64_t hello_ns_ = 0;
+  Offset hello_end_;        // our tail then
   bool forsaken_ = false;   // whom we follow is alive, and does not lead any more
   bool suspicion_ = false;  // the leader we follow looks dead; quiet_until_ns_ is the stagger
   uint64_t failures_ = 0;   // candidacies in a row that came to nothing
@@ -266,6 +267,11 @@ void ReplicaImpl::say_hello(uint64_t now_ns) {
       election_.stage() != Election::Stage::idle && election_.stage() != Election::Stage::asking;
   if (attached || sealing || now_ns < hello_ns_ + c_.options.retry_ns) return;
   hello_ns_ = now_ns;
+  // Who is being caught up may have to read far before it finds the view that names it. As long as
+  // something arrives, a hello would only end that: the leader would take it for lost.
+  const bool arrives = follower_.granted() && !forsaken_ && c_.state.tail().end != hello_end_;
+  hello_end_ = c_.state.tail().end;
+  if (arrives) return;
   const log::Superblock& superblock = c_.durable.superblock();
   const control::Hello hello{promised(), superblock.incarnation, superblock.birth};
   for_each((c_.membership().members() | c_.options.peers) - just(c_.options.self),

@@ -47,6 +47,17 @@ struct ReplicaOptions {
       10'000'000;  // a follower that blocks appends for so long is caught up apart
   uint64_t fault_after_ns = 100'000'000;  // persisted but unvalidated for so long: a fault (P12)
   uint64_t claim_timeout_ns = 1'000'000'000;  // an abandoned claim is taken back after this (R45)
+  // Those that were away are caught up at this rate, all together; faster only where appends come
+  // faster.
+  uint64_t catch_up_bytes_per_s = 1'000'000'000;
+  // A follower is slow once it has been behind for so long by half of what appends may be ahead of
+  // it (R27), and keeps pace again once it has been behind by less than an eighth for so long.
+  uint64_t slow_after_ns = 20'000'000;
+  // Slow, and in the way of appends for `demote_after_ns` in all: it becomes a learner, unless
+  // fewer than `voters_min` voters would be left (R9).
+  bool demotes_slow = false;
+  uint64_t demote_after_ns = 1'000'000'000;
+  uint32_t voters_min = 2;
 };
 
 enum class Role : uint8_t {
@@ -148,7 +159,11 @@ struct PeerStatus {
   bool attached = false;  // it takes our writes
   bool in_sync = false;   // … as they happen; otherwise it is being caught up
   bool suspected = false;
+  bool slow = false;     // alive, attached, and far behind for long
   Offset validated_end;  // its own word, of this term
+  // Of the log as it was last caught up: from where, and how far it has been written.
+  Offset caught_from;
+  Offset written_end;
 };
 
 struct Claim {

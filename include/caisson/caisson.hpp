@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include "caisson/appender.hpp"
+#include "caisson/hold.hpp"
 #include "caisson/log.hpp"
 #include "caisson/members.hpp"
 #include "caisson/options.hpp"

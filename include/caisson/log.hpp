@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "caisson/appender.hpp"
+#include "caisson/hold.hpp"
 #include "caisson/members.hpp"
 #include "caisson/orphans.hpp"
 #include "caisson/reads.hpp"
@@ -75,6 +76,10 @@ class Log {
   // Returns ok once `position` is committed as this replica knows it.
   [[nodiscard]] Code wait_for(Position position, uint64_t timeout_ns) const;
 
+  // Keeps `from` and what follows from being trimmed, on every replica; Position{0}: from the
+  // oldest entry still held. trimmed, closed, too_large (as subscribe, which holds for itself).
+  Result<std::unique_ptr<ReaderHold>> hold(Position from, const HoldOptions& options = {});
+
   // The last position known to be committed here. A stale read, on the leader, too: it may have
   // been deposed without having heard of it. See read_point().
   Position tail() const;
@@ -86,6 +91,8 @@ class Log {
   // no reader here holds it (R8). held: `holder` says who is in the way (0: a reader of this
   // process) · not_leader · not_yet: above what is committed · closed.
   [[nodiscard]] Code trim(Position position, ReplicaId* holder = nullptr);
+  // … and which reader, until when.
+  [[nodiscard]] Code trim(Position position, TrimHolder& holder);
 
   Members members() const;  // as this replica knows them
 

@@ -24,6 +24,13 @@ enum class Idle : uint8_t {
 
 enum class FabricKind : uint8_t { shm };
 
+// What the leader does about a voter that is alive, and so slow that appends have to wait (R9). It
+// is reported either way.
+enum class SlowPolicy : uint8_t {
+  back_pressure,  // appends wait for it (default)
+  demote,         // it becomes a learner; Log::change_members makes it a voter again
+};
+
 // "emulated" survives the death of every process, not the loss of power; it is never guessed (P22).
 enum class PersistenceMode : uint8_t { unset, emulated, real };
 
@@ -57,6 +64,12 @@ struct LogOptions {
   // How the application's state comes to a replica whose entries are trimmed elsewhere (R26); with
   // auto_apply = false only. Null: the application sees to it before that replica is opened.
   std::shared_ptr<StateHook> state = nullptr;
+  SlowPolicy slow = SlowPolicy::back_pressure;
+  uint64_t slow_patience_ms = 1'000;  // demote: how long appends wait for it first
+  // demote: never below so many voters. 0: a majority of the founding ones.
+  uint32_t voters_min = 0;
+  // At which replicas that were away are caught up, all together; faster only where appends are.
+  uint64_t catch_up_bytes_per_s = 1'000'000'000;
 };
 
 struct EngineOptions {

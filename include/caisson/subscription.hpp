@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "caisson/members.hpp"
 #include "caisson/types.hpp"
@@ -30,7 +31,11 @@ struct Entry {
 };
 
 struct SubscribeOptions {
-  bool views = false;  // views are delivered, too, in order with the entries (R24)
+  bool views = false;                 // views are delivered, too, in order with the entries (R24)
+  std::string name = "subscription";  // whom a refused trim names; at most 47 bytes are kept
+  // Not kNoDeadline: its hold on the trim point expires when next() was not called for so long.
+  // Then an entry handed out before may be gone, and next() says `trimmed` from then on.
+  uint64_t hold_ttl_ns = kNoDeadline;
 };
 
 // Committed entries in order, in place (R6). While it stands it holds the trim point below its next

@@ -164,7 +164,11 @@ replication::ReplicaOptions World::replica_options(ReplicaId id) const {
   o.leaderless_patience_ns = 1 * kMs;
   o.quorum_patience_ns = 6 * kMs;
   o.lag_patience_ns = 500 * kUs;
-  o.fault_after_ns = 3 * kMs;
+  o.fault_after_ns = options_.fault_after_ns;
+  o.slow_after_ns = options_.slow_after_ns;
+  o.demotes_slow = options_.demotes_slow;
+  o.demote_after_ns = options_.demote_after_ns;
+  o.voters_min = options_.voters_min;
   o.claim_timeout_ns = 3 * kMs;
   return o;
 }
@@ -182,7 +186,8 @@ bool World::start(uint8_t id) {
     if (other != id) peers.add(ReplicaId{other});
   }
   m.detector = std::make_unique<control::FailureDetector>(
-      control::FailureDetectorOptions{.suspect_after_ns = 1 * kMs, .link_hint_ns = 200 * kUs},
+      control::FailureDetectorOptions{.suspect_after_ns = options_.suspect_after_ns,
+                                      .link_hint_ns = options_.suspect_after_ns / 5},
       *m.heartbeats, peers);
   m.outbox = std::make_unique<MachineOutbox>(*this, m.id);
   bool opened = false;

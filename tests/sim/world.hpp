@@ -51,6 +51,13 @@ struct WorldOptions {
   uint32_t message_loss_permille = 0;
   uint32_t message_twice_permille = 20;
   bool link_notices = true;  // a dropped or mended control link is noticed
+  // How patient replicas are with each other.
+  uint64_t suspect_after_ns = 1 * kMs;
+  uint64_t fault_after_ns = 3 * kMs;
+  uint64_t slow_after_ns = 2 * kMs;
+  bool demotes_slow = false;
+  uint64_t demote_after_ns = 4 * kMs;
+  uint32_t voters_min = 2;
   // Turns of a machine's poller.
   uint64_t turn_ns = 4 * kUs;
   uint64_t idle_turn_ns = 12 * kUs;
