@@ -59,7 +59,7 @@ void Housekeeper::watch(EventRing& ring) {
   rings_.push_back(&ring);
 }
 
-void Housekeeper::set_chore(std::function<bool()> chore) {
+void Housekeeper::set_chore(std::function<void()> chore) {
   const std::lock_guard lock(mutex_);
   chore_ = std::move(chore);
 }
@@ -82,7 +82,7 @@ void Housekeeper::run() {
   while (!stop_) {
     wake_.wait_for(lock, kPeriod);
     look();
-    if (chore_ != nullptr && chore_()) chore_ = nullptr;
+    if (chore_ != nullptr) chore_();
   }
 }
 

@@ -33,8 +33,8 @@ class Housekeeper {
   // A ring stays watched until the end; it must outlive the housekeeper.
   void watch(EventRing& ring);
 
-  // Runs `chore` now and then, until it answers true.
-  void set_chore(std::function<bool()> chore);
+  // Runs `chore` now and then.
+  void set_chore(std::function<void()> chore);
 
   // Any thread but a poller's.
   void say(bool warning, const std::string& text);
@@ -61,7 +61,7 @@ class Housekeeper {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<EventRing*> rings_;  // guarded by mutex_
-  std::function<bool()> chore_;    // guarded by mutex_
+  std::function<void()> chore_;    // guarded by mutex_
   bool stop_ = false;              // guarded by mutex_
   std::thread thread_;
 };

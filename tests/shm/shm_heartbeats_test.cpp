@@ -112,6 +112,26 @@ TEST(ShmHeartbeats, AStoppedNodeIsNotDeadButStuck) {
   stop(peer);
 }
 
+// Its directory was removed, and it comes back empty: whoever looked at the old file sees it.
+TEST(ShmHeartbeats, ANodeThatWasMadeAnewIsSeen) {
+  ScratchDirectory directory;
+  auto mine = ShmHeartbeats::open(node(directory, 1));
+  ASSERT_TRUE(mine);
+  const pid_t first = beating_node(directory);
+  wait_until([&] { return (*mine)->connect() == 0 && (*mine)->read(kB).counter > 0; });
+  stop(first);
+  wait_until([&] { return (*mine)->read(kB).dead; });
+  ASSERT_EQ(::unlink(node(directory, 2).own_path.c_str()), 0);
+  EXPECT_EQ((*mine)->connect(), 0u);
+  EXPECT_TRUE((*mine)->read(kB).dead) << "until somebody is there, the old one counts";
+  const pid_t second = beating_node(directory);
+  wait_until([&] {
+    return (*mine)->connect() == 0 && !(*mine)->read(kB).dead && (*mine)->read(kB).counter > 0;
+  });
+  EXPECT_FALSE((*mine)->read(kB).dead);
+  stop(second);
+}
+
 TEST(ShmHeartbeats, TheDeathOfThePollersThreadIsTheDeathOfTheNode) {
   ScratchDirectory directory;
   auto mine = ShmHeartbeats::open(node(directory, 1));

@@ -57,6 +57,22 @@ TEST(ShmPostbox, WhatIsPostedIsTakenOnceAndItsSenderIsKnown) {
   EXPECT_EQ(b->bell().load(), 0u);
 }
 
+TEST(ShmPostbox, ABoxThatWasMadeAnewIsFound) {
+  ScratchDirectory directory;
+  auto a = open(directory, kA);
+  auto b = open(directory, kB);
+  (void)a->connect();
+  ASSERT_EQ(a->post(kB, bytes_of("to the old one")), Code::ok);
+  b.reset();
+  ASSERT_EQ(::unlink(node(directory, kB).own_path.c_str()), 0);
+  b = open(directory, kB);
+  EXPECT_EQ(a->post(kB, bytes_of("nobody takes it there")), Code::again);
+  (void)a->connect();
+  ASSERT_EQ(a->post(kB, bytes_of("to the new one")), Code::ok);
+  ReplicaId from;
+  EXPECT_EQ(taken(*b, from), "to the new one");
+}
+
 TEST(ShmPostbox, ASlotHoldsOneMessageAndEachSenderHasItsOwn) {
   ScratchDirectory directory;
   auto c = open(directory, kC);

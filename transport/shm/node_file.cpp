@@ -2,6 +2,7 @@
 #include "transport/shm/node_file.hpp"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <utility>
 
@@ -26,6 +27,12 @@ void* map_node_file(const pmem::BackingFile& file, uint64_t bytes, int protectio
 
 void unmap_node_file(const void* at, uint64_t bytes) {
   if (at != nullptr) ::munmap(const_cast<void*>(at), bytes);
+}
+
+std::optional<FileIdentity> identity_at(const std::string& path) {
+  struct stat found {};
+  if (::stat(path.c_str(), &found) != 0) return std::nullopt;
+  return FileIdentity{found.st_dev, found.st_ino};
 }
 
 }  // namespace caisson::transport::shm

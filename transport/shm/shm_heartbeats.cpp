@@ -39,6 +39,9 @@ bool make_robust(pthread_mutex_t& mutex) {
 
 }  // namespace
 
+ShmHeartbeats::ShmHeartbeats(const HeartbeatOptions& options)
+    : options_(options), peers_(kHeartbeatFileBytes, PROT_READ) {}
+
 Result<std::unique_ptr<ShmHeartbeats>> ShmHeartbeats::open(const HeartbeatOptions& options) {
   std::unique_ptr<ShmHeartbeats> heartbeats(new ShmHeartbeats(options));
   if (auto taken = heartbeats->take_over(); !taken) return tl::unexpected(taken.error());
@@ -67,7 +70,6 @@ Result<void> ShmHeartbeats::take_over() {
 }
 
 ShmHeartbeats::~ShmHeartbeats() {
-  for (const auto& peer : peers_) unmap_page(peer.load());
   if (own_ == nullptr) return;
   if (armed_ && ::gettid() == poller_thread_) {
     store_word(own_->head.left, 1);
@@ -92,15 +94,12 @@ void ShmHeartbeats::tie_to_this_thread() {
 }
 
 Beat ShmHeartbeats::read(ReplicaId peer) const {
-  if (peer.value > kReplicaIdMax) return {};
-  const HeartbeatPage* page = peers_[peer.value].load(std::memory_order_acquire);
+  const HeartbeatPage* const page = peers_.of(peer);
   if (page == nullptr || load_word(page->head.magic) != kHeartbeatMagic) return {};
   const bool died = (death_word(*page) & FUTEX_OWNER_DIED) != 0;
   return {load_word(page->beat.counter), died || load_word(page->head.left) != 0, true};
 }
 
-size_t ShmHeartbeats::connect() {
-  return map_peer_files(options_.peers, options_.own_path, kHeartbeatFileBytes, PROT_READ, peers_);
-}
+size_t ShmHeartbeats::connect() { return peers_.connect(options_.peers, options_.own_path); }
 
 }  // namespace caisson::transport::shm

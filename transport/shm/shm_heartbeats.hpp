@@ -16,6 +16,7 @@
 #include "pmem/backing_file.hpp"
 #include "transport/fabric.hpp"
 #include "transport/shm/heartbeat_format.hpp"
+#include "transport/shm/node_file.hpp"
 
 namespace caisson::transport::shm {
 
@@ -43,15 +44,15 @@ class ShmHeartbeats final : public Heartbeats {
   // Thread: any. `known` is false until connect() has found the peer's file.
   Beat read(ReplicaId peer) const override;
 
-  // Maps the files of peers that were not there before. Returns how many are still missing.
-  // Thread: one at a time; not the poller's if it can be helped.
+  // Maps the files of peers that were not there before, or were made anew. Returns how many are
+  // missing. Thread: one at a time; not the poller's if it can be helped.
   size_t connect();
 
   // False if the death word could not be tied to the poller: peers then see only the counter stop.
   bool death_word_armed() const { return armed_; }
 
  private:
-  explicit ShmHeartbeats(const HeartbeatOptions& options) : options_(options) {}
+  explicit ShmHeartbeats(const HeartbeatOptions& options);
   Result<void> take_over();
   void tie_to_this_thread();
 
@@ -61,7 +62,7 @@ class ShmHeartbeats final : public Heartbeats {
   uint64_t counter_ = 0;
   int poller_thread_ = 0;
   bool armed_ = false;
-  std::array<std::atomic<const HeartbeatPage*>, kReplicaIdMax + 1> peers_{};
+  PeerFiles<const HeartbeatPage> peers_;
 };
 
 }  // namespace caisson::transport::shm

@@ -20,6 +20,9 @@ std::atomic_ref<uint64_t> bell_of(PostFile& file) { return std::atomic_ref<uint6
 
 }  // namespace
 
+ShmPostbox::ShmPostbox(const PostboxOptions& options)
+    : options_(options), peers_(sizeof(PostFile), PROT_READ | PROT_WRITE) {}
+
 Result<std::unique_ptr<ShmPostbox>> ShmPostbox::open(const PostboxOptions& options) {
   std::unique_ptr<ShmPostbox> box(new ShmPostbox(options));
   if (auto taken = box->take_over(); !taken) return tl::unexpected(taken.error());
@@ -41,20 +44,13 @@ Result<void> ShmPostbox::take_over() {
   return {};
 }
 
-ShmPostbox::~ShmPostbox() {
-  for (const auto& peer : peers_) unmap_node_file(peer.load(), sizeof(PostFile));
-  unmap_node_file(own_, sizeof(PostFile));
-}
+ShmPostbox::~ShmPostbox() { unmap_node_file(own_, sizeof(PostFile)); }
 
-size_t ShmPostbox::connect() {
-  return map_peer_files(options_.peers, options_.own_path, sizeof(PostFile), PROT_READ | PROT_WRITE,
-                        peers_);
-}
+size_t ShmPostbox::connect() { return peers_.connect(options_.peers, options_.own_path); }
 
 Code ShmPostbox::post(ReplicaId to, std::span<const std::byte> message) {
   if (message.empty() || message.size() > kPostBytesMax) return Code::too_large;
-  PostFile* const file =
-      to.value <= kReplicaIdMax ? peers_[to.value].load(std::memory_order_acquire) : nullptr;
+  PostFile* const file = peers_.of(to);
   if (file == nullptr || load_word(file->magic) != kPostboxMagic) return Code::not_found;
   PostSlot& slot = file->slots[options_.self.value];
   const uint64_t posted = load_word(slot.posted);

@@ -11,6 +11,7 @@
 
 #include "pmem/backing_file.hpp"
 #include "transport/fabric.hpp"
+#include "transport/shm/node_file.hpp"
 #include "transport/shm/postbox_format.hpp"
 
 namespace caisson::transport::shm {
@@ -35,19 +36,20 @@ class ShmPostbox final : public Postbox {
   const std::atomic<uint64_t>& bell() const override;
   size_t take(ReplicaId& from, std::span<std::byte> out) override;
 
-  // Maps the files of peers that were not there before. Returns how many are still missing.
+  // Maps the files of peers that were not there before, or were made anew. Returns how many are
+  // missing.
   // Thread: one at a time; not a poller's if it can be helped.
   size_t connect();
 
  private:
-  explicit ShmPostbox(const PostboxOptions& options) : options_(options) {}
+  explicit ShmPostbox(const PostboxOptions& options);
   Result<void> take_over();
 
   const PostboxOptions options_;
   pmem::BackingFile file_;
   PostFile* own_ = nullptr;
   int next_ = 0;  // whose slot is looked into first
-  std::array<std::atomic<PostFile*>, kReplicaIdMax + 1> peers_{};
+  PeerFiles<PostFile> peers_;
 };
 
 }  // namespace caisson::transport::shm
