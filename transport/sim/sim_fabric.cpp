@@ -52,6 +52,11 @@ std::unique_ptr<Heartbeats> SimFabric::open_heartbeats(ReplicaId id) {
 
 void SimFabric::process_died(ReplicaId id) {
   Node& dead = node(id);
+  // What was reported placed has left this machine: only the target's own power can still lose it.
+  for (auto& [number, attachment] : attachments_) {
+    if (attachment.from != id || !lets_in(node(attachment.to), attachment.generation)) continue;
+    land_below(attachment, attachment.pipe);
+  }
   dead.alive = false;
   ++dead.process;
   for (uint64_t& attachment : dead.attached) {
