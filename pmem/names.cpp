@@ -17,6 +17,7 @@ std::string_view name(Code code) {
     case Code::not_yet: return "not_yet";
     case Code::held: return "held";
     case Code::wrong_view: return "wrong_view";
+    case Code::revoked: return "revoked";
     case Code::no_quorum: return "no_quorum";
     case Code::invalid: return "invalid";
     case Code::too_large: return "too_large";

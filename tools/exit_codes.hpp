@@ -93,7 +93,8 @@ constexpr Exit exit_of(Code code) {
     case Code::indefinite: return Exit::indefinite;
     case Code::timed_out:
     case Code::not_yet: return Exit::timed_out;
-    case Code::not_appended: return Exit::not_appended;
+    case Code::not_appended:
+    case Code::revoked: return Exit::not_appended;
     case Code::trimmed: return Exit::trimmed;
     case Code::held: return Exit::held;
     case Code::wrong_view: return Exit::wrong_view;

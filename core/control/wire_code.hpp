@@ -44,6 +44,7 @@ inline constexpr std::array kWireCodes = {
     Code::io,
     Code::internal,
     Code::wrong_view,
+    Code::revoked,
 };
 
 constexpr uint32_t code_to_wire(Code code) {

@@ -145,6 +145,7 @@ Code Subscription::next(Entry& out) { return impl_->next(out); }
 Code Subscription::next_wait(Entry& out, uint64_t timeout_ns) {
   return impl_->next_wait(out, timeout_ns);
 }
+Code Subscription::flush(uint64_t timeout_ns) { return impl_->flush(timeout_ns); }
 
 // ---- ReaderHold ----
 

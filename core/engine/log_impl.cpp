@@ -48,6 +48,10 @@ uint32_t LogImpl::turn(uint64_t now_ns) {
   work += resolve();
   if (!reading_.empty()) work += answer_reads();
   publish(now_ns, work);
+  if (state_.batch_tail() != held_) {
+    held_ = state_.batch_tail();
+    held_turn_.store(held_turn_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
   if (now_ns >= upkeep_due_ns_) [[unlikely]]
     look_after(now_ns, work);
   return work;
@@ -248,7 +252,10 @@ void LogImpl::resolve_opening(const replication::Resolution& resolution) {
   openings_.erase(found);
   if (resolution.code == Code::ok) {
     if (opening.lane) attach_here(std::move(opening.lane));
-    opening.done(Code::ok, replica_->opened_stream(opening.stream.client));
+    opening.done(Code::ok,
+                 replica_->opened_stream(opening.stream.client, opening.taken_through.value == 0
+                                                                    ? resolution.position
+                                                                    : Position{}));
   } else {
     opening.done(resolution.code == Code::not_appended ? Code::not_leader : resolution.code, {});
   }

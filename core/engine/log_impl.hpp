@@ -77,6 +77,8 @@ class LogImpl {
   const log::LogState& state() const { return state_; }
   const pmem::Region& region() const { return *parts_.region; }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
+  // Grows with every change of what this replica holds, committed or not.
+  uint64_t held_turn() const { return held_turn_.load(std::memory_order_acquire); }
   // The term led, as last published; 0: not leading.
   Term leading() const { return Term{leading_.load(std::memory_order_acquire)}; }
   replication::ReplicaStatus status() const;
@@ -252,7 +254,9 @@ class LogImpl {
   ReplicaSet slow_;  // as last reported
 
   // Written by the poller, read by all.
+  log::Cursor held_;
   alignas(kCacheLineBytes) std::atomic<uint64_t> leading_{0};
+  std::atomic<uint64_t> held_turn_{0};
   std::atomic<bool> closed_{false};
   Published<replication::ReplicaStatus> status_;
   Published<Followers> followers_;

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "caisson/caisson.hpp"
 #include "core/engine/log_impl.hpp"
+#include "core/engine/speculative_reader.hpp"
 
 namespace caisson::engine {
 
@@ -19,6 +21,7 @@ class SubscriptionImpl {
 
   Code next(Entry& out);
   Code next_wait(Entry& out, uint64_t timeout_ns);
+  Code flush(uint64_t timeout_ns);
 
  private:
   SubscriptionImpl(LogImpl& log, ReaderHolds::Seat& hold, Position from,
@@ -27,8 +30,14 @@ class SubscriptionImpl {
         hold_(hold),
         options_(options),
         leased_(options.hold_ttl_ns != kNoDeadline),
-        before_{Position{from.value - 1}, Offset{}, Term{}, 0} {}
-  bool shown(const log::EntryView& view);
+        before_{Position{from.value - 1}, Offset{}, Term{}, 0} {
+    if (options.speculative) speculative_.emplace(log, before_.position);
+  }
+  bool shown(const log::EntryHeader& header, std::span<const std::byte> payload, bool committed);
+  void hand_out(const log::EntryHeader& header, std::span<const std::byte> payload, bool committed,
+                Entry& out) const;
+  Code next_speculative(Entry& out);
+  bool something_new() const;
 
   LogImpl& log_;
   ReaderHolds::Seat& hold_;
@@ -37,6 +46,7 @@ class SubscriptionImpl {
   Members members_;     // of the view handed out last
   log::Cursor before_;  // of the entry handed out last; only its position while `found_` is false
   bool found_ = false;
+  std::optional<SpeculativeReader> speculative_;
 };
 
 }  // namespace caisson::engine

@@ -26,7 +26,8 @@ struct Entry {
   EntryIdentity identity;
   std::span<const std::byte> payload;
   const Members* members =
-      nullptr;  // not null: no entry of a client, but a view (SubscribeOptions)
+      nullptr;            // not null: no entry of a client, but a view (SubscribeOptions)
+  bool committed = true;  // false: from a speculative subscription, and may yet be revoked
   constexpr Token token() const { return {term, position}; }
 };
 
@@ -36,6 +37,8 @@ struct SubscribeOptions {
   // Not kNoDeadline: its hold on the trim point expires when next() was not called for so long.
   // Then an entry handed out before may be gone, and next() says `trimmed` from then on.
   uint64_t hold_ttl_ns = kNoDeadline;
+  // Entries are delivered as soon as this replica holds them, before they are committed (R32).
+  bool speculative = false;
 };
 
 // Committed entries in order, in place (R6). While it stands it holds the trim point below its next
@@ -53,6 +56,15 @@ class Subscription {
   // starts, sessions, checkpoints) are skipped.
   [[nodiscard]] Code next(Entry& out);
   [[nodiscard]] Code next_wait(Entry& out, uint64_t timeout_ns);
+
+  // Of a speculative subscription next() hands out copies, with Entry::committed as it was then,
+  // and besides revoked: the entries delivered from out.position on are not in the log; take them
+  // back. What is there instead follows.
+
+  // The barrier: ok once everything delivered so far is committed, none of which is revoked then,
+  // or ever. revoked: some of it was, and the following next() says from where · timed_out · closed
+  // · trimmed. Of a subscription that is not speculative: ok at once.
+  [[nodiscard]] Code flush(uint64_t timeout_ns);
 
  private:
   friend class Log;

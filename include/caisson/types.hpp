@@ -148,6 +148,7 @@ enum class Code : uint8_t {
   held,          // a trim is refused: somebody still needs the entries (R8)
   no_quorum,     // no majority of voters can be reached (R20)
   wrong_view,    // conditional on a view that is not, or no longer, the current one (R34)
+  revoked,       // what was delivered before it was committed is not in the log after all (R32)
   // Refusals of an input.
   invalid,          // malformed argument, message or configuration
   too_large,        // exceeds a stated limit (R45)

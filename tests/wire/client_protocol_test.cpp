@@ -331,7 +331,7 @@ TEST(ClientProtocol, RefusesAppendResultsOutOfRange) {
         result, [change](pb::Reply& raw) { change(*raw.mutable_append_result()); }, named);
   };
   refused([](pb::AppendResult& raw) { raw.add_terms(1); }, "length");
-  refused([](pb::AppendResult& raw) { raw.set_codes(0, 31); }, "unknown code");
+  refused([](pb::AppendResult& raw) { raw.set_codes(0, 32); }, "unknown code");
   refused([](pb::AppendResult& raw) { raw.set_counts(0, 0); }, "run");
   refused([](pb::AppendResult& raw) { raw.set_counts(0, kBatchEntriesMax + 1); }, "8192");
   refused([](pb::AppendResult& raw) { raw.set_counts(0, 0xffffffffu); }, "8192");
@@ -360,7 +360,7 @@ TEST(ClientProtocol, RefusesOtherRepliesOutOfRange) {
   expect_reply_refused(
       Trimmed{}, [](pb::Reply& raw) { raw.mutable_trimmed()->set_holder(64); }, "Trimmed");
   expect_reply_refused(
-      Waited{}, [](pb::Reply& raw) { raw.mutable_waited()->set_code(31); }, "Waited");
+      Waited{}, [](pb::Reply& raw) { raw.mutable_waited()->set_code(32); }, "Waited");
   expect_reply_refused(
       Failed{}, [](pb::Reply& raw) { raw.mutable_failed()->set_code(0); }, "Failed");
   expect_reply_refused(
