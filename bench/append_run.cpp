@@ -10,6 +10,7 @@
 
 #include "bench/allocations.hpp"
 #include "bench/append_load.hpp"
+#include "bench/scratch_directory.hpp"
 #include "bench/ticks.hpp"
 #include "tools/files.hpp"
 
@@ -30,16 +31,9 @@ constexpr uint64_t kDeliveryTimeoutMs = 10'000;
 class Run {
  public:
   Run(const AppendRunOptions& options, const std::function<void(const std::string&)>& progress)
-      : progress_(progress), samples_(kSamplesMax) {
+      : progress_(progress), directory_(options.directory, "caisson-bench"), samples_(kSamplesMax) {
     result_.options = options;
   }
-  ~Run() {
-    stage_.reset();
-    std::error_code error;
-    if (!directory_.empty()) std::filesystem::remove_all(directory_, error);
-  }
-  Run(const Run&) = delete;
-  Run& operator=(const Run&) = delete;
 
   Result<AppendRunResult> operator()() {
     Result<void> done = open();
@@ -59,10 +53,9 @@ class Run {
 
   Result<void> open() {
     // The floor and its samples first: making them takes longer than a term's patience.
-    directory_ = options().directory / ("caisson-bench-" + std::to_string(getpid()));
-    if (const auto made = tools::make_directories(directory_); !made) return made;
+    if (const auto made = directory_.make(); !made) return made;
     FloorOptions floor_options;
-    floor_options.directory = directory_;
+    floor_options.directory = directory_.path();
     floor_options.regions = options().replicas;
     floor_options.ring_bytes = options().ring_bytes;
     floor_options.payload_bytes = options().payload_bytes;
@@ -74,7 +67,7 @@ class Run {
 
     progress_("starting " + std::to_string(options().replicas) + " replicas");
     StageOptions stage_options;
-    stage_options.directory = directory_ / "cluster";
+    stage_options.directory = directory_.path() / "cluster";
     stage_options.replicas = options().replicas;
     stage_options.ring_bytes = options().ring_bytes;
     auto stage = Stage::open(stage_options);
@@ -209,9 +202,9 @@ class Run {
   }
 
   const std::function<void(const std::string&)>& progress_;
+  ScratchDirectory directory_;  // outlives what runs in it
   AppendRunResult result_;
   Samples samples_;
-  std::filesystem::path directory_;
   std::unique_ptr<Stage> stage_;
   std::unique_ptr<Floor> floor_;
   std::unique_ptr<Load> load_;

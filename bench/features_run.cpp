@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "bench/append_run.hpp"
+#include "bench/scratch_directory.hpp"
 #include "bench/stage.hpp"
 #include "bench/ticks.hpp"
 #include "core/engine/config.hpp"
@@ -42,6 +43,7 @@ class Run {
  public:
   Run(const FeaturesRunOptions& options, const std::function<void(const std::string&)>& progress)
       : progress_(progress),
+        directory_(options.directory, "caisson-features"),
         entry_bytes_(log::entry_bytes(options.payload_bytes)),
         payload_(std::max<uint64_t>(options.payload_bytes, sizeof(uint64_t))) {
     result_.options = options;
@@ -51,13 +53,6 @@ class Run {
                     {"view", false, Durability::volatile_, true},
                     {"all", true, Durability::persisted, true}};
   }
-  ~Run() {
-    stage_.reset();
-    std::error_code error;
-    if (!directory_.empty()) std::filesystem::remove_all(directory_, error);
-  }
-  Run(const Run&) = delete;
-  Run& operator=(const Run&) = delete;
 
   Result<FeaturesRunResult> operator()() {
     Result<void> done = open();
@@ -78,10 +73,9 @@ class Run {
 
   Result<void> open() {
     progress_("starting " + std::to_string(options().replicas) + " replicas");
-    directory_ = options().directory / ("caisson-features-" + std::to_string(getpid()));
-    if (const auto made = tools::make_directories(directory_); !made) return made;
+    if (const auto made = directory_.make(); !made) return made;
     StageOptions stage_options;
-    stage_options.directory = directory_ / "cluster";
+    stage_options.directory = directory_.path() / "cluster";
     stage_options.replicas = options().replicas;
     stage_options.ring_bytes = options().ring_bytes;
     auto stage = Stage::open(stage_options);
@@ -176,9 +170,9 @@ class Run {
   }
 
   const std::function<void(const std::string&)>& progress_;
+  ScratchDirectory directory_;  // outlives what runs in it
   const uint64_t entry_bytes_;
   FeaturesRunResult result_;
-  std::filesystem::path directory_;
   std::unique_ptr<Stage> stage_;
   engine::LogImpl* log_ = nullptr;
   std::vector<std::byte> payload_;

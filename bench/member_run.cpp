@@ -9,6 +9,7 @@
 
 #include "bench/append_run.hpp"
 #include "bench/paced_load.hpp"
+#include "bench/scratch_directory.hpp"
 #include "bench/stage.hpp"
 #include "bench/ticks.hpp"
 #include "core/engine/config.hpp"
@@ -30,17 +31,12 @@ constexpr size_t kSamplesMax = 1u << 24;
 class Run {
  public:
   Run(const MemberRunOptions& options, const std::function<void(const std::string&)>& progress)
-      : progress_(progress), quiet_(kSamplesMax), catching_up_(kSamplesMax) {
+      : progress_(progress),
+        directory_(options.directory, "caisson-member"),
+        quiet_(kSamplesMax),
+        catching_up_(kSamplesMax) {
     result_.options = options;
   }
-  ~Run() {
-    load_.reset();
-    stage_.reset();
-    std::error_code error;
-    if (!directory_.empty()) std::filesystem::remove_all(directory_, error);
-  }
-  Run(const Run&) = delete;
-  Run& operator=(const Run&) = delete;
 
   Result<MemberRunResult> operator()() {
     Result<void> done = open();
@@ -66,10 +62,9 @@ class Run {
 
   Result<void> open() {
     progress_("starting " + std::to_string(options().replicas + 1) + " replicas");
-    directory_ = options().directory / ("caisson-member-" + std::to_string(getpid()));
-    if (const auto made = tools::make_directories(directory_); !made) return made;
+    if (const auto made = directory_.make(); !made) return made;
     StageOptions stage_options;
-    stage_options.directory = directory_ / "cluster";
+    stage_options.directory = directory_.path() / "cluster";
     stage_options.replicas = options().replicas;
     stage_options.spares = 1;
     stage_options.ring_bytes = options().ring_bytes;
@@ -189,10 +184,10 @@ class Run {
   }
 
   const std::function<void(const std::string&)>& progress_;
+  ScratchDirectory directory_;  // outlives what runs in it
   MemberRunResult result_;
   Samples quiet_;
   Samples catching_up_;
-  std::filesystem::path directory_;
   std::unique_ptr<Stage> stage_;
   std::unique_ptr<PacedLoad> load_;
   ReplicaId spare_;

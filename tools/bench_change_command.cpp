@@ -5,6 +5,7 @@
 
 #include "bench/features_run.hpp"
 #include "bench/member_run.hpp"
+#include "bench/reads_run.hpp"
 #include "bench/transfer_run.hpp"
 #include "tools/bench_command.hpp"
 #include "tools/files.hpp"
@@ -13,46 +14,45 @@ namespace caisson::tools {
 
 namespace {
 
-struct FeaturesOptions {
-  bench::FeaturesRunOptions run;
-  std::string directory = "/dev/shm";
-};
-
 struct MemberOptions {
   bench::MemberRunOptions run;
-  std::string directory = "/dev/shm";
   std::string samples;
 };
 
-struct TransferOptions {
-  bench::TransferRunOptions run;
-  std::string directory = "/dev/shm";
-};
-
-Exit run_bench_features(const FeaturesOptions& given, bool json) {
-  FeaturesOptions options = given;
-  options.run.directory = options.directory;
-  Progress progress(json);
-  const auto result = bench::run_features(options.run, [&](const std::string& line) {
-    if (progress.due()) progress.show(line);
-  });
-  progress.clear();
-  if (!result) return report(result.error(), json);
-  if (json) {
-    print_json(bench::to_json(*result));
-    return Exit::ok;
-  }
+void print_features(const bench::FeaturesRunResult& result) {
   std::printf("%" PRIu64 " B, %u replicas, %u outstanding, persistence %s\n",
-              result->options.payload_bytes, result->options.replicas, result->options.inflight,
-              result->persistence.c_str());
-  const double plain = result->sets.front().median_rate();
-  for (const bench::FeatureSet& set : result->sets) {
+              result.options.payload_bytes, result.options.replicas, result.options.inflight,
+              result.persistence.c_str());
+  const double plain = result.sets.front().median_rate();
+  for (const bench::FeatureSet& set : result.sets) {
     std::printf("  %-16s %10s appends/s  %6.1f %%\n", set.name.c_str(),
                 human_count(set.median_rate()).c_str(),
                 plain > 0 ? 100 * set.median_rate() / plain : 0);
   }
-  std::printf("  all of them cost %.1f %% of the throughput\n", 100 * result->cost());
-  return Exit::ok;
+  std::printf("  all of them cost %.1f %% of the throughput\n", 100 * result.cost());
+}
+
+Exit run_bench_features(const bench::FeaturesRunOptions& options, bool json) {
+  return play_benchmark(
+      json, [&](const auto& progress) { return bench::run_features(options, progress); },
+      print_features);
+}
+
+void print_reads(const bench::ReadsRunResult& result) {
+  std::printf("%" PRIu64 " B, %u replicas, %" PRIu64 " reads each, persistence %s\n",
+              result.options.payload_bytes, result.options.replicas, result.options.rounds,
+              result.persistence.c_str());
+  std::printf("  %-10s %-26s %10s %10s %10s %14s\n", "", "", "p50", "p99", "max", "of a stale one");
+  for (const bench::WayToRead& way : result.ways) {
+    std::printf("  %-10s %-26s %10s %10s %10s %13.1fx\n", way.role.c_str(), way.name.c_str(),
+                human_ns(way.latency.p50_ns).c_str(), human_ns(way.latency.p99_ns).c_str(),
+                human_ns(way.latency.max_ns).c_str(), way.ratio_p50);
+  }
+}
+
+Exit run_bench_reads(const bench::ReadsRunOptions& options, bool json) {
+  return play_benchmark(
+      json, [&](const auto& progress) { return bench::run_reads(options, progress); }, print_reads);
 }
 
 void print_member(const bench::MemberRunResult& result) {
@@ -77,67 +77,33 @@ void print_member(const bench::MemberRunResult& result) {
 }
 
 Exit run_bench_member(const MemberOptions& given, bool json) {
-  MemberOptions options = given;
-  options.run.directory = options.directory;
-  options.run.samples = options.samples.empty()
-                            ? std::filesystem::temp_directory_path() / "caisson-bench-samples"
-                            : std::filesystem::path(options.samples);
-  Progress progress(json);
-  const auto result = bench::run_member(options.run, [&](const std::string& line) {
-    if (progress.due()) progress.show(line);
-  });
-  progress.clear();
-  if (!result) return report(result.error(), json);
-  const auto written =
-      write_text(result->options.samples / "member.json", bench::to_json(*result).dump(2) + "\n");
-  if (!written) return report(written.error(), json);
-  if (json) {
-    print_json(bench::to_json(*result));
-  } else {
-    print_member(*result);
-  }
-  return Exit::ok;
+  bench::MemberRunOptions options = given.run;
+  options.samples = samples_directory(given.samples);
+  const auto run = [&](const auto& progress) -> Result<bench::MemberRunResult> {
+    auto result = bench::run_member(options, progress);
+    if (!result) return result;
+    const auto written =
+        write_text(options.samples / "member.json", bench::to_json(*result).dump(2) + "\n");
+    if (!written) return tl::unexpected(written.error());
+    return result;
+  };
+  return play_benchmark(json, run, print_member);
 }
 
-Exit run_bench_transfer(const TransferOptions& given, bool json) {
-  TransferOptions options = given;
-  options.run.directory = options.directory;
-  Progress progress(json);
-  const auto result = bench::run_transfer(options.run, [&](const std::string& line) {
-    if (progress.due()) progress.show(line);
-  });
-  progress.clear();
-  if (!result) return report(result.error(), json);
-  if (json) {
-    print_json(bench::to_json(*result));
-    return Exit::ok;
-  }
-  const uint32_t priority = result->options.poller_priority.value_or(0);
-  std::printf(
-      "%zu transfers of the lead under load, rings of %s, pollers %s\n",
-      result->latencies_ns.size(), human_bytes(static_cast<double>(options.run.ring_bytes)).c_str(),
-      priority == 0 ? "without priority" : ("of priority " + std::to_string(priority)).c_str());
-  std::printf("  to the first new acknowledged append: p50 %s, p99 %s, max %s\n",
-              human_ns(result->latency.p50_ns).c_str(), human_ns(result->latency.p99_ns).c_str(),
-              human_ns(result->latency.max_ns).c_str());
-  return Exit::ok;
-}
-
-void add_place(CLI::App* command, std::string& directory) {
-  command->add_option("--dir", directory, "where the regions are made")->capture_default_str();
-}
-
-void add_replicas(CLI::App* command, uint32_t& replicas, int least) {
-  command->add_option("--replicas", replicas, "how many")
-      ->check(CLI::Range(least, 7))
-      ->capture_default_str();
+Exit run_bench_transfer(const bench::TransferRunOptions& options, bool json) {
+  return play_benchmark(
+      json, [&](const auto& progress) { return bench::run_transfer(options, progress); },
+      [](const bench::TransferRunResult& result) {
+        print_succession(std::to_string(result.latencies_ns.size()) + " transfers of the lead",
+                         result.options.ring_bytes, result.options.poller_priority, result.latency);
+      });
 }
 
 }  // namespace
 
 void add_bench_features(Commands& commands, CLI::App& group) {
-  auto options = std::make_shared<FeaturesOptions>();
-  bench::FeaturesRunOptions& run = options->run;
+  auto options = std::make_shared<bench::FeaturesRunOptions>();
+  bench::FeaturesRunOptions& run = *options;
   CLI::App* command = commands.add(
       group, "features", "what deduplication, durability and views cost",
       "  caisson bench features --size 64 --seconds 5\n"
@@ -154,7 +120,7 @@ void add_bench_features(Commands& commands, CLI::App& group) {
   command->add_option("--seconds", run.seconds, "how long")
       ->check(CLI::Range(0.1, 3600.0))
       ->capture_default_str();
-  add_place(command, options->directory);
+  add_place(command, run.directory);
 }
 
 void add_bench_member(Commands& commands, CLI::App& group) {
@@ -176,9 +142,7 @@ void add_bench_member(Commands& commands, CLI::App& group) {
       ->check(CLI::Range(0, 1'000'000))
       ->capture_default_str();
   add_bytes(command, "--ring-bytes", run.ring_bytes, "of each replica: a power of two (1GiB)");
-  command->add_option("--rounds", run.rounds, "catch-ups of an empty replica")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
+  add_rounds(command, run.rounds, "catch-ups of an empty replica");
   command
       ->add_option("--changes", run.changes,
                    "rounds of four changes each: a voter and a learner come and go")
@@ -187,30 +151,44 @@ void add_bench_member(Commands& commands, CLI::App& group) {
   command->add_option("--seconds", run.seconds, "of quiet before each catch-up")
       ->check(CLI::Range(0.1, 600.0))
       ->capture_default_str();
-  add_place(command, options->directory);
-  command->add_option(
-      "--samples", options->samples,
-      "directory for the raw samples (caisson-bench-samples where temporary files go)");
+  add_place(command, run.directory);
+  add_samples(command, options->samples);
+}
+
+void add_bench_reads(Commands& commands, CLI::App& group) {
+  auto options = std::make_shared<bench::ReadsRunOptions>();
+  bench::ReadsRunOptions& run = *options;
+  CLI::App* command = commands.add(
+      group, "reads", "what each way to read costs, beside a stale read",
+      "  caisson bench reads --rounds 10000\n"
+      "  caisson bench reads --size 4096 --json\n\n"
+      "Stale, session and linearizable reads, the latter by a one-sided proof, by asking the\n"
+      "leader and through the log, and subscriptions: on the leader, then on a follower. Either "
+      "is\n"
+      "this process, driven inline; the others are processes of their own.\n",
+      options, run_bench_reads);
+  command->add_option("--rounds", run.rounds, "reads of each kind")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  add_replicas(command, run.replicas, 1);
+  add_bytes(command, "--size", run.payload_bytes, "payload of an entry (64)");
+  add_bytes(command, "--ring-bytes", run.ring_bytes, "of each replica: a power of two (64MiB)");
+  add_place(command, run.directory);
 }
 
 void add_bench_transfer(Commands& commands, CLI::App& group) {
-  auto options = std::make_shared<TransferOptions>();
-  bench::TransferRunOptions& run = options->run;
+  auto options = std::make_shared<bench::TransferRunOptions>();
+  bench::TransferRunOptions& run = *options;
   CLI::App* command = commands.add(
       group, "transfer", "time from handing over the lead to the next acknowledged append",
       "  caisson bench transfer --rounds 100 --json\n"
       "  caisson bench transfer --rounds 100 --poller-priority 0\n",
       options, run_bench_transfer);
-  command->add_option("--rounds", run.rounds, "how often")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  add_rounds(command, run.rounds, "how often");
   add_replicas(command, run.replicas, 2);
   add_bytes(command, "--ring-bytes", run.ring_bytes, "of each replica: a power of two (256MiB)");
-  command
-      ->add_option("--poller-priority", run.poller_priority,
-                   "real-time priority of pollers; 0: ordinary threads (1, where that is allowed)")
-      ->check(CLI::Range(0, 99));
-  add_place(command, options->directory);
+  add_priority(command, run.poller_priority);
+  add_place(command, run.directory);
 }
 
 }  // namespace caisson::tools

@@ -3,7 +3,6 @@
 
 #include <cinttypes>
 #include <cstdio>
-#include <fstream>
 
 #include "bench/append_run.hpp"
 #include "bench/failover_run.hpp"
@@ -20,19 +19,8 @@ namespace {
 struct AppendOptions {
   bench::AppendRunOptions run;
   std::string durability = "persisted";
-  std::string directory = "/dev/shm";
   std::string samples;
   std::string html;
-};
-
-struct FailoverOptions {
-  bench::FailoverRunOptions run;
-  std::string directory = "/dev/shm";
-};
-
-struct ScanOptions {
-  bench::ScanRunOptions run;
-  std::string directory = "/dev/shm";
 };
 
 Result<void> check_append(const bench::AppendRunOptions& run) {
@@ -92,85 +80,59 @@ void print_append(const bench::AppendRunResult& result) {
   std::printf("  samples: %s\n", result.options.samples.c_str());
 }
 
-Result<void> write_configuration(const bench::AppendRunResult& result) {
-  return write_text(result.options.samples / "result.json", bench::to_json(result).dump(2) + "\n");
+Result<void> write_reports(const bench::AppendRunResult& result, const std::string& html) {
+  const auto written =
+      write_text(result.options.samples / "result.json", bench::to_json(result).dump(2) + "\n");
+  if (!written || html.empty()) return written;
+  return write_text(html, bench::to_html(result));
 }
 
 Exit run_bench_append(const AppendOptions& given, bool json) {
-  AppendOptions options = given;
-  const auto durability = parse_durability(options.durability);
+  bench::AppendRunOptions options = given.run;
+  const auto durability = parse_durability(given.durability);
   if (!durability) return report(durability.error(), json);
-  options.run.durability = *durability;
-  options.run.directory = options.directory;
-  // One place, so that runs replace each other and nothing piles up.
-  options.run.samples = options.samples.empty()
-                            ? std::filesystem::temp_directory_path() / "caisson-bench-samples"
-                            : std::filesystem::path(options.samples);
-  if (const auto possible = check_append(options.run); !possible)
+  options.durability = *durability;
+  options.samples = samples_directory(given.samples);
+  if (const auto possible = check_append(options); !possible) {
     return report(possible.error(), json);
-  Progress progress(json);
-  const auto result = bench::run_append(options.run, [&](const std::string& line) {
-    if (progress.due()) progress.show(line);
-  });
-  progress.clear();
-  if (!result) return report(result.error(), json);
-  if (const auto written = write_configuration(*result); !written)
-    return report(written.error(), json);
-  if (!options.html.empty()) {
-    const auto written = write_text(options.html, bench::to_html(*result));
-    if (!written) return report(written.error(), json);
   }
-  if (json) {
-    print_json(bench::to_json(*result));
-  } else {
-    print_append(*result);
-  }
-  return result->all_verified ? Exit::ok : Exit::missed;
+  bool all_verified = false;
+  const auto run = [&](const auto& progress) -> Result<bench::AppendRunResult> {
+    auto result = bench::run_append(options, progress);
+    if (!result) return result;
+    all_verified = result->all_verified;
+    if (const auto written = write_reports(*result, given.html); !written) {
+      return tl::unexpected(written.error());
+    }
+    return result;
+  };
+  const Exit exit = play_benchmark(json, run, print_append);
+  return exit == Exit::ok && !all_verified ? Exit::missed : exit;
 }
 
-Exit run_bench_failover(const FailoverOptions& given, bool json) {
-  FailoverOptions options = given;
-  options.run.directory = options.directory;
-  Progress progress(json);
-  const auto result = bench::run_failover(options.run, [&](const std::string& line) {
-    if (progress.due()) progress.show(line);
-  });
-  progress.clear();
-  if (!result) return report(result.error(), json);
-  if (json) {
-    print_json(bench::to_json(*result));
-    return Exit::ok;
-  }
-  const bench::Percentiles p = result->latency;
-  const uint32_t priority = result->options.poller_priority.value_or(0);
-  std::printf(
-      "%u rounds of kill -9 of the leader under load, rings of %s, pollers %s\n", result->rounds,
-      human_bytes(static_cast<double>(options.run.ring_bytes)).c_str(),
-      priority == 0 ? "without priority" : ("of priority " + std::to_string(priority)).c_str());
-  std::printf("  to the first new acknowledged append: p50 %s, p99 %s, max %s\n",
-              human_ns(p.p50_ns).c_str(), human_ns(p.p99_ns).c_str(), human_ns(p.max_ns).c_str());
-  for (const auto& [evidence, count] : result->detected_by) {
-    std::printf("  detected by %s: %" PRIu64 "\n", evidence.c_str(), count);
-  }
-  return Exit::ok;
+Exit run_bench_failover(const bench::FailoverRunOptions& options, bool json) {
+  return play_benchmark(
+      json, [&](const auto& progress) { return bench::run_failover(options, progress); },
+      [](const bench::FailoverRunResult& result) {
+        print_succession(std::to_string(result.rounds) + " rounds of kill -9 of the leader",
+                         result.options.ring_bytes, result.options.poller_priority, result.latency);
+        for (const auto& [evidence, count] : result.detected_by) {
+          std::printf("  detected by %s: %" PRIu64 "\n", evidence.c_str(), count);
+        }
+      });
 }
 
-Exit run_bench_scan(const ScanOptions& given, bool json) {
-  ScanOptions options = given;
-  options.run.directory = options.directory;
-  const auto result = bench::run_scan(options.run);
-  if (!result) return report(result.error(), json);
-  if (json) {
-    print_json(bench::to_json(*result));
-    return Exit::ok;
-  }
-  std::printf("scan of %" PRIu64 " entries of %" PRIu64
-              " B: %s/s; the bare checksum of the same bytes: "
-              "%s/s; ratio %.2f\n",
-              result->entries, options.run.payload_bytes,
-              human_bytes(result->scan_bytes_per_s).c_str(),
-              human_bytes(result->checksum_bytes_per_s).c_str(), result->ratio());
-  return Exit::ok;
+Exit run_bench_scan(const bench::ScanRunOptions& options, bool json) {
+  return play_benchmark(
+      json, [&](const auto&) { return bench::run_scan(options); },
+      [&](const bench::ScanRunResult& result) {
+        std::printf("scan of %" PRIu64 " entries of %" PRIu64
+                    " B: %s/s; the bare checksum of the same bytes: "
+                    "%s/s; ratio %.2f\n",
+                    result.entries, options.payload_bytes,
+                    human_bytes(result.scan_bytes_per_s).c_str(),
+                    human_bytes(result.checksum_bytes_per_s).c_str(), result.ratio());
+      });
 }
 
 void add_bench_append(Commands& commands, CLI::App& group) {
@@ -186,9 +148,7 @@ void add_bench_append(Commands& commands, CLI::App& group) {
       "own that\n"
       "validate and deliver. Only ratios inside one run can be compared between machines.\n",
       options, run_bench_append);
-  command->add_option("--replicas", run.replicas, "how many, this process included")
-      ->check(CLI::Range(1, 7))
-      ->capture_default_str();
+  add_replicas(command, run.replicas, 1);
   add_bytes(command, "--size", run.payload_bytes, "payload of an entry (64)");
   command->add_option("--inflight", run.inflight, "appends outstanding: 1 is synchronous")
       ->check(CLI::Range(1, 1024))
@@ -215,49 +175,35 @@ void add_bench_append(Commands& commands, CLI::App& group) {
                    "appends of the phase that counts system calls and allocations")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--dir", options->directory, "where the regions are made")
-      ->capture_default_str();
-  command->add_option(
-      "--samples", options->samples,
-      "directory for the raw samples (caisson-bench-samples where temporary files go)");
+  add_place(command, run.directory);
+  add_samples(command, options->samples);
   command->add_option("--html", options->html, "write a report page to this file");
 }
 
 void add_bench_failover(Commands& commands, CLI::App& group) {
-  auto options = std::make_shared<FailoverOptions>();
-  bench::FailoverRunOptions& run = options->run;
+  auto run = std::make_shared<bench::FailoverRunOptions>();
   CLI::App* command = commands.add(
       group, "failover", "time from kill -9 of the leader to the next acknowledged append",
       "  caisson bench failover --rounds 300 --ring-bytes 256MiB --json\n"
       "  caisson bench failover --rounds 300 --poller-priority 0 --json\n",
-      options, run_bench_failover);
-  command->add_option("--rounds", run.rounds, "how often")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--replicas", run.replicas, "how many")
-      ->check(CLI::Range(2, 7))
-      ->capture_default_str();
-  add_bytes(command, "--ring-bytes", run.ring_bytes, "of each replica: a power of two (256MiB)");
-  command->add_option("--suspect-after-us", run.suspect_after_us,
+      run, run_bench_failover);
+  add_rounds(command, run->rounds, "how often");
+  add_replicas(command, run->replicas, 2);
+  add_bytes(command, "--ring-bytes", run->ring_bytes, "of each replica: a power of two (256MiB)");
+  command->add_option("--suspect-after-us", run->suspect_after_us,
                       "silence of a leader that makes it suspect; 0: as nodes are configured");
-  command
-      ->add_option("--poller-priority", run.poller_priority,
-                   "real-time priority of pollers; 0: ordinary threads (1, where that is allowed)")
-      ->check(CLI::Range(0, 99));
-  command->add_option("--dir", options->directory, "where the regions are made")
-      ->capture_default_str();
+  add_priority(command, run->poller_priority);
+  add_place(command, run->directory);
 }
 
 void add_bench_scan(Commands& commands, CLI::App& group) {
-  auto options = std::make_shared<ScanOptions>();
-  bench::ScanRunOptions& run = options->run;
+  auto run = std::make_shared<bench::ScanRunOptions>();
   CLI::App* command =
       commands.add(group, "scan", "speed of the recovery scan against the bare checksum",
-                   "  caisson bench scan --size 64 --ring-bytes 256MiB\n", options, run_bench_scan);
-  add_bytes(command, "--size", run.payload_bytes, "payload of an entry (64)");
-  add_bytes(command, "--ring-bytes", run.ring_bytes, "a power of two (256MiB)");
-  command->add_option("--dir", options->directory, "where the region is made")
-      ->capture_default_str();
+                   "  caisson bench scan --size 64 --ring-bytes 256MiB\n", run, run_bench_scan);
+  add_bytes(command, "--size", run->payload_bytes, "payload of an entry (64)");
+  add_bytes(command, "--ring-bytes", run->ring_bytes, "a power of two (256MiB)");
+  add_place(command, run->directory);
 }
 
 }  // namespace
@@ -270,6 +216,7 @@ void add_bench(Commands& commands) {
   add_bench_scan(commands, *group);
   add_bench_features(commands, *group);
   add_bench_member(commands, *group);
+  add_bench_reads(commands, *group);
   add_bench_transfer(commands, *group);
 }
 

@@ -41,5 +41,17 @@ TEST(Bench, FeaturesAreComparedWithNone) {
   for (const Json& set : result["sets"]) EXPECT_GT(set["appends_per_s"], 0) << set["name"];
 }
 
+TEST(Bench, EveryWayToReadIsMeasuredOnLeaderAndFollower) {
+  const Outcome outcome =
+      run({"bench", "reads", "--rounds", "20", "--ring-bytes", "16MiB", "--json"});
+  ASSERT_EQ(outcome.exit, 0) << outcome.output << outcome.errors;
+  const Json ways = outcome.json()["ways"];
+  ASSERT_EQ(ways.size(), 14u) << ways;
+  for (const Json& way : ways) {
+    EXPECT_EQ(way["samples"], 20) << way;
+    EXPECT_GT(way["p50_ns"], 0) << way;
+  }
+}
+
 }  // namespace
 }  // namespace caisson::test
