@@ -69,7 +69,8 @@ void Client::turn() {
 }
 
 void Client::make() {
-  while (unanswered_.size() < options_.window && made_ < options_.appends) {
+  for (uint32_t asked = 0; asked < options_.per_turn; ++asked) {
+    if (unanswered_.size() >= options_.window || made_ >= options_.appends) break;
     if (!random_.permille(options_.batch_permille)) {
       unanswered_.push_back(make_one(0, 1, 0));
       continue;
@@ -365,7 +366,7 @@ void Client::open_session() {
   const uint64_t tag = world_.new_tag([this, id, resume, turn](const replication::Resolution& r) {
     if (turn != opening_turn_ || !opening_) return;
     if (r.code == Code::ok) {
-      session_opened(id, resume);
+      session_opened(id, resume, r.position);
     } else if (r.code != Code::indefinite) {
       opening_ = false;
     }
@@ -380,11 +381,11 @@ void Client::open_session() {
 }
 
 // What the old incarnation still has in flight is a stranger's from now on.
-void Client::session_opened(uint8_t id, bool resume) {
+void Client::session_opened(uint8_t id, bool resume, Position session) {
   opening_ = false;
   Machine& m = world_.machine(id);
   if (!m.up()) return;
-  const replication::OpenedStream opened = m.replica->opened_stream(options_.client);
+  const replication::OpenedStream opened = m.replica->opened_stream(options_.client, session);
   incarnation_ = opened.incarnation;
   told_ = {};
   world_.record({.what = What::attach, .id = {options_.client, incarnation_, 0}});

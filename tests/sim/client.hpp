@@ -13,8 +13,9 @@ namespace caisson::simtest {
 
 struct ClientOptions {
   uint64_t client = 1;
-  uint64_t appends = UINT64_MAX;  // how many in all
-  uint32_t window = 32;           // unanswered at once
+  uint64_t appends = UINT64_MAX;   // how many in all
+  uint32_t window = 32;            // unanswered at once
+  uint32_t per_turn = UINT32_MAX;  // asked for in one turn, a batch counts once
   uint32_t payload_max = 300;
   uint32_t large_permille = 10;  // payloads of up to the largest entry
   uint64_t pace_ns = 20 * kUs;
@@ -86,7 +87,7 @@ class Client {
   void ask_again(const Op& op);
   void repeat(const Op& op, uint64_t times);
   void open_session();
-  void session_opened(uint8_t id, bool resume);
+  void session_opened(uint8_t id, bool resume, Position session);
   void hear_apologies(uint8_t id, const std::vector<Apology>& apologies);
   Op* find(const Id& id);
   bool settled(const Op& op) const;
