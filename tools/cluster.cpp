@@ -46,7 +46,8 @@ Result<Cluster> parse_cluster(const std::filesystem::path& directory, const nloh
   for (const auto& row : json.at("logs")) {
     cluster.logs.push_back({row.at("name").get<std::string>(), row.at("id").get<uint64_t>(),
                             row.at("ring_bytes").get<uint64_t>(),
-                            row.at("entry_bytes_max").get<uint32_t>()});
+                            row.at("entry_bytes_max").get<uint32_t>(),
+                            row.value("quorum", "majority")});
   }
   if (cluster.replicas.empty() || cluster.logs.empty()) {
     return fail(Code::invalid, "'" + cluster_file(directory).string() +

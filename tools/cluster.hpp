@@ -36,6 +36,7 @@ struct ClusterLog {
   uint64_t id = 0;
   uint64_t ring_bytes = 0;
   uint32_t entry_bytes_max = 0;
+  std::string quorum = "majority";  // · all · how many copies commit (R17)
 };
 
 struct Cluster {
@@ -62,6 +63,7 @@ struct ClusterShape {
   uint32_t spares = 0;  // numbered behind them
   std::vector<std::string> logs{"main"};
   uint64_t ring_bytes = 64ull << 20;
+  std::string quorum = "majority";  // as ClusterLog::quorum
   Idle idle = Idle::adaptive;
   PersistenceMode persistence = PersistenceMode::emulated;
   std::vector<std::vector<int>> cores;  // of each replica's pollers; empty: chosen by the engine

@@ -29,6 +29,7 @@ struct StartOptions {
   uint32_t spares = 0;
   std::vector<std::string> logs{"main"};
   uint64_t ring_bytes = 64ull << 20;
+  std::string quorum = "majority";
   std::string persistence = "emulated";
   std::string idle = "adaptive";
   unsigned replica = 0;
@@ -38,6 +39,7 @@ struct StartOptions {
   CLI::Option* replicas_given = nullptr;
   CLI::Option* spares_given = nullptr;
   CLI::Option* logs_given = nullptr;
+  CLI::Option* quorum_given = nullptr;
   CLI::Option* ring_given = nullptr;
   CLI::Option* persistence_given = nullptr;
   CLI::Option* idle_given = nullptr;
@@ -97,6 +99,9 @@ Result<void> check_same(const StartOptions& options, const Cluster& cluster) {
         [](const std::string& name, const ClusterLog& log) { return name == log.name; });
     if (!same) return differs("other logs");
   }
+  if (*options.quorum_given && options.quorum != cluster.logs.front().quorum) {
+    return differs("quorum " + cluster.logs.front().quorum);
+  }
   const std::string persistence(engine::name(cluster.persistence));
   if (*options.persistence_given && options.persistence != persistence) {
     return differs("persistence " + persistence);
@@ -111,6 +116,14 @@ std::string bad_argument(const StartOptions& options) {
        options.ring_bytes > engine::kRingBytesMax)) {
     return "--ring-bytes: " + engine::bytes_text(options.ring_bytes) +
            " is no size of a ring: use a power of two from 1MiB to 1TiB";
+  }
+  const bool word = options.quorum == "majority" || options.quorum == "all";
+  const bool digit = options.quorum.size() == 1 && options.quorum[0] >= '2' &&
+                     options.quorum[0] <= '7' &&
+                     static_cast<uint32_t>(options.quorum[0] - '0') <= options.replicas;
+  if (*options.quorum_given && !word && !digit) {
+    return "--quorum: '" + options.quorum +
+           "' is none: use majority, all, or how many copies commit, 2 to the number of replicas";
   }
   std::set<std::string> names;
   for (const std::string& name : options.logs) {
@@ -133,6 +146,7 @@ Result<Cluster> make_cluster(const StartOptions& options) {
   shape.spares = options.spares;
   shape.logs = options.logs;
   shape.ring_bytes = options.ring_bytes;
+  shape.quorum = options.quorum;
   shape.persistence =
       options.persistence == "real" ? PersistenceMode::real : PersistenceMode::emulated;
   shape.idle = options.idle == "busy"    ? Idle::busy
@@ -395,6 +409,11 @@ void add_start(Commands& commands, CLI::App& group) {
       command->add_option("--logs", options->logs, "names, [a-z0-9_-]")->delimiter(',');
   options->ring_given = add_bytes(command, "--ring-bytes", options->ring_bytes,
                                   "of each log: a power of two (64MiB)");
+  options->quorum_given =
+      command
+          ->add_option("--quorum", options->quorum,
+                       "how many copies commit: majority, all, or a number; n + 1 less that elect")
+          ->capture_default_str();
   options->persistence_given =
       command->add_option("--persistence", options->persistence, "what regions survive")
           ->check(CLI::IsMember({"emulated", "real"}))

@@ -154,6 +154,12 @@ EngineOptions node_options(const Cluster& cluster, const ClusterShape& shape, si
     log_options.name = log.name;
     log_options.id = log.id;
     log_options.ring_bytes = log.ring_bytes;
+    if (log.quorum == "all") {
+      log_options.quorum = Quorums::all;
+    } else if (log.quorum != "majority") {
+      log_options.quorum = Quorums::flexible;
+      log_options.commit_quorum = static_cast<uint32_t>(std::stoul(log.quorum));
+    }
     options.logs.push_back(log_options);
   }
   return options;
@@ -211,7 +217,8 @@ Result<void> save_cluster(const Cluster& cluster) {
     logs.push_back({{"name", log.name},
                     {"id", log.id},
                     {"ring_bytes", log.ring_bytes},
-                    {"entry_bytes_max", log.entry_bytes_max}});
+                    {"entry_bytes_max", log.entry_bytes_max},
+                    {"quorum", log.quorum}});
   }
   const nlohmann::ordered_json json{{"format", 1},
                                     {"cluster", engine::to_hex(cluster.uuid)},
@@ -253,7 +260,7 @@ Result<Cluster> plan(const ClusterShape& shape) {
     LogOptions log;
     log.ring_bytes = shape.ring_bytes;
     cluster.logs.push_back(
-        {shape.logs[i], i + 1, shape.ring_bytes, engine::entry_bytes_max_of(log)});
+        {shape.logs[i], i + 1, shape.ring_bytes, engine::entry_bytes_max_of(log), shape.quorum});
   }
   return cluster;
 }

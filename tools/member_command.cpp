@@ -194,8 +194,9 @@ Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goa
 }
 
 void print_view(const std::string& log, const SeenView& view) {
-  std::printf("log %s, view %d%s\n", log.c_str(), view.raw.value("view", 0),
-              view.settled() ? "" : " (changing)");
+  std::printf("log %s, view %d%s, %u copies commit, %u votes elect\n", log.c_str(),
+              view.raw.value("view", 0), view.settled() ? "" : " (changing)",
+              view.raw.value("commit_quorum", 0u), view.raw.value("election_quorum", 0u));
   for (const Json& member : view.raw.value("members", Json::array())) {
     std::printf("  replica %-3d %-9s %s", member.value("replica", 0),
                 member.value("part", "").c_str(), member.value("state", "").c_str());

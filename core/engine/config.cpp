@@ -80,9 +80,11 @@ void write_logs(std::ostream& out, const EngineOptions& options) {
     }
     out << "outstanding_max = " << log.outstanding_max
         << "\nauto_apply = " << (log.auto_apply ? "true" : "false")
+        << "\nquorum = " << toml_string(name(log.quorum))
         << "\nslow = " << toml_string(name(log.slow))
         << "\nslow_patience_ms = " << log.slow_patience_ms
         << "\ncatch_up_bytes_per_s = " << toml_bytes(log.catch_up_bytes_per_s) << "\n";
+    if (log.commit_quorum != 0) out << "commit_quorum = " << log.commit_quorum << "\n";
     if (log.voters_min != 0) out << "voters_min = " << log.voters_min << "\n";
   }
 }
@@ -157,6 +159,15 @@ std::string_view name(SlowPolicy policy) {
   switch (policy) {
     case SlowPolicy::back_pressure: return "back_pressure";
     case SlowPolicy::demote: return "demote";
+  }
+  return "unknown";
+}
+
+std::string_view name(Quorums quorum) {
+  switch (quorum) {
+    case Quorums::majority: return "majority";
+    case Quorums::all: return "all";
+    case Quorums::flexible: return "flexible";
   }
   return "unknown";
 }

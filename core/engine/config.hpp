@@ -55,6 +55,7 @@ std::string_view name(Idle policy);
 std::string_view name(PersistenceMode mode);
 std::string_view name(FabricKind fabric);
 std::string_view name(SlowPolicy policy);
+std::string_view name(Quorums quorum);
 
 // 1 to 64 of a-z 0-9 - _, of which the first is a letter or digit.
 bool log_name_allowed(std::string_view text);

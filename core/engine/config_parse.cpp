@@ -370,6 +370,8 @@ void read_log(Table& table, EngineOptions& options) {
   }
   table.number("outstanding_max", log.outstanding_max, kOutstandingMin, kOutstandingMax);
   table.flag("auto_apply", log.auto_apply);
+  table.choice("quorum", log.quorum, {Quorums::majority, Quorums::all, Quorums::flexible});
+  table.number("commit_quorum", log.commit_quorum, 2, kVotersMax);
   table.choice("slow", log.slow, {SlowPolicy::back_pressure, SlowPolicy::demote});
   table.number("slow_patience_ms", log.slow_patience_ms, 1, kSlowPatienceMsMax);
   table.number("voters_min", log.voters_min, 1, kVotersMax);

@@ -213,6 +213,26 @@ Found check_log_pace(const LogOptions& log, const std::string& key) {
   return std::nullopt;
 }
 
+Found check_log_quorum(const EngineOptions& options, const LogOptions& log,
+                       const std::string& key) {
+  const auto founders =
+      static_cast<uint32_t>(std::count_if(options.peers.begin(), options.peers.end(),
+                                          [](const PeerOptions& peer) { return !peer.spare; }));
+  if (log.quorum == Quorums::flexible) {
+    if (log.commit_quorum >= 2 && log.commit_quorum <= founders) return std::nullopt;
+    return violation(key + "commit_quorum",
+                     std::to_string(log.commit_quorum) +
+                         " is not allowed with quorum = \"flexible\": use 2 to " +
+                         std::to_string(founders) + ", the voters there are");
+  }
+  if (log.quorum != Quorums::majority && log.quorum != Quorums::all) {
+    return violation(key + "quorum",
+                     "is no quorum system: use \"majority\", \"all\" or \"flexible\"");
+  }
+  if (log.commit_quorum == 0) return std::nullopt;
+  return violation(key + "commit_quorum", "belongs to quorum = \"flexible\" only: leave it out");
+}
+
 Found check_logs(const EngineOptions& options) {
   if (options.logs.empty() || options.logs.size() > kLogsMax) {
     return violation("log", "names " + std::to_string(options.logs.size()) + " logs: list 1 to " +
@@ -248,6 +268,7 @@ Found check_logs(const EngineOptions& options) {
                        "is for applications that say what they have applied: set auto_apply = "
                        "false, or leave the hook out");
     }
+    if (auto found = check_log_quorum(options, log, key)) return found;
     if (auto found = check_log_pace(log, key)) return found;
   }
   return std::nullopt;

@@ -226,12 +226,14 @@ Result<void> fill(const EngineOptions& options, const LogOptions& log, const Who
   founders.view =
       View{(last.value / replication::kRecoveryViews + 1) * replication::kRecoveryViews};
   founders.voters = voters_of(options);
+  founders.quorum = quorum_of(log);
   const std::vector<std::byte> payload = log::encode_view(founders);
   rewriter.put(view_header(rewriter.cursor(), founders, payload.size()), payload);
   next.identity = identity;
   next.replica = options.replica;
   next.ring_bytes = region.geometry().ring_bytes;
   next.recovered = {};
+  next.membership.quorum = founders.quorum;
   next.validated = rewriter.cursor();
   next.committed = next.validated.position;
   next.promised = next.validated.term;

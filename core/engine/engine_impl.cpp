@@ -172,8 +172,11 @@ Result<LogParts> EngineImpl::open_parts(const LogOptions& log, Poller& poller) {
     const auto superblock = log::decode_superblock(*bytes);
     if (superblock) parts.recovered = superblock->recovered;
   }
-  if (const auto current = expect_not_left_behind(options_, log, parts.replica->status());
-      !current) {
+  const replication::ReplicaStatus status = parts.replica->status();
+  if (const auto alike = expect_quorum_as_created(options_, log, status.membership); !alike) {
+    return tl::unexpected(alike.error());
+  }
+  if (const auto current = expect_not_left_behind(options_, log, status); !current) {
     return tl::unexpected(current.error());
   }
   return parts;

@@ -127,6 +127,40 @@ ReplicaSet voters_of(const EngineOptions& options) {
   return voters;
 }
 
+log::QuorumSystem quorum_of(const LogOptions& log) {
+  switch (log.quorum) {
+    case Quorums::majority: break;
+    case Quorums::all: return {log::QuorumSystem::kAll};
+    case Quorums::flexible: return {static_cast<uint8_t>(log.commit_quorum)};
+  }
+  return {log::QuorumSystem::kMajority};
+}
+
+Result<void> expect_quorum_as_created(const EngineOptions& options, const LogOptions& log,
+                                      const log::Membership& own) {
+  if (own.voters.empty()) return {};  // not admitted yet: it takes what the others have
+  const std::string where = "log '" + log.name + "': ";
+  if (own.quorum != quorum_of(log)) {
+    return fail(Code::invalid, where + "the configuration says quorum = \"" +
+                                   std::string(name(log.quorum)) + "\", " +
+                                   region_path(options.directory, log.name) +
+                                   " was created with another quorum system; correct the "
+                                   "configuration, it never changes");
+  }
+  for (const PeerOptions& peer : options.peers) {
+    if (peer.id == options.replica) continue;
+    const std::string path = region_path(peer.directory, log.name);
+    const auto known = peer_superblock(options, log, path);
+    if (!known || known->membership.view != own.view) continue;
+    if (known->membership.quorum == own.quorum) continue;
+    return fail(Code::invalid, where + path + " was created with another quorum system than " +
+                                   region_path(options.directory, log.name) +
+                                   ": remove the one that is wrong, and create it anew with the "
+                                   "configuration of the other");
+  }
+  return {};
+}
+
 ReplicaSet others_of(const EngineOptions& options) {
   ReplicaSet others;
   for (const PeerOptions& peer : options.peers) others.add(peer.id);
@@ -185,10 +219,10 @@ Result<void> create_ground_with(const EngineOptions& options, const LogOptions& 
 Result<void> create_ground(const EngineOptions& options, const LogOptions& log, uint64_t birth) {
   return create_ground_with(options, log, [&](pmem::Region& region) -> Result<void> {
     const LogIdentity identity{options.cluster, log.id};
-    const Code code =
-        birth == 0
-            ? replication::create_replica(region, identity, options.replica, voters_of(options))
-            : replication::create_joiner(region, identity, options.replica, birth);
+    const Code code = birth == 0
+                          ? replication::create_replica(region, identity, options.replica,
+                                                        voters_of(options), quorum_of(log))
+                          : replication::create_joiner(region, identity, options.replica, birth);
     if (code == Code::ok) return {};
     return fail(code, "the first entry and superblock cannot be written (" +
                           std::string(caisson::name(code)) + ")");
@@ -240,10 +274,10 @@ Result<NodeGround> open_node_ground(const EngineOptions& options) {
   if (!postbox) return tl::unexpected(postbox.error());
   NodeGround node;
   node.connect = [beats = heartbeats->get(), post = postbox->get()] {
-    const size_t missing = beats->connect();
-    return post->connect() + missing == 0;
+    (void)beats->connect();
+    (void)post->connect();
   };
-  (void)node.connect();
+  node.connect();
   node.heartbeats = std::move(*heartbeats);
   node.postbox = std::move(*postbox);
   return node;

@@ -46,13 +46,17 @@ Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log);
 struct NodeGround {
   std::unique_ptr<transport::Heartbeats> heartbeats;
   std::unique_ptr<transport::Postbox> postbox;
-  // Looks for peers that were not there before; true: all are known. Never on a poller.
-  std::function<bool()> connect;
+  // Looks for peers that were not there before, or were made anew. Never on a poller.
+  std::function<void()> connect;
 };
 Result<NodeGround> open_node_ground(const EngineOptions& options);
 
 // Of the first view: every peer that is no spare.
 ReplicaSet voters_of(const EngineOptions& options);
+log::QuorumSystem quorum_of(const LogOptions& log);
+// invalid: the log, or a peer's replica of it, was created with another quorum system (R17).
+Result<void> expect_quorum_as_created(const EngineOptions& options, const LogOptions& log,
+                                      const log::Membership& own);
 // Everybody but this replica.
 ReplicaSet others_of(const EngineOptions& options);
 

@@ -65,7 +65,7 @@ Result<log::Recovered> recover_log(const EngineOptions& wanted, const LogOptions
   if (!view) return fail(view.error().code, where + ": " + view.error().message);
   const ReplicaSet there = still_there(options, log, view->membership);
   if (view->membership.voters != just(options.replica) &&
-      view->membership.quorate(there | just(options.replica))) {
+      view->membership.suffices(there | just(options.replica))) {
     return fail(Code::exists, where + ": no quorum is lost: the regions of replicas " +
                                   names_of(there) +
                                   " are there. Start them; nothing has to be given up");

@@ -157,10 +157,17 @@ nlohmann::json LogImpl::readers_json() const {
 // ---- Members ----
 
 Members members_of(const log::Membership& membership, Position position, bool committed) {
-  return {membership.view,     position,
-          committed,           membership.voters,
-          membership.outgoing, membership.learners,
-          membership.joining,  membership.leaving};
+  const auto voters = static_cast<uint32_t>(membership.voters.count());
+  return {membership.view,
+          position,
+          committed,
+          membership.voters,
+          membership.outgoing,
+          membership.learners,
+          membership.joining,
+          membership.leaving,
+          membership.quorum.commits(voters),
+          membership.quorum.elects(voters)};
 }
 
 Members LogImpl::members() const {
@@ -205,6 +212,8 @@ nlohmann::json LogImpl::members_json() const {
   return {{"view", now.view.value},
           {"position", now.position.value},
           {"settled", now.settled()},
+          {"commit_quorum", now.commit_quorum},
+          {"election_quorum", now.election_quorum},
           {"members", std::move(all)}};
 }
 

@@ -22,7 +22,7 @@ struct Layout {
   uint32_t magic;
   uint16_t version;
   uint8_t replica;
-  uint8_t reserved0;
+  uint8_t commit_quorum;
   uint8_t cluster[16];
   uint64_t log;
   uint64_t ring_bytes;
@@ -79,6 +79,7 @@ SuperblockBytes encode(const Superblock& s) {
   layout.view = s.membership.view.value;
   layout.view_position = s.view_position.value;
   layout.voters = s.membership.voters.bits;
+  layout.commit_quorum = s.membership.quorum.commit;
   layout.outgoing = s.membership.outgoing.bits;
   layout.learners = s.membership.learners.bits;
   layout.joining = s.membership.joining.bits;
@@ -124,6 +125,7 @@ Result<Superblock> decode_superblock(std::span<const std::byte> bytes) {
   s.membership.view = View{layout.view};
   s.view_position = Position{layout.view_position};
   s.membership.voters = {layout.voters};
+  s.membership.quorum.commit = layout.commit_quorum;
   if (layout.version >= 2) {
     s.membership.outgoing = {layout.outgoing};
     s.membership.learners = {layout.learners};

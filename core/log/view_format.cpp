@@ -23,9 +23,9 @@ bool consistent(const Membership& m) {
   const ReplicaSet electors = m.electors();
   // Who leaves the voters may stay as a learner.
   const ReplicaSet staying = m.voters - m.leaving;
-  return !m.voters.empty() && !m.members().has(ReplicaId{}) && (m.learners & staying).empty() &&
-         (m.joining & (electors | m.learners)).empty() && (m.leaving - m.voters).empty() &&
-         (!m.joint() || (m.joining | m.leaving).empty());
+  return m.quorum.sound() && !m.voters.empty() && !m.members().has(ReplicaId{}) &&
+         (m.learners & staying).empty() && (m.joining & (electors | m.learners)).empty() &&
+         (m.leaving - m.voters).empty() && (!m.joint() || (m.joining | m.leaving).empty());
 }
 
 std::vector<std::byte> encode_view(const Membership& m) {
@@ -33,7 +33,7 @@ std::vector<std::byte> encode_view(const Membership& m) {
   std::vector<std::byte> bytes(sizeof(ViewPayloadHeader) +
                                static_cast<size_t>(members.count()) * sizeof(ViewPayloadMember));
   const ViewPayloadHeader header{static_cast<uint32_t>(m.view.value),
-                                 static_cast<uint32_t>(members.count())};
+                                 static_cast<uint16_t>(members.count()), m.quorum.commit, 0};
   std::memcpy(bytes.data(), &header, sizeof header);
   std::byte* at = bytes.data() + sizeof header;
   for_each(members, [&](ReplicaId id) {
@@ -54,7 +54,9 @@ std::optional<Membership> decode_view(std::span<const std::byte> payload) {
   payload = payload.subspan(sizeof header);
   Membership m;
   m.view = View{header.view};
-  if (header.members == 0 || payload.size() != header.members * sizeof(ViewPayloadMember)) {
+  m.quorum.commit = header.commit;
+  if (header.reserved != 0 || header.members == 0 ||
+      payload.size() != header.members * sizeof(ViewPayloadMember)) {
     return std::nullopt;
   }
   uint8_t before = 0;

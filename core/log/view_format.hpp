@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "caisson/types.hpp"
+#include "core/log/quorum.hpp"
 
 namespace caisson::log {
 
@@ -24,22 +25,32 @@ struct Membership {
   ReplicaSet learners;  // receive the log, count for nothing, or for nothing once they have left
   ReplicaSet joining;   // learners that become voters once they have caught up …
   ReplicaSet leaving;   // … and the voters that leave with that change
+  QuorumSystem quorum;  // of the voters, and of the outgoing ones
   std::array<uint64_t, kReplicaIdMax + 1> births{};
 
   ReplicaSet electors() const { return voters | outgoing; }
   ReplicaSet members() const { return voters | outgoing | learners | joining; }
   bool joint() const { return !outgoing.empty(); }
   bool settled() const { return !joint() && joining.empty() && leaving.empty(); }
-  // A majority of the voters and, in a joint view, of the outgoing ones.
-  bool quorate(ReplicaSet set) const {
-    return majority(voters, set) && (outgoing.empty() || majority(outgoing, set));
+  // Enough of the voters and, in a joint view, of the outgoing ones.
+  bool commits(ReplicaSet set) const {
+    return quorum.commits(voters, set) && (!joint() || quorum.commits(outgoing, set));
+  }
+  bool elects(ReplicaSet set) const {
+    return quorum.elects(voters, set) && (!joint() || quorum.elects(outgoing, set));
+  }
+  // Those of `set` alone can have a leader, and one that serves.
+  bool suffices(ReplicaSet set) const { return commits(set) && elects(set); }
+  // In a joint view both parts are asked for, although one of them meets every quorum: the view
+  // that follows asks the voters alone.
+  bool meets_elections(ReplicaSet set) const {
+    return quorum.meets_elections(voters, set) &&
+           (!joint() || quorum.meets_elections(outgoing, set));
+  }
+  bool meets_commits(ReplicaSet set) const {
+    return quorum.meets_commits(voters, set) && (!joint() || quorum.meets_commits(outgoing, set));
   }
   bool operator==(const Membership&) const = default;
-
- private:
-  static bool majority(ReplicaSet of, ReplicaSet set) {
-    return (of & set).count() * 2 > of.count();
-  }
 };
 
 // A view and the position of the entry that named it; it is in force from there on.
@@ -54,7 +65,9 @@ bool consistent(const Membership& membership);
 
 struct ViewPayloadHeader {
   uint32_t view;
-  uint32_t members;  // that many ViewPayloadMember follow, ascending by replica
+  uint16_t members;  // that many ViewPayloadMember follow, ascending by replica
+  uint8_t commit;    // QuorumSystem::commit
+  uint8_t reserved;
 };
 static_assert(sizeof(ViewPayloadHeader) == 8);
 

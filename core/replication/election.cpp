@@ -49,7 +49,7 @@ void Election::ask(Term suspect, uint64_t now_ns) {
   retry_ns_ = now_ns + c_.options.retry_ns;
   seen_ = std::max(seen_, c_.durable.superblock().promised);
   send_to_silent(control::PreSeal{suspect_, owner(suspect_), nonce_, c_.membership().view});
-  if (c_.membership().quorate(agreed_) && seal(seen_, now_ns) != Code::ok) give_up();
+  if (c_.membership().suffices(agreed_) && seal(seen_, now_ns) != Code::ok) give_up();
 }
 
 bool Election::highest_everywhere(Term term, ReplicaId dead) const {
@@ -60,7 +60,7 @@ bool Election::highest_everywhere(Term term, ReplicaId dead) const {
     highest = highest && promised <= term;
     if (promised == term) under_it.add(id);
   });
-  return highest && c_.membership().quorate(under_it);
+  return highest && c_.membership().suffices(under_it);
 }
 
 void Election::succeed(ReplicaId dead, Term term, uint64_t now_ns) {
@@ -74,7 +74,7 @@ void Election::on_preseal_reply(ReplicaId from, const control::PreSealReply& rep
   seen_ = std::max(seen_, reply.promised);
   answered_.add(from);
   if (reply.stale) agreed_.add(from);
-  if (c_.membership().quorate(agreed_)) {
+  if (c_.membership().suffices(agreed_)) {
     if (seal(seen_, now_ns) != Code::ok) give_up();
   } else if ((known() - answered_).empty()) {
     give_up();
@@ -149,7 +149,7 @@ bool Election::complete() const {
   for_each(agreed_, [&](ReplicaId id) {
     if (replies_[id.value]->birth == view.births[id.value]) voices.add(id);
   });
-  return c_.is_elector(view) && view.quorate(voices);
+  return c_.is_elector(view) && view.elects(voices);
 }
 
 void Election::adopt(uint64_t now_ns) {

@@ -427,12 +427,12 @@ Offset Leader::reached_by(ReplicaSet set, uint32_t count, Offset Peer::*mark, Of
   return Offset{kept >= count ? highest[count - 1] : 0};
 }
 
-// In a joint view both majorities have to agree.
+// In a joint view both parts have to agree.
 Offset Leader::reached_by_quorum(Offset Peer::*mark, Offset own) const {
-  const Offset reached = reached_by(voters_, majority(voters_), mark, own);
+  const Offset reached = reached_by(voters_, commit_voters_, mark, own);
   if (outgoing_.empty()) [[likely]]
     return reached;
-  return std::min(reached, reached_by(outgoing_, majority(outgoing_), mark, own));
+  return std::min(reached, reached_by(outgoing_, commit_outgoing_, mark, own));
 }
 
 uint32_t Leader::reap(uint64_t now_ns) {

@@ -147,7 +147,6 @@ class Leader {
   bool room_for(Offset end, uint64_t headroom);
   Code admit(uint64_t payload_bytes, uint32_t entries);
   void refresh_limit();
-  uint32_t majority(ReplicaSet set) const { return static_cast<uint32_t>(set.count()) / 2 + 1; }
   uint32_t batch_max() const { return std::max(1u, c_.options.stream_window / 4); }
   Code repeat(const Submission& submission);
   void enqueue(const Submission& submission);
@@ -223,6 +222,8 @@ class Leader {
   // The view in force, as counting needs it.
   ReplicaSet voters_;
   ReplicaSet outgoing_;
+  uint32_t commit_voters_ = 0;  // so many of them commit
+  uint32_t commit_outgoing_ = 0;
   uint32_t view_ = 0;
   bool unsettled_ = false;    // a change is under way, or leaves us out
   ReplicaSet departed_;       // no longer members; attached until they have heard of it

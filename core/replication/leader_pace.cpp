@@ -21,7 +21,7 @@ void Leader::keep_in_step(ReplicaId id, Peer& peer, uint64_t now_ns) {
   const bool patient = !suspected && now_ns - peer.moved_ns <= c_.options.lag_patience_ns;
   const bool has_voice = c_.membership().electors().has(id);
   const ReplicaSet rest = (in_sync_ | just(c_.options.self)) - just(id);
-  if (has_voice && (patient || !c_.membership().quorate(rest))) return;
+  if (has_voice && (patient || !c_.membership().commits(rest))) return;
   flush();
   in_sync_.remove(id);
   peer.caught_from = peer.posted;
@@ -72,7 +72,7 @@ bool Leader::may_demote(ReplicaId id) const {
   return serving() && now.settled() && c_.state.view_position() <= c_.state.committed() &&
          now.voters.has(id) &&
          static_cast<uint32_t>(next.voters.count()) >= std::max(1u, c_.options.voters_min) &&
-         now.quorate(rest) && next.quorate(rest);
+         now.commits(rest) && next.commits(rest);
 }
 
 // It leaves the voters and stays a learner; the way back is a change of members like any other.

@@ -268,7 +268,7 @@ uint32_t Leader::tend(uint64_t now_ns) {
     work += tend(id, peer, now_ns);
     if (peer.phase == Phase::attached && !c_.detector.suspected(id)) alive.add(id);
   });
-  if (c_.membership().quorate(alive)) alive_ns_ = now_ns;
+  if (c_.membership().commits(alive)) alive_ns_ = now_ns;
   release_departed(now_ns);
   return work;
 }

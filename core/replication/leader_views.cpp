@@ -19,6 +19,8 @@ void Leader::follow_view() {
   const log::Membership& view = c_.membership();
   voters_ = view.voters;
   outgoing_ = view.outgoing;
+  commit_voters_ = view.quorum.commits(static_cast<uint32_t>(voters_.count()));
+  commit_outgoing_ = view.quorum.commits(static_cast<uint32_t>(outgoing_.count()));
   view_ = static_cast<uint32_t>(view.view.value);
   unsettled_ = !view.settled() || !view.voters.has(c_.options.self);
   ReplicaSet members = view.members();

@@ -13,10 +13,6 @@ constexpr uint32_t kWalkedMax = 4096;  // entries of one ring; whoever is furthe
 
 using Standings = std::array<transport::Standing, kReplicaIdMax + 1>;
 
-// Half of a set meets every majority of it. In a joint view both halves are asked for, although one
-// of them meets every quorum: the view that follows asks the voters alone.
-bool meets(ReplicaSet of, ReplicaSet set) { return (of & set).count() * 2 >= of.count(); }
-
 // The promised words of everybody with a voice, ourselves included.
 Standings words(const Context& c) {
   Standings all{};
@@ -28,9 +24,10 @@ Standings words(const Context& c) {
 }
 
 // Nobody can have been elected above `term` before the words were read: those of `readable` that
-// still promise it meet every quorum of every view that an election may ask. `lapped_above`: who
-// has trimmed further does not count.
-Code unsealed(const Context& c, Term term, ReplicaSet readable, Offset lapped_above) {
+// still promise it meet every quorum of every view that an election may ask. With `commits` they
+// meet every one that may have committed, too. `lapped_above`: who has trimmed further does not
+// count.
+Code unsealed(const Context& c, Term term, ReplicaSet readable, Offset lapped_above, bool commits) {
   const Standings all = words(c);
   const auto& views = c.state.views();
   for (size_t i = views.size(); i-- > 0;) {
@@ -44,7 +41,8 @@ Code unsealed(const Context& c, Term term, ReplicaSet readable, Offset lapped_ab
       if (word.promised == term && word.head <= lapped_above) bound.add(id);
     });
     if (higher) return Code::not_leader;
-    if (!meets(view.voters, bound) || !meets(view.outgoing, bound)) return Code::no_quorum;
+    if (!view.meets_elections(bound)) return Code::no_quorum;
+    if (commits && !view.meets_commits(bound)) return Code::no_quorum;
     if (views[i].first <= c.state.committed()) break;  // older ones are over
   }
   return Code::ok;
@@ -81,7 +79,7 @@ std::optional<Position> reach(const Context& c, ReplicaId id, Term term) {
 }  // namespace
 
 Proof prove_leading(const Context& c, Term term) {
-  const Code code = unsealed(c, term, {~uint64_t{0}}, Offset{UINT64_MAX});
+  const Code code = unsealed(c, term, {~uint64_t{0}}, Offset{UINT64_MAX}, false);
   return {code, c.state.committed()};
 }
 
@@ -100,7 +98,7 @@ Proof prove_following(const Context& c, const Follower& follower) {
     readable.add(id);
     last = std::max(last, *reached);
   });
-  return {unsealed(c, term, readable, c.state.tail().end), last};
+  return {unsealed(c, term, readable, c.state.tail().end, true), last};
 }
 
 }  // namespace caisson::replication

@@ -108,6 +108,7 @@ Result<log::Recovered> recover_alone(pmem::Region& region, const LogIdentity& id
   log::Membership alone;
   alone.view = View{(last.view.value / kRecoveryViews + 1) * kRecoveryViews};
   alone.voters = just(self);
+  alone.quorum = last.quorum;
   alone.births[self.value] = birth;
   const uint64_t round = std::max(next.promised, held->tail.term).value / 256 + 1;
   const Term term{round * 256 + self.value};

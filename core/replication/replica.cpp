@@ -74,10 +74,7 @@ class ReplicaImpl final : public Replica {
   Code take_apologies(uint64_t client, Position through, uint64_t tag) override {
     return leader_.take_apologies(client, through, tag);
   }
-  OpenedStream opened_stream(uint64_t client) const override {
-    const auto stream = c_.state.streams().find(client);
-    return {stream.incarnation, stream.last_sequence, c_.state.streams().apologies(client)};
-  }
+  OpenedStream opened_stream(uint64_t client, Position session) const override;
   Result<Claim> claim(uint32_t bytes, uint64_t now_ns) override {
     return leader_.claim(bytes, steady(now_ns));
   }
@@ -231,7 +228,7 @@ uint32_t ReplicaImpl::poll(uint64_t now_ns) {
   if (leader_.active()) {
     work += leader_.poll(now_ns);
     work += follower_.keep_books(now_ns);
-    if (!started_term_ && c_.membership().quorate(leader_.attached())) {
+    if (!started_term_ && c_.membership().commits(leader_.attached())) {
       started_term_ = true;
       if (leader_.start() != Code::ok) step_down(now_ns);
       ++work;
@@ -339,7 +336,7 @@ void ReplicaImpl::step_down(uint64_t now_ns) {
 // asks for the lead again, above that promise, rather than limp on without one replica (P21). A
 // deposed one finds the others content with their new leader.
 void ReplicaImpl::met_higher(Term higher, uint64_t now_ns) {
-  const bool strong = leader_.serving() && c_.membership().quorate(leader_.attached());
+  const bool strong = leader_.serving() && c_.membership().commits(leader_.attached());
   step_down(now_ns);
   election_.met(higher);
   if (strong && c_.elector()) election_.ask(higher, now_ns);
@@ -392,6 +389,9 @@ void ReplicaImpl::handle(ReplicaId from, const control::Seal& m, uint64_t now_ns
 }
 
 void ReplicaImpl::handle(ReplicaId from, const control::SealReply& m, uint64_t now_ns) {
+  // Created to count otherwise: it is no replica of this log, whatever its log id says.
+  const log::Membership& theirs = m.view.membership;
+  if (!theirs.voters.empty() && theirs.quorum != c_.membership().quorum) return;
   if (m.code == Code::fenced && m.promised > promised() &&
       (leader_.active() || election_.stage() == Election::Stage::idle)) {
     if (leader_.active() && m.term == leader_.term()) met_higher(m.promised, now_ns);
@@ -509,6 +509,22 @@ ReplicaStatus ReplicaImpl::status() const {
   return s;
 }
 
+// A later session of the client may be in the log already, and may yet be lost: nobody is told its
+// incarnation but whoever opened it.
+OpenedStream ReplicaImpl::opened_stream(uint64_t client, Position session) const {
+  const auto stream = c_.state.streams().find(client);
+  OpenedStream opened{stream.incarnation, stream.last_sequence,
+                      c_.state.streams().apologies(client)};
+  log::EntryView entry;
+  if (session.value != 0 && c_.state.read(session, entry) == Code::ok &&
+      entry.header.kind == static_cast<uint8_t>(log::Kind::session) &&
+      entry.header.client == client) {
+    opened.incarnation = entry.header.incarnation;
+    opened.last_sequence = entry.header.sequence;
+  }
+  return opened;
+}
+
 void ReplicaImpl::close(uint64_t now_ns) {
   if (closed_) return;
   step_down(steady(now_ns));
@@ -560,8 +576,9 @@ Result<std::unique_ptr<Replica>> Replica::open(const ReplicaOptions& options, pm
 }
 
 Code create_replica(pmem::Region& region, const LogIdentity& identity, ReplicaId self,
-                    ReplicaSet voters) {
+                    ReplicaSet voters, log::QuorumSystem quorum) {
   log::Superblock superblock;
+  superblock.membership.quorum = quorum;
   superblock.membership.view = View{1};
   superblock.membership.voters = voters;
   if (!voters.has(self) || !consistent(superblock.membership)) return Code::invalid;

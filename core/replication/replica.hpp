@@ -204,7 +204,8 @@ class Replica {
   [[nodiscard]] virtual Code open_stream(const StreamOpening& opening, uint64_t tag) = 0;
   // The client has taken the apologies noted at `through` or before; resolves by tag.
   [[nodiscard]] virtual Code take_apologies(uint64_t client, Position through, uint64_t tag) = 0;
-  virtual OpenedStream opened_stream(uint64_t client) const = 0;
+  // Of the session that resolved at `session`; 0: the latest one of the client, committed or not.
+  virtual OpenedStream opened_stream(uint64_t client, Position session = {}) const = 0;
 
   // Zero copy: room for one payload in our own ring. At most one claim is open; while it is, every
   // append is answered `again`. The address dies at abandon, claim timeout and step-down: what is
@@ -266,7 +267,7 @@ class Replica {
 // Makes a new region into replica `self` of a new log whose first view holds `voters`: entry 1 is
 // that view (R24). Done once, with the cluster (P17).
 [[nodiscard]] Code create_replica(pmem::Region& region, const LogIdentity& identity, ReplicaId self,
-                                  ReplicaSet voters);
+                                  ReplicaSet voters, log::QuorumSystem quorum = {});
 
 // Makes a new region into one that may be admitted to a log as `self`, and holds nothing yet.
 // `birth`: random, not 0; tells it from every other region that is or was replica `self` (P17).

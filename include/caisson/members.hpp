@@ -16,6 +16,8 @@ struct Members {
   ReplicaSet learners;  // receive the log, count for nothing
   ReplicaSet joining;   // will vote once they have caught up …
   ReplicaSet leaving;   // … and these will not any more
+  uint32_t commit_quorum = 0;    // of the voters, so many copies commit an entry …
+  uint32_t election_quorum = 0;  // … and so many votes make a leader (R17)
   constexpr bool settled() const {
     return committed && outgoing.empty() && joining.empty() && leaving.empty();
   }

@@ -31,6 +31,15 @@ enum class SlowPolicy : uint8_t {
   demote,         // it becomes a learner; Log::change_members makes it a voter again
 };
 
+// How many of the voters' copies commit an entry, and so how many votes make a leader: every set
+// that commits meets every set that elects (R17). Agreed on when the log is created.
+enum class Quorums : uint8_t {
+  majority,  // more than half for either; 2f+1 voters go on without f of them (default)
+  all,       // every voter commits, one elects: f+1 voters lose nothing with f of them, but appends
+             // wait for all
+  flexible,  // `commit_quorum` of n voters commit, n + 1 - commit_quorum elect
+};
+
 // "emulated" survives the death of every process, not the loss of power; it is never guessed (P22).
 enum class PersistenceMode : uint8_t { unset, emulated, real };
 
@@ -64,6 +73,8 @@ struct LogOptions {
   // How the application's state comes to a replica whose entries are trimmed elsewhere (R26); with
   // auto_apply = false only. Null: the application sees to it before that replica is opened.
   std::shared_ptr<StateHook> state = nullptr;
+  Quorums quorum = Quorums::majority;
+  uint32_t commit_quorum = 0;  // of Quorums::flexible: 2 … the number of voters
   SlowPolicy slow = SlowPolicy::back_pressure;
   uint64_t slow_patience_ms = 1'000;  // demote: how long appends wait for it first
   // demote: never below so many voters. 0: a majority of the founding ones.

@@ -73,6 +73,23 @@ TEST(Cluster, StartingAgainStartsOnlyWhatIsMissingAndKeepsItsShape) {
   EXPECT_EQ(replicas({"read"}).output, "kept\n");
 }
 
+TEST(Cluster, WhereEveryCopyCommitsOneThatIsAwayStopsTheAppends) {
+  const Replicas replicas({"--quorum", "all"});
+  ASSERT_EQ(replicas.append("one\n").exit, 0);
+  const Json view = replicas({"member", "list", "--json"}).json()["logs"][0];
+  EXPECT_EQ(view["commit_quorum"], 3) << view;
+  EXPECT_EQ(view["election_quorum"], 1);
+  EXPECT_EQ(replicas({"cluster", "start", "--quorum", "majority"}).exit, code(Exit::exists));
+  const int follower = replicas.follower();
+  ASSERT_EQ(replicas({"cluster", "kill", "--replica", std::to_string(follower)}).exit, 0);
+  EXPECT_EQ(replicas.append("two\n", {"--timeout", "1"}).exit, code(Exit::indefinite));
+  ASSERT_EQ(start_one(replicas, follower).exit, 0);
+  ASSERT_EQ(replicas.append("three\n").exit, 0);
+  for (const char* none : {"1", "4", "most"}) {
+    EXPECT_EQ(replicas({"cluster", "start", "--quorum", none}).exit, code(Exit::usage)) << none;
+  }
+}
+
 TEST(Cluster, AForeignProcessIsNeverSignalled) {
   const Replicas replicas;
   const int follower = replicas.follower();

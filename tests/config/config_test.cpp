@@ -97,6 +97,7 @@ TEST(Config, EveryKeyIsRead) {
         "ring_bytes = 2097152\nsegment_bytes = \"64KiB\"\nsalvage_bytes = \"8 MiB\"\n"
         "entry_bytes_max = 1000\noutstanding_max = 32\nauto_apply = false\n"
         "slow = \"demote\"\nslow_patience_ms = 30\nvoters_min = 3\n"
+        "quorum = \"flexible\"\ncommit_quorum = 2\n"
         "catch_up_bytes_per_s = \"2 MiB\"\n"
         "[poller]\ninline = true\ncores = [3, -1]\nidle = \"busy\"\nspin_us = 7\n"
         "priority = 0\n"
@@ -119,6 +120,8 @@ TEST(Config, EveryKeyIsRead) {
   EXPECT_EQ(log.slow, SlowPolicy::demote);
   EXPECT_EQ(log.slow_patience_ms, 30u);
   EXPECT_EQ(voters_min_of(options, log), 3u);
+  EXPECT_EQ(log.quorum, Quorums::flexible);
+  EXPECT_EQ(log.commit_quorum, 2u);
   EXPECT_EQ(log.catch_up_bytes_per_s, 2 * kMiB);
   EXPECT_TRUE(options.inline_poller);
   EXPECT_EQ(options.poller_cores, (std::vector<int>{3, -1}));
@@ -392,6 +395,7 @@ EngineOptions any_options() {
   log.slow = *rc::gen::element(SlowPolicy::back_pressure, SlowPolicy::demote);
   log.slow_patience_ms = *rc::gen::inRange<uint64_t>(1, 10'000);
   log.voters_min = *rc::gen::inRange<uint32_t>(0, 8);
+  log.quorum = *rc::gen::element(Quorums::majority, Quorums::all);
   log.catch_up_bytes_per_s = *rc::gen::inRange<uint64_t>(kCatchUpRateMin, kCatchUpRateMin << 12);
   options.poller_cores =
       *rc::gen::elementOf(std::vector<std::vector<int>>{{}, {0}, {3, 1, -1, -1}});

@@ -109,6 +109,30 @@ TEST(Open, GeometryNeverChanges) {
   EXPECT_NE(refused.error().message.find("ring_bytes"), std::string::npos);
 }
 
+TEST(Open, AnotherQuorumSystemThanTheLogWasCreatedWithIsRefused) {
+  Cluster cluster;
+  cluster.create_all();
+  ASSERT_FALSE(HasFatalFailure());
+  EngineOptions other = cluster.options(1);
+  other.logs[0].quorum = Quorums::all;
+  const auto refused = Engine::open(other);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::invalid);
+  EXPECT_NE(refused.error().message.find("quorum"), std::string::npos) << refused.error().message;
+
+  // One replica was created otherwise than the rest.
+  std::filesystem::remove_all(cluster.home(2));
+  EngineOptions odd = cluster.options(2);
+  odd.logs[0].quorum = Quorums::flexible;
+  odd.logs[0].commit_quorum = 2;
+  ASSERT_TRUE(Engine::create(odd));
+  const auto among = Engine::open(odd);
+  ASSERT_FALSE(among);
+  EXPECT_EQ(among.error().code, Code::invalid);
+  EXPECT_NE(among.error().message.find(cluster.home(1)), std::string::npos)
+      << among.error().message;
+}
+
 TEST(Open, OptionsAreCheckedBeforeAnythingIsTouched) {
   Cluster cluster;
   const auto refused_with = [&](auto change) {
@@ -123,6 +147,14 @@ TEST(Open, OptionsAreCheckedBeforeAnythingIsTouched) {
   EXPECT_EQ(refused_with([](auto& o) { o.logs.clear(); }), "invalid");
   EXPECT_EQ(refused_with([](auto& o) { o.logs[0].ring_bytes = 3 << 20; }), "invalid");
   EXPECT_EQ(refused_with([](auto& o) { o.logs[0].name = "../up"; }), "invalid");
+  EXPECT_EQ(refused_with([](auto& o) { o.logs[0].commit_quorum = 2; }), "invalid");
+  for (const uint32_t copies : {0u, 1u, 4u}) {
+    EXPECT_EQ(refused_with([copies](auto& o) {
+                o.logs[0].quorum = Quorums::flexible;
+                o.logs[0].commit_quorum = copies;
+              }),
+              "invalid");
+  }
   EXPECT_FALSE(std::filesystem::exists(cluster.home(1)));
 }
 

@@ -40,6 +40,9 @@
 #ifndef T  // terms
 #define T 3
 #endif
+#ifndef COPIES  // that commit; 0: a majority
+#define COPIES 0
+#endif
 #ifndef V0
 #define V0 7
 #endif
@@ -69,9 +72,18 @@
 #define MEMBERS(k) (VOTERS(k) | OUTGOING(k))
 #define IN(r, set) (((set) >> (r)) & 1)
 #define COUNT(set) (IN(0, set) + IN(1, set) + IN(2, set) + IN(3, set) + IN(4, set))
-#define MAJORITY(voters, set) (2 * COUNT((voters) & (set)) > COUNT(voters))
-#define QUORUM(k, set) \
-  (MAJORITY(VOTERS(k), set) && (OUTGOING(k) == 0 || MAJORITY(OUTGOING(k), set)))
+// R17: so many of n voters commit, and so many elect.
+#define COMMIT_COUNT(n) (COPIES == 0 -> (n) / 2 + 1 : (COPIES < (n) -> COPIES : (n)))
+#ifdef MUTANT_FEW_ELECT
+#define ELECT_COUNT(n) COMMIT_COUNT(n)
+#else
+#define ELECT_COUNT(n) (COPIES == 0 -> (n) / 2 + 1 : (n) - COMMIT_COUNT(n) + 1)
+#endif
+#define COMMIT(voters, set) (COUNT((voters) & (set)) >= COMMIT_COUNT(COUNT(voters)))
+#define ELECT(voters, set) (COUNT((voters) & (set)) >= ELECT_COUNT(COUNT(voters)))
+#define COMMITS(k, set) \
+  (COMMIT(VOTERS(k), set) && (OUTGOING(k) == 0 || COMMIT(OUTGOING(k), set)))
+#define ELECTS(k, set) (ELECT(VOTERS(k), set) && (OUTGOING(k) == 0 || ELECT(OUTGOING(k), set)))
 
 #define FOLLOWER 0
 #define CANDIDATE 1
@@ -227,7 +239,7 @@ inline judge() {
 #else
     :: IS_VIEW(log[best].e[i]) ->
        // The view before this entry is required, too, unless the entry is known to be committed.
-       ok = ok && (i <= m || QUORUM(k, answers));
+       ok = ok && (i <= m || ELECTS(k, answers));
        k = KIND(log[best].e[i])
 #endif
     :: else
@@ -240,7 +252,7 @@ inline judge() {
   ok = 1;
   k = view[me];
 #endif
-  ok = ok && QUORUM(k, answers)
+  ok = ok && ELECTS(k, answers)
 }
 
 inline lead() {
@@ -322,7 +334,7 @@ inline count() {
   :: p > mark[me] && !ok ->
      holders(p);
      if
-     :: COUNTS(p) && QUORUM(view[me], h) -> ok = 1
+     :: COUNTS(p) && COMMITS(view[me], h) -> ok = 1
      :: else -> p--
      fi
   :: else -> break
@@ -457,7 +469,7 @@ inline change(from, to, joint) {
 #if RELEASE == 1
 #define MAY_RELEASE (1)
 #else
-#define MAY_RELEASE (MAJORITY(VOTERS(view[me]), h))
+#define MAY_RELEASE (COMMIT(VOTERS(view[me]), h))
 #endif
 
 inline release() {
@@ -475,7 +487,7 @@ inline release() {
        for (j : 1 .. (1 << N) - 1) {
          answers = j & VOTERS(view[me]);
          if
-         :: MAJORITY(VOTERS(view[me]), answers) ->
+         :: ELECT(VOTERS(view[me]), answers) ->
             best = 0;
             do
             :: !IN(best, answers) -> best++

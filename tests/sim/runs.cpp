@@ -96,8 +96,10 @@ Outcome conclude(World& world, bool constructed) {
   return outcome;
 }
 
-Outcome swarm_run(uint64_t seed) {
-  World world(swarm_world(seed));
+Outcome swarm_run(uint64_t seed, log::QuorumSystem quorum) {
+  WorldOptions drawn = swarm_world(seed);
+  drawn.quorum = quorum;
+  World world(drawn);
   const uint64_t clients = world.random().between(1, 5);
   for (uint64_t id = 1; id <= clients; ++id) {
     ClientOptions o;
@@ -111,7 +113,9 @@ Outcome swarm_run(uint64_t seed) {
     world.add_client(std::make_unique<Client>(world, o));
   }
   Reader reader(world, {});
-  Chaos chaos(world, swarm_chaos(seed));
+  ChaosOptions faults = swarm_chaos(seed);
+  if (quorum != log::QuorumSystem{}) faults.destroy = 0;
+  Chaos chaos(world, faults);
   world.run_for(world.random().between(10, 40) * kMs);
   chaos.stop();
   reader.stop();

@@ -29,8 +29,9 @@ struct Outcome {
 // Finishes the world, and collects. CAISSON_HISTORY=FILE writes the history of a failed run there.
 Outcome conclude(World& world, bool constructed = false);
 
-// One random day.
-Outcome swarm_run(uint64_t seed);
+// One random day. Where not a majority decides, no memory is destroyed for good: some of these
+// quorum systems cannot do without any voter, not even to replace it.
+Outcome swarm_run(uint64_t seed, log::QuorumSystem quorum = {});
 
 // Runs `run` for `count` seeds from `first`; with CAISSON_LONG=N, N times as many; with
 // CAISSON_SEEDS=A..B just those; with CAISSON_MINUTES=M, until the time is up. A violation fails

@@ -68,9 +68,10 @@ void World::make_region(Machine& m, ReplicaSet voters) {
   m.region = std::make_unique<pmem::ShadowRegion>(geometry, options_.persistence);
   const LogIdentity identity = identity_of(options_.seed);
   m.birth = voters.has(m.id) ? 0 : random_.next() | 1;
-  const Code code = voters.has(m.id)
-                        ? replication::create_replica(*m.region, identity, m.id, voters)
-                        : replication::create_joiner(*m.region, identity, m.id, m.birth);
+  const Code code =
+      voters.has(m.id)
+          ? replication::create_replica(*m.region, identity, m.id, voters, options_.quorum)
+          : replication::create_joiner(*m.region, identity, m.id, m.birth);
   if (code != Code::ok) breach("SETUP", "a replica could not be created");
   m.region->set_hook([this, id = m.id](const pmem::ShadowRegion::Point& point) {
     constexpr std::string_view kNames[] = {"store", "flush", "fence"};
@@ -332,6 +333,17 @@ bool World::dismiss_the_lost() {
   if (lost.empty()) return false;
   (void)change({.remove = lost});
   return true;
+}
+
+void World::wipe_the_damaged() {
+  const uint8_t leads = leader();
+  if (leads == 0) return;
+  const Position trimmed = machine(leads).replica->log().trimmed();
+  for (const uint8_t id : ids()) {
+    const Machine& m = machine(id);
+    if (!m.up() || m.replica->status().role != replication::Role::damaged) continue;
+    if (m.replica->log().committed() < trimmed) destroy(id);
+  }
 }
 
 log::Membership World::view() const {

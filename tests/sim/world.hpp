@@ -58,6 +58,7 @@ struct WorldOptions {
   bool demotes_slow = false;
   uint64_t demote_after_ns = 4 * kMs;
   uint32_t voters_min = 2;
+  log::QuorumSystem quorum;
   // Turns of a machine's poller.
   uint64_t turn_ns = 4 * kUs;
   uint64_t idle_turn_ns = 12 * kUs;
@@ -150,6 +151,8 @@ class World {
   Code hand_over(uint8_t to);
   // Members whose memory is gone are removed, as an operator would. True if there were any.
   bool dismiss_the_lost();
+  // Damaged ones that the others' logs no longer reach back to are wiped, to be dismissed (R43).
+  void wipe_the_damaged();
   // The view in force where somebody leads; no voters if nobody does.
   log::Membership view() const;
   // Its region is the one that has that place in the view.

@@ -279,6 +279,7 @@ std::vector<Violation> World::finish(uint64_t bound_ns) {
       [&] {
         if (now_ns_ >= looked_ns) {
           looked_ns = now_ns_ + kMs;
+          wipe_the_damaged();
           (void)dismiss_the_lost();
         }
         return probe.drained() && std::all_of(clients_.begin(), clients_.end(),

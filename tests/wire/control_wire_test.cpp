@@ -128,6 +128,7 @@ log::ViewRun any_view(Position first) {
   } else {
     m.leaving = m.voters & ReplicaSet{any()};
   }
+  m.quorum.commit = *rc::gen::element<uint8_t>(0, 2, kReplicaIdMax, log::QuorumSystem::kAll);
   for_each(m.members(), [&](ReplicaId id) { m.births[id.value] = any(); });
   return run;
 }
