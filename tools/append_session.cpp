@@ -62,14 +62,29 @@ Result<void> AppendSession::connect() {
 }
 
 Result<void> AppendSession::open() {
+  const auto opened = open_stream(options_.resume, 0, 0);
+  if (!opened) return tl::unexpected(opened.error());
+  incarnation_ = opened->incarnation;
+  resumed_behind_ = opened->last_sequence;
+  next_sequence_ = opened->last_sequence + 1;
+  apologies_ = opened->apologies;
+  return {};
+}
+
+// Whoever leads is asked, until somebody does and answers.
+Result<protocol::StreamOpened> AppendSession::open_stream(bool resume, uint32_t told_incarnation,
+                                                          uint64_t told) {
   const auto deadline = Clock::now() + options_.timeout;
+  const auto patience = std::max(kCallTimeout, std::min(options_.timeout, 5 * kCallTimeout));
   for (;;) {
-    if (const auto connected = connect(); !connected) return connected;
+    if (const auto connected = connect(); !connected) return tl::unexpected(connected.error());
     const auto log = leader_->open_log(options_.log, kCallTimeout);
     if (log) {
       entry_bytes_max_ = log->entry_bytes_max;
-      const auto opened = open_stream();
-      if (opened) return {};
+      auto opened = leader_->call<protocol::StreamOpened>(
+          protocol::OpenStream{leader_->log(), options_.client, resume, told_incarnation, told},
+          patience);
+      if (opened) return opened;
       const Code code = opened.error().code;
       const bool passing = code == Code::not_leader || code == Code::fenced ||
                            code == Code::closed || code == Code::indefinite ||
@@ -81,18 +96,6 @@ Result<void> AppendSession::open() {
     }
     lose_leader({});
   }
-}
-
-Result<void> AppendSession::open_stream() {
-  const auto opened = leader_->call<protocol::StreamOpened>(
-      protocol::OpenStream{leader_->log(), options_.client, options_.resume, 0, 0},
-      std::max(kCallTimeout, std::min(options_.timeout, 5 * kCallTimeout)));
-  if (!opened) return tl::unexpected(opened.error());
-  incarnation_ = opened->incarnation;
-  resumed_behind_ = opened->last_sequence;
-  next_sequence_ = opened->last_sequence + 1;
-  apologies_ = opened->apologies;
-  return {};
 }
 
 void AppendSession::lose_leader(ReplicaId suggestion) {
@@ -297,10 +300,7 @@ Result<void> AppendSession::end_refused() {
 
 // What was acknowledged went with its leader. The log notes for good what is missing (P20).
 Result<void> AppendSession::hear_apologies() {
-  if (leader_ == nullptr) return tl::unexpected(*refusal_);
-  const auto opened = leader_->call<protocol::StreamOpened>(
-      protocol::OpenStream{leader_->log(), options_.client, true, incarnation_, told_},
-      5 * kCallTimeout);
+  const auto opened = open_stream(true, incarnation_, told_);
   if (!opened) return tl::unexpected(opened.error());
   if (opened->last_sequence >= told_) return tl::unexpected(*refusal_);  // nothing of it is
   apologies_ = opened->apologies;

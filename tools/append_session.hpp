@@ -81,7 +81,7 @@ class AppendSession {
   };
 
   Result<void> connect();
-  Result<void> open_stream();
+  Result<protocol::StreamOpened> open_stream(bool resume, uint32_t told_incarnation, uint64_t told);
   void lose_leader(ReplicaId suggestion);
   void rewind();
   void send_again(const Pending& pending);
