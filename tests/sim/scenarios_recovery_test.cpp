@@ -45,6 +45,12 @@ Outcome survivor_goes_on(uint64_t seed) {
   const bool everywhere =
       world.run_until([&] { return script.tail_position(kSurvivor) >= tail; }, 20 * kMs);
   world.run_for(world.random().below(10 * kMs));
+  // The one that comes back holds more of the old term than the survivor ever saw.
+  if (leader == kReturns) {
+    script.hold_all(leader, script.tail(leader));
+    for (int i = 0; i < 3; ++i) script.append(leader);
+    world.run_for(50 * kUs);
+  }
   for (uint8_t id = 1; id <= 3; ++id) {
     world.kill(id, world.random().permille(500) ? Death::power : Death::process);
   }
