@@ -59,6 +59,11 @@ Outcome survivor_goes_on(uint64_t seed) {
   if (!everywhere || !recover(world, world.random().next())) return conclude(world);
   // Cut short behind the entry, or asked for twice, it does the same once more.
   if (seed % 3 == 0 && !recover(world, world.random().next())) return conclude(world);
+  // It may be there first, and ask for votes as soon as the survivor answers.
+  if (seed % 2 == 0) {
+    world.start(kReturns);
+    world.run_for(world.random().below(60 * kMs));
+  }
   world.start(kSurvivor);
   const auto survivor_leads = [&] { return world.leader() == kSurvivor; };
   if (!world.run_until(survivor_leads, 100 * kMs)) {
@@ -68,7 +73,7 @@ Outcome survivor_goes_on(uint64_t seed) {
   const bool alone = script.append_acknowledged(kSurvivor);
   // The survivor falls silent now and then while the other asks for votes: whatever it answers, it
   // is not the one that the old view names.
-  world.start(kReturns);
+  if (!world.machine(kReturns).up()) world.start(kReturns);
   for (int i = 0; i < 4; ++i) {
     world.kill(kSurvivor, i % 2 == 0 ? Death::process : Death::power);
     world.run_for(world.random().below(60 * kMs));
