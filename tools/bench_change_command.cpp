@@ -5,6 +5,7 @@
 
 #include "bench/features_run.hpp"
 #include "bench/member_run.hpp"
+#include "bench/offered_run.hpp"
 #include "bench/reads_run.hpp"
 #include "bench/transfer_run.hpp"
 #include "tools/bench_command.hpp"
@@ -48,6 +49,29 @@ void print_reads(const bench::ReadsRunResult& result) {
                 human_ns(way.latency.p50_ns).c_str(), human_ns(way.latency.p99_ns).c_str(),
                 human_ns(way.latency.max_ns).c_str(), way.ratio_p50);
   }
+}
+
+void print_loads(const bench::OfferedRunResult& result) {
+  std::printf("%" PRIu64 " B, %u replicas, capacity %s appends/s, persistence %s\n",
+              result.options.payload_bytes, result.options.replicas,
+              human_count(result.capacity_per_s).c_str(), result.persistence.c_str());
+  std::printf("  %8s %12s %12s %12s %10s %10s %10s\n", "offered", "offered/s", "taken/s", "shed",
+              "p50", "p99", "max");
+  for (const bench::OfferedLoad& load : result.loads) {
+    std::printf("  %6u %% %12s %12s %12s %10s %10s %10s\n", load.percent,
+                human_count(load.offered_per_s()).c_str(), human_count(load.taken_per_s()).c_str(),
+                human_count(static_cast<double>(load.shed)).c_str(),
+                human_ns(load.latency.p50_ns).c_str(), human_ns(load.latency.p99_ns).c_str(),
+                human_ns(load.latency.max_ns).c_str());
+  }
+  std::printf("  at and above the capacity never less than %.0f %% of it is taken\n",
+              100 * result.plateau());
+}
+
+Exit run_bench_load(const bench::OfferedRunOptions& options, bool json) {
+  return play_benchmark(
+      json, [&](const auto& progress) { return bench::run_offered(options, progress); },
+      print_loads);
 }
 
 Exit run_bench_reads(const bench::ReadsRunOptions& options, bool json) {
@@ -153,6 +177,29 @@ void add_bench_member(Commands& commands, CLI::App& group) {
       ->capture_default_str();
   add_place(command, run.directory);
   add_samples(command, options->samples);
+}
+
+void add_bench_load(Commands& commands, CLI::App& group) {
+  auto options = std::make_shared<bench::OfferedRunOptions>();
+  bench::OfferedRunOptions& run = *options;
+  CLI::App* command = commands.add(
+      group, "load", "what is taken, and how late, of what is offered: 10 % to 300 %",
+      "  caisson bench load --size 64 --seconds 2\n"
+      "  caisson bench load --percents 50,100,300 --json\n\n"
+      "Appends are due at their own times, at percentages of the capacity that was found in the\n"
+      "same run. Latency is from when an append was due; one that finds 4096 others waiting is\n"
+      "given up.\n",
+      options, run_bench_load);
+  command->add_option("--percents", run.percents, "of the capacity, in this order")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1000));
+  command->add_option("--seconds", run.seconds, "of each load")
+      ->check(CLI::Range(0.01, 3600.0))
+      ->capture_default_str();
+  add_replicas(command, run.replicas, 1);
+  add_bytes(command, "--size", run.payload_bytes, "payload of an entry (64)");
+  add_bytes(command, "--ring-bytes", run.ring_bytes, "of each replica: a power of two (64MiB)");
+  add_place(command, run.directory);
 }
 
 void add_bench_reads(Commands& commands, CLI::App& group) {

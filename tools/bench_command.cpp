@@ -215,6 +215,7 @@ void add_bench(Commands& commands) {
   add_bench_failover(commands, *group);
   add_bench_scan(commands, *group);
   add_bench_features(commands, *group);
+  add_bench_load(commands, *group);
   add_bench_member(commands, *group);
   add_bench_reads(commands, *group);
   add_bench_transfer(commands, *group);

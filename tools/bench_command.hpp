@@ -44,6 +44,7 @@ void add_priority(CLI::App* command, std::optional<uint32_t>& priority);
 void add_samples(CLI::App* command, std::string& samples);
 
 void add_bench_features(Commands& commands, CLI::App& group);
+void add_bench_load(Commands& commands, CLI::App& group);
 void add_bench_member(Commands& commands, CLI::App& group);
 void add_bench_reads(Commands& commands, CLI::App& group);
 void add_bench_transfer(Commands& commands, CLI::App& group);

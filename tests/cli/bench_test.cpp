@@ -41,6 +41,20 @@ TEST(Bench, FeaturesAreComparedWithNone) {
   for (const Json& set : result["sets"]) EXPECT_GT(set["appends_per_s"], 0) << set["name"];
 }
 
+TEST(Bench, WhatIsOfferedIsTakenOrShedAndCounted) {
+  const Outcome outcome = run({"bench", "load", "--percents", "10,300", "--seconds", "0.1",
+                               "--ring-bytes", "16MiB", "--json"});
+  ASSERT_EQ(outcome.exit, 0) << outcome.output << outcome.errors;
+  const Json result = outcome.json();
+  EXPECT_GT(result["capacity_per_s"], 0);
+  ASSERT_EQ(result["loads"].size(), 2u) << result;
+  for (const Json& load : result["loads"]) {
+    EXPECT_GT(load["taken_per_s"], 0) << load;
+    EXPECT_GE(load["offered_per_s"].get<double>() * 1.001, load["taken_per_s"].get<double>());
+    EXPECT_GT(load["p50_ns"], 0) << load;
+  }
+}
+
 TEST(Bench, EveryWayToReadIsMeasuredOnLeaderAndFollower) {
   const Outcome outcome =
       run({"bench", "reads", "--rounds", "20", "--ring-bytes", "16MiB", "--json"});
