@@ -158,8 +158,8 @@ Result<BackingFile> BackingFile::open(const std::string& path, Access access) {
     return fail(Code::amnesia,
                 "region " + path +
                     " is missing: put the very file back, or correct the path. A replica that has "
-                    "lost its memory may not take part, and this version cannot replace it: the "
-                    "others go on without it; only a new cluster creates regions");
+                    "lost its memory may not take part: have it come back empty, with caisson node "
+                    "--create --join, and be admitted anew, with caisson member replace");
   }
   if (file.fd_ < 0 && mode == O_RDONLY && (errno == EACCES || errno == EPERM)) {
     return fail(Code::denied, "cannot open region " + path + ": " + std::strerror(errno) +
@@ -206,6 +206,11 @@ Result<void> BackingFile::grow(uint64_t bytes) {
   if (bytes <= bytes_) return {};
   if (device_) {
     return fail(Code::no_space, path_ + " cannot grow: it is a device; use a larger one");
+  }
+  struct stat info {};
+  if (::fstat(fd_, &info) != 0) return tl::unexpected(os_error("cannot examine", path_, errno));
+  if (static_cast<uint64_t>(info.st_size) < bytes_) {
+    return fail(Code::damaged, path_ + " has been cut short while it was in use");
   }
   if (auto got = allocate(fd_, path_, bytes_, bytes); !got) {
     (void)!::ftruncate(fd_, static_cast<off_t>(bytes_));
@@ -258,19 +263,29 @@ ProcessIdentity recorded_owner(const BackingFile& file) {
   return sound ? record.process : ProcessIdentity{};
 }
 
-HeaderMapping::~HeaderMapping() {
+HeaderMapping::~HeaderMapping() { unmap(); }
+
+void HeaderMapping::unmap() {
+  guard_.release();
   if (data_ != nullptr) ::munmap(data_, bytes_);
+  data_ = nullptr;
 }
 
 Result<void> HeaderMapping::map(const BackingFile& file, uint64_t n, int protection,
-                                Persistence persistence) {
+                                Persistence persistence, PoisonMark* mark) {
   if (file.device()) n = round_up(n, kDeviceAlignBytes);
   void* got = ::mmap(nullptr, n, protection, map_flags_for(persistence), file.fd(), 0);
   if (got == MAP_FAILED) return tl::unexpected(os_error("cannot map", file.path(), errno));
   ::madvise(got, n, MADV_DONTFORK);
-  if (data_ != nullptr) ::munmap(data_, bytes_);
+  unmap();
   data_ = static_cast<std::byte*>(got);
   bytes_ = n;
+  if (guard_.guard(data_, n, mark != nullptr ? *mark : own_mark_) != Code::ok) {
+    unmap();
+    return fail(Code::too_large, "cannot map " + file.path() + ": this process guards " +
+                                     std::to_string(kGuardedRangesMax) +
+                                     " mappings already; open fewer logs in it");
+  }
   kernels_ = choose_kernels(persistence);
   return {};
 }

@@ -9,6 +9,7 @@
 #include "caisson/types.hpp"
 #include "pmem/ab_slots.hpp"
 #include "pmem/persist.hpp"
+#include "pmem/poison_guard.hpp"
 #include "pmem/process_identity.hpp"
 
 namespace caisson::pmem {
@@ -49,7 +50,8 @@ class BackingFile {
 
   // Reads the size again: a peer's file may have grown.
   Result<void> refresh_size();
-  // Allocates up to `bytes`. Code::no_space, with the file as it was.
+  // Allocates up to `bytes`. Code::no_space, with the file as it was; damaged: somebody has cut it
+  // short, and zeros must not take the place of what is gone.
   Result<void> grow(uint64_t bytes);
 
  private:
@@ -81,7 +83,11 @@ class HeaderMapping final : public SlotMedium {
   HeaderMapping(const HeaderMapping&) = delete;
   HeaderMapping& operator=(const HeaderMapping&) = delete;
 
-  Result<void> map(const BackingFile& file, uint64_t n, int protection, Persistence persistence);
+  // `mark` outlives the mapping; null: its own.
+  Result<void> map(const BackingFile& file, uint64_t n, int protection, Persistence persistence,
+                   PoisonMark* mark = nullptr);
+  // A page of it could not be had: what was read from it proves nothing. Of its own mark.
+  bool poisoned() const { return own_mark_.found(); }
 
   std::byte* data() const { return data_; }
   uint64_t size() const { return bytes_; }
@@ -91,6 +97,10 @@ class HeaderMapping final : public SlotMedium {
   void persist(uint64_t at, uint64_t n) override;
 
  private:
+  void unmap();
+
+  PoisonMark own_mark_;
+  GuardedRange guard_;
   std::byte* data_ = nullptr;
   uint64_t bytes_ = 0;
   Kernels kernels_{};

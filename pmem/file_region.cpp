@@ -57,8 +57,31 @@ uint64_t FileRegion::slots_in_file() const {
 }
 
 SlotFile FileRegion::slot_file() const {
-  return {file_.fd(), layout_->slots_at, geometry_.segment_bytes,
-          writable_ ? PROT_READ | PROT_WRITE : PROT_READ, map_flags_for(persistence_)};
+  return {file_.fd(),
+          layout_->slots_at,
+          geometry_.segment_bytes,
+          writable_ ? PROT_READ | PROT_WRITE : PROT_READ,
+          map_flags_for(persistence_),
+          &mark_};
+}
+
+Poison FileRegion::poison() const {
+  const std::byte* const first = mark_.first();
+  Poison poison{mark_.pages(), 0};
+  if (first == nullptr) return poison;
+  const auto inside = [first](const std::byte* begin, uint64_t n) {
+    return begin != nullptr && first >= begin && first < begin + n;
+  };
+  if (inside(header_.data(), header_.size())) {
+    poison.at = static_cast<uint64_t>(first - header_.data());
+  } else if (inside(ring_.data(), 2 * geometry_.ring_bytes)) {
+    const uint64_t at = static_cast<uint64_t>(first - ring_.data()) & (geometry_.ring_bytes - 1);
+    const uint64_t slot = manifest_.slot_of_segment[at / geometry_.segment_bytes];
+    poison.at = layout_->slots_at + slot * geometry_.segment_bytes + at % geometry_.segment_bytes;
+  } else {
+    poison.at = layout_->slots_at;  // in a spare slot, or met through a mapping that was lent
+  }
+  return poison;
 }
 
 Code FileRegion::map_again(RingMapping& mapping) const {
@@ -141,7 +164,10 @@ Code FileRegion::prepare_spares(size_t wanted) {
     const uint64_t slots = slots_in_file();
     const uint64_t more = missing - free.size();
     const auto grown = file_.grow(layout_->slots_at + (slots + more) * geometry_.segment_bytes);
-    if (!grown) return grown.error().code;
+    if (!grown) {
+      if (grown.error().code == Code::damaged) mark_.set(nullptr);
+      return grown.error().code;
+    }
     for (uint64_t i = 0; i < more; ++i) free.push_back(static_cast<uint32_t>(slots + i));
   }
   for (size_t i = 0; i < missing; ++i) {

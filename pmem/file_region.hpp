@@ -73,6 +73,8 @@ class FileRegion final : public Region {
   std::span<const std::byte> salvage() const override;
   void store_salvage(uint64_t at, const void* source, size_t n) override;
   void persist_salvage(uint64_t at, uint64_t n) override;
+  bool poisoned() const override { return mark_.found(); }
+  Poison poison() const override;
 
   // The owner is done: gives its lock back while the mapping stays, for those who still read it.
   // From here on nothing may be stored through this object.
@@ -135,6 +137,7 @@ class FileRegion final : public Region {
   std::array<uint8_t, 16> uuid_{};
   bool writable_ = false;
 
+  mutable PoisonMark mark_;
   HeaderMapping header_;
   RingMapping ring_;
   std::unique_ptr<PreparedSlots> prepared_;

@@ -25,8 +25,9 @@ AbSlots manifest_slots(const RegionLayout& layout) {
 Error named(const Error& error, const std::string& path, const char* part) {
   const char* cure =
       error.code == Code::amnesia || error.code == Code::damaged
-          ? ": this replica has lost its memory and may not take part; this version cannot replace "
-            "it, the others go on without it"
+          ? ": this replica has lost its memory and may not take part: move the file away, have it "
+            "come back empty, with caisson node --create --join, and be admitted anew, with "
+            "caisson member replace"
           : "";
   return {error.code, "region " + path + ": " + part + ": " + error.message + cure};
 }
@@ -164,7 +165,11 @@ Result<std::unique_ptr<FileRegion>> FileRegion::attach(BackingFile file, Persist
   if (auto loaded = region->load_manifest(); !loaded) return tl::unexpected(loaded.error());
   const SlotFile slots = region->slot_file();
   const auto pages = writable ? RingMapping::Pages::gathered : RingMapping::Pages::as_needed;
-  if (region->ring_.map(slots, region->manifest_.slot_of_segment, pages) != Code::ok) {
+  if (const Code code = region->ring_.map(slots, region->manifest_.slot_of_segment, pages);
+      code == Code::damaged || region->poisoned()) {
+    return tl::unexpected(named({Code::damaged, "a page of it cannot be read any more"},
+                                region->path(), "memory poison, or a file cut short"));
+  } else if (code != Code::ok) {
     return tl::unexpected(os_error("cannot map the ring of", region->path(), errno));
   }
   if (!writable) return region;
@@ -212,7 +217,7 @@ Result<void> FileRegion::load_identity(bool writable) {
   if (file_.bytes() < layout_->slots_at + geometry_.ring_bytes) {
     return tl::unexpected(named({Code::damaged, "the file has been cut short"}, path(), "ring"));
   }
-  return header_.map(file_, layout_->slots_at, protection, persistence_);
+  return header_.map(file_, layout_->slots_at, protection, persistence_, &mark_);
 }
 
 Result<void> FileRegion::load_manifest() {

@@ -81,9 +81,13 @@ Result<void> PeerMapping::load_identity() {
   }
   manifest_slot_bytes_ = layout.manifest_slot_bytes;
   manifest_copy_.resize(2 * manifest_slot_bytes_);
-  slots_ = {file_.fd(), layout.slots_at, geometry_.segment_bytes, PROT_READ | PROT_WRITE,
-            map_flags_for(persistence_)};
-  return header_.map(file_, layout.slots_at, PROT_READ | PROT_WRITE, persistence_);
+  slots_ = {file_.fd(),
+            layout.slots_at,
+            geometry_.segment_bytes,
+            PROT_READ | PROT_WRITE,
+            map_flags_for(persistence_),
+            &mark_};
+  return header_.map(file_, layout.slots_at, PROT_READ | PROT_WRITE, persistence_, &mark_);
 }
 
 uint64_t PeerMapping::owner_generation() const {

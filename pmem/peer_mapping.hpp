@@ -39,6 +39,8 @@ class PeerMapping {
   const Geometry& geometry() const { return geometry_; }
   const std::array<uint8_t, 16>& uuid() const { return uuid_; }
   std::byte* ring_data() const { return ring_.data(); }
+  // A page of it could not be had: nothing that was read from it or stored to it counts.
+  bool poisoned() const { return mark_.found(); }
   std::span<std::byte> control() const { return {header_.data() + kControlAt, kControlBytes}; }
 
  private:
@@ -51,6 +53,7 @@ class PeerMapping {
   Geometry geometry_;
   std::array<uint8_t, 16> uuid_{};
   uint64_t manifest_slot_bytes_ = 0;
+  PoisonMark mark_;
   HeaderMapping header_;
   SlotFile slots_;
   RingMapping ring_;

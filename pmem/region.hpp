@@ -22,6 +22,11 @@ struct Geometry {
   bool operator==(const Geometry&) const = default;
 };
 
+struct Poison {
+  uint64_t pages = 0;  // met so far
+  uint64_t at = 0;     // byte of the region's file or device at which the first of them begins
+};
+
 inline constexpr size_t kSuperblockPayloadBytesMax = 3968;
 
 // Thread: one owner thread at a time for everything that writes; ring_data() may be read by any
@@ -58,6 +63,13 @@ class Region {
   virtual std::span<const std::byte> salvage() const = 0;
   virtual void store_salvage(uint64_t at, const void* source, size_t n) = 0;
   virtual void persist_salvage(uint64_t at, uint64_t n) = 0;
+
+  // A page of the region could not be had when somebody touched it, and a page of zeros stands in
+  // for it in this process: nothing that the region holds may be believed or counted any more
+  // (R44). On the thread that touched it this is known at once. Never goes back. [any thread]
+  virtual bool poisoned() const = 0;
+  // What is known of that. Owner thread.
+  virtual Poison poison() const = 0;
 };
 
 }  // namespace caisson::pmem

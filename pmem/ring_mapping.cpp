@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <utility>
 
 namespace caisson::pmem {
 namespace {
@@ -56,16 +58,18 @@ std::byte* reserve(uint64_t n, uint64_t phase) {
 }  // namespace
 
 PreparedSlots::~PreparedSlots() {
-  for (const Prepared& prepared : prepared_) unmap(prepared);
+  for (Prepared& prepared : prepared_) unmap(prepared);
 }
 
-void PreparedSlots::unmap(const Prepared& prepared) {
+void PreparedSlots::unmap(Prepared& prepared) {
+  prepared.first_guard.release();
+  prepared.second_guard.release();
   ::munmap(prepared.first, file_.segment_bytes);
   ::munmap(prepared.second, file_.segment_bytes);
 }
 
 Code PreparedSlots::prepare(uint32_t slot) {
-  Prepared prepared{slot, map_range(file_, nullptr, slot, 1), nullptr};
+  Prepared prepared{slot, map_range(file_, nullptr, slot, 1), nullptr, {}, {}};
   if (prepared.first == nullptr) return Code::io;
   prepared.second = map_range(file_, nullptr, slot, 1);
   if (prepared.second == nullptr) {
@@ -77,8 +81,19 @@ Code PreparedSlots::prepare(uint32_t slot) {
     unmap(prepared);
     return Code::io;
   }
-  prepared_.push_back(prepared);
+  if (const Code code = guard(prepared); code != Code::ok) {
+    unmap(prepared);
+    return code;
+  }
+  prepared_.push_back(std::move(prepared));
   return Code::ok;
+}
+
+Code PreparedSlots::guard(Prepared& prepared) {
+  if (file_.mark == nullptr) return Code::ok;
+  const Code code = prepared.first_guard.guard(prepared.first, file_.segment_bytes, *file_.mark);
+  if (code != Code::ok) return code;
+  return prepared.second_guard.guard(prepared.second, file_.segment_bytes, *file_.mark);
 }
 
 bool PreparedSlots::holds(uint32_t slot) const {
@@ -90,7 +105,7 @@ PreparedSlots::Prepared PreparedSlots::take(uint32_t slot) {
   const auto found = std::find_if(prepared_.begin(), prepared_.end(),
                                   [slot](const Prepared& each) { return each.slot == slot; });
   if (found == prepared_.end()) return Prepared{};
-  const Prepared prepared = *found;
+  Prepared prepared = std::move(*found);
   prepared_.erase(found);
   return prepared;
 }
@@ -100,7 +115,7 @@ PreparedSlots::Prepared PreparedSlots::take_any() {
 }
 
 void PreparedSlots::retain(std::span<const uint32_t> keep) {
-  std::erase_if(prepared_, [&](const Prepared& each) {
+  std::erase_if(prepared_, [&](Prepared& each) {
     if (std::find(keep.begin(), keep.end(), each.slot) != keep.end()) return false;
     unmap(each);
     return true;
@@ -131,15 +146,24 @@ Code RingMapping::map(const SlotFile& file, std::span<const uint32_t> slot_of_se
     }
     begin = end;
   }
+  if (file.mark != nullptr) {
+    const Code code = guard_.guard(data, 2 * ring_bytes, *file.mark);
+    if (code != Code::ok) {
+      unmap();
+      return code;
+    }
+  }
   if (pages == Pages::gathered) gather(data, ring_bytes);
   if (pages != Pages::as_needed && !touch(file, data, 2 * ring_bytes)) {
+    const Code code = page_is_lost(errno) ? Code::damaged : Code::io;
     unmap();
-    return Code::io;
+    return code;
   }
   return Code::ok;
 }
 
 void RingMapping::unmap() {
+  guard_.release();
   if (data_ != nullptr) ::munmap(data_, 2 * ring_bytes_);
   data_ = nullptr;
 }
@@ -166,6 +190,7 @@ Code RingMapping::remap(uint32_t segment, uint32_t slot) {
 
 Code RingMapping::abandon_to_scratch() {
   if (data_ == nullptr) return Code::ok;
+  guard_.release();
   void* got = ::mmap(data_, 2 * ring_bytes_, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   if (got == MAP_FAILED) return Code::io;

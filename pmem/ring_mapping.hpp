@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "caisson/types.hpp"
+#include "pmem/poison_guard.hpp"
 
 namespace caisson::pmem {
 
@@ -18,8 +19,9 @@ struct SlotFile {
   int fd = -1;
   uint64_t slots_at = 0;
   uint64_t segment_bytes = 0;
-  int protection = 0;  // PROT_*
-  int map_flags = 0;   // MAP_SHARED, or MAP_SHARED_VALIDATE | MAP_SYNC
+  int protection = 0;          // PROT_*
+  int map_flags = 0;           // MAP_SHARED, or MAP_SHARED_VALIDATE | MAP_SYNC
+  PoisonMark* mark = nullptr;  // of what is mapped; null: not guarded
 };
 
 // Slots mapped twice and touched ahead of time, so that putting one under a ring moves page tables
@@ -35,6 +37,8 @@ class PreparedSlots {
     uint32_t slot = 0;
     std::byte* first = nullptr;  // two mappings of the same slot
     std::byte* second = nullptr;
+    GuardedRange first_guard;  // good until the mapping is moved
+    GuardedRange second_guard;
   };
 
   [[nodiscard]] Code prepare(uint32_t slot);
@@ -49,7 +53,8 @@ class PreparedSlots {
   void retain(std::span<const uint32_t> keep);
 
  private:
-  void unmap(const Prepared& prepared);
+  [[nodiscard]] Code guard(Prepared& prepared);
+  void unmap(Prepared& prepared);
 
   SlotFile file_;
   std::vector<Prepared> prepared_;
@@ -87,6 +92,7 @@ class RingMapping {
 
  private:
   SlotFile file_;
+  GuardedRange guard_;
   std::byte* data_ = nullptr;
   uint64_t ring_bytes_ = 0;
 };

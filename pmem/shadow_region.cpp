@@ -304,6 +304,13 @@ void ShadowRegion::erase_newest_superblock() {
   erase_superblock(generation[1] > generation[0] ? 1 : 0);
 }
 
+void ShadowRegion::poison_ring_page(Offset at) {
+  const uint64_t page = (at.value & (geometry_.ring_bytes - 1)) / kPageBytes * kPageBytes;
+  damage(page, kPageBytes, [](std::byte* byte) { *byte = std::byte{0}; });
+  if (poison_.pages == 0) poison_.at = page;
+  ++poison_.pages;
+}
+
 void ShadowRegion::wipe() {
   damage(0, space_bytes(), [](std::byte* byte) { *byte = std::byte{0}; });
   unpersisted_.clear();

@@ -55,6 +55,8 @@ class ShadowRegion final : public Region {
   std::span<const std::byte> salvage() const override;
   void store_salvage(uint64_t at, const void* source, size_t n) override;
   void persist_salvage(uint64_t at, uint64_t n) override;
+  bool poisoned() const override { return poison_.pages != 0; }
+  Poison poison() const override { return poison_; }
 
   // ---- What the simulated fabric does to a ring -------------------------------------------------
 
@@ -105,6 +107,8 @@ class ShadowRegion final : public Region {
   void erase_superblock(unsigned slot);
   // The newest superblock slot reads as zeros: the replica has forgotten its last write (H14).
   void erase_newest_superblock();
+  // The page that holds ring offset `at` is gone for good, and somebody has met it.
+  void poison_ring_page(Offset at);
   // All zeros: amnesia (P17).
   void wipe();
 
@@ -135,6 +139,7 @@ class ShadowRegion final : public Region {
   std::byte* ring_ = nullptr;          // mapped twice
   std::unique_ptr<std::byte[]> rest_;  // superblocks and salvage
   std::vector<std::byte> media_;
+  Poison poison_;
   // What an unpersisted line has held since its last persist, oldest first, without the visible
   // one.
   std::unordered_map<uint64_t, std::vector<Line>> unpersisted_;

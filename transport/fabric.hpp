@@ -66,7 +66,8 @@ struct Beat {
 
 struct Completion {
   ReplicaId target;
-  Code code = Code::ok;      // ok, or fenced: this grant is gone, nothing further is counted
+  // ok, or fenced: this grant is gone, or the memory behind it is; nothing further is counted
+  Code code = Code::ok;
   Offset placed_through;     // every byte posted below this is in the target's memory …
   Offset persisted_through;  // … and persisted there (P9: a prefix, never a range with holes)
 };
@@ -101,7 +102,8 @@ class Endpoint {
   // ---- As initiator: others' rings ----
 
   // Takes up a grant received from `target`; writes start counting at `from`: completions report
-  // prefixes that begin there. Replaces any earlier grant of that target.
+  // prefixes that begin there. Replaces any earlier grant of that target. damaged: its memory is
+  // poisoned (R44).
   [[nodiscard]] virtual Code attach(ReplicaId target, const Grant& grant, Offset from) = 0;
   // Forgets the grant; none of its completions is reported any more.
   virtual void detach(ReplicaId target) = 0;

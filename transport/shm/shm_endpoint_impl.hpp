@@ -169,7 +169,9 @@ size_t BasicShmEndpoint<Probe>::poll(std::span<Completion> out) {
   for (uint64_t bits = attached_.bits; bits != 0 && n < out.size(); bits &= bits - 1) {
     const ReplicaId id{static_cast<uint8_t>(__builtin_ctzll(bits))};
     Target& target = targets_[id.value];
-    if (load_word(*target.grant_word) != target.generation) [[unlikely]] {
+    // What was stored to a page that is gone lies in this process alone (R44).
+    if (load_word(*target.grant_word) != target.generation || peers_[id.value].mapping->poisoned())
+        [[unlikely]] {
       out[n++] = {id, Code::fenced, Offset{target.reported}, Offset{target.reported}};
       detach(id);
       continue;
@@ -179,7 +181,7 @@ size_t BasicShmEndpoint<Probe>::poll(std::span<Completion> out) {
     target.reported = target.handed;
     out[n++] = {id, Code::ok, Offset{target.reported}, Offset{target.reported}};
   }
-  if (own_unreported_ && n < out.size()) {
+  if (own_unreported_ && n < out.size() && !region_.poisoned()) {
     own_unreported_ = false;
     out[n++] = {self_, Code::ok, Offset{own_handed_}, Offset{own_handed_}};
   }
@@ -263,6 +265,7 @@ Code BasicShmEndpoint<Probe>::attach(ReplicaId target, const Grant& grant, Offse
     if (auto opened = open_peer(peer); !opened) return opened.error().code;
   }
   if (peer.mapping->uuid() != blob->uuid) return Code::wrong_cluster;
+  if (peer.mapping->poisoned()) return Code::damaged;
   Control& control = control_of(peer.mapping->control());
   if (load_word(control.header.magic) != kControlMagic) return Code::unsupported;
   if (const Code code = follow(target); code != Code::ok) return code;
@@ -297,7 +300,7 @@ bool BasicShmEndpoint<Probe>::read(ReplicaId target, Offset at, void* destinatio
     return false;
   }
   std::memcpy(destination, peer->mapping->ring_data() + (at.value & ring_mask_), n);
-  return true;
+  return !peer->mapping->poisoned();
 }
 
 template <class Probe>
@@ -305,7 +308,7 @@ TargetCell BasicShmEndpoint<Probe>::target_cell(ReplicaId target) const {
   Peer* peer = mapped_peer(target);
   if (peer == nullptr) return {};
   peer->last_cell = read_cell(control_of(peer->mapping->control()).published, peer->last_cell);
-  return peer->last_cell;
+  return peer->mapping->poisoned() ? TargetCell{} : peer->last_cell;
 }
 
 template <class Probe>
@@ -318,7 +321,9 @@ Standing BasicShmEndpoint<Probe>::standing_of(ReplicaId target) const {
   const Term promised{load_word(control.promise.promised)};
   TargetCell never;
   never.head = Offset{UINT64_MAX};  // nothing is published: nothing can be told
-  return {promised, load_word(control.promise.birth), read_cell(control.published, never).head};
+  const Standing standing{promised, load_word(control.promise.birth),
+                          read_cell(control.published, never).head};
+  return peer->mapping->poisoned() ? Standing{} : standing;
 }
 
 template <class Probe>
