@@ -27,6 +27,9 @@ struct Recovered {
   bool operator==(const Recovered&) const = default;
 };
 
+// Of a replica that no repair makes sound: its memory was poisoned (R44).
+inline constexpr Position kDamagedForGood{UINT64_MAX};
+
 struct Superblock {
   LogIdentity identity;
   ReplicaId replica;

@@ -440,6 +440,8 @@ uint32_t Leader::reap(uint64_t now_ns) {
   for (size_t i = 0; i < count; ++i) {
     const transport::Completion& done = completions_[i];
     if (done.target == c_.options.self) {
+      // Some of it may lie in a page that only stands in for a lost one (R44).
+      if (c_.region.poisoned()) continue;
       own_placed_ = std::max(own_placed_, std::min(done.placed_through, handed_end_));
       own_persisted_ = std::max(own_persisted_, std::min(done.persisted_through, handed_end_));
       continue;

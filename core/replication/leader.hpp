@@ -92,11 +92,12 @@ class Leader {
     Offset persisted;      // 0 unless attached: nothing else is counted
     Offset validated_end;  // as it last published in this term
     Offset head;
-    uint64_t retry_ns = 0;  // when to send the pending control message again
-    Offset tended_end;      // validated_end when it was last looked at by tend()
-    uint64_t moved_ns = 0;  // when that last moved, or had nowhere to move
-    Offset caught_from;     // what lay below was there already
-    bool kept_up = false;   // has been in step since it was attached
+    uint64_t retry_ns = 0;    // when to send the pending control message again
+    Offset tended_end;        // validated_end when it was last looked at by tend()
+    uint64_t moved_ns = 0;    // when that last moved, or had nowhere to move
+    Offset caught_from;       // what lay below was there already
+    bool kept_up = false;     // has been in step since it was attached
+    Code refused = Code::ok;  // why it could not be attached the last time
     bool slow = false;
     uint64_t pace_ns = 0;         // when its pace last agreed with `slow`
     uint64_t blocked_ns = 0;      // how long it was in the way of appends since it is slow

@@ -21,8 +21,9 @@ size_t Leader::peers(std::span<PeerStatus> out) const {
   for_each(followers_ - departed_, [&](ReplicaId id) {
     if (count == out.size()) return;
     const Peer& peer = peers_[id.value];
-    out[count++] = {id,        attached(id),       in_sync_.has(id), c_.detector.suspected(id),
-                    peer.slow, peer.validated_end, peer.caught_from, peer.posted};
+    out[count++] = {id,         attached(id), in_sync_.has(id),   c_.detector.suspected(id),
+                    peer.slow,  peer.refused, peer.validated_end, peer.caught_from,
+                    peer.posted};
   });
   return count;
 }
@@ -97,9 +98,8 @@ void Leader::refused(ReplicaId id, Peer& peer, uint64_t now_ns) {
 }
 
 void Leader::open(ReplicaId id, Peer& peer, const transport::Grant& grant, uint64_t now_ns) {
-  if (c_.endpoint.attach(id, grant, peer.divergence.end) != Code::ok) {
-    return refused(id, peer, now_ns);
-  }
+  peer.refused = c_.endpoint.attach(id, grant, peer.divergence.end);
+  if (peer.refused != Code::ok) return refused(id, peer, now_ns);
   opened(id, peer, now_ns);
   advance();
 }

@@ -10,6 +10,7 @@
 #include "core/replication/follower.hpp"
 #include "core/replication/leader.hpp"
 #include "core/replication/reads.hpp"
+#include "core/replication/scrubber.hpp"
 
 namespace caisson::replication {
 
@@ -54,7 +55,8 @@ class ReplicaImpl final : public Replica {
         follower_(c_),
         leader_(c_, follower_),
         election_(c_, follower_),
-        reads_(c_, leader_, follower_) {}
+        reads_(c_, leader_, follower_),
+        scrubber_(c_) {}
 
   Code recover(uint64_t now_ns);
 
@@ -92,6 +94,7 @@ class ReplicaImpl final : public Replica {
   size_t take_resolutions(std::span<Resolution> out) override { return leader_.take(out); }
   ReadPoint read_point(ReadPath path, uint64_t tag, uint64_t timeout_ns, uint64_t now_ns) override {
     if (closed_) return {tag, Code::closed, {}};
+    if (poisoned()) return {tag, Code::damaged, {}};
     return reads_.begin(path, tag, timeout_ns, steady(now_ns));
   }
   size_t take_read_points(std::span<ReadPoint> out) override { return reads_.take(out); }
@@ -151,6 +154,9 @@ class ReplicaImpl final : public Replica {
     return now_ns_;
   }
   void step_down(uint64_t now_ns);
+  // A page of our memory is gone, and zeros stand in for it (R44).
+  bool poisoned() const { return c_.region.poisoned(); }
+  void withdraw(uint64_t now_ns);
   void met_higher(Term higher, uint64_t now_ns);
   void watch(uint64_t now_ns);
   // Somebody leads us: whom we let in has shown it by an entry of its own term, or may still do so.
@@ -174,7 +180,9 @@ class ReplicaImpl final : public Replica {
   Leader leader_;
   Election election_;
   Reads reads_;
+  Scrubber scrubber_;
   bool closed_ = false;
+  bool withdrawn_ = false;  // its memory is poisoned: it takes part in nothing (R44)
   uint64_t now_ns_ = 0;
   uint64_t reading_ns_ = 0;
   bool started_term_ = false;    // the term start of our term is written
@@ -224,6 +232,11 @@ uint32_t ReplicaImpl::poll(uint64_t now_ns) {
   if (closed_) return 0;
   now_ns = steady(now_ns);
   uint32_t work = 0;
+  if (poisoned()) [[unlikely]] {
+    if (!withdrawn_) withdraw(now_ns);
+    say_hello(now_ns);
+    return reads_.poll(now_ns);
+  }
   const Position before = c_.state.committed();
   if (leader_.active()) {
     work += leader_.poll(now_ns);
@@ -252,7 +265,21 @@ uint32_t ReplicaImpl::poll(uint64_t now_ns) {
   work += reads_.poll(now_ns);
   // Only now: a trim forgets which term wrote what.
   if (!leader_.active()) work += follower_.follow_trim();
+  scrubber_.poll(now_ns, work == 0);
   return work;
+}
+
+// A page of our memory is gone. What it held may have been counted, by us or by whoever writes
+// here: so nothing that we hold is believed any more, ours or theirs. The mark goes first, and
+// stays: another process may find zeros where the page was, and take them for the end of the log.
+void ReplicaImpl::withdraw(uint64_t now_ns) {
+  withdrawn_ = true;
+  step_down(now_ns);
+  // Where the page was the superblock's own, its other slot holds the mark, or neither is valid.
+  (void)c_.durable.save_damage(log::kDamagedForGood);
+  // Whoever writes here is to count nothing more. The grant is closed whatever else fails.
+  (void)c_.endpoint.revoke_all();
+  follower_.stop();
 }
 
 void ReplicaImpl::say_hello(uint64_t now_ns) {
@@ -346,7 +373,7 @@ void ReplicaImpl::met_higher(Term higher, uint64_t now_ns) {
 
 void ReplicaImpl::on_message(ReplicaId from, const control::Message& message, uint64_t now_ns) {
   const bool somebody = from != ReplicaId{} && from.value <= kReplicaIdMax;
-  if (closed_ || !somebody || from == c_.options.self) return;
+  if (closed_ || poisoned() || !somebody || from == c_.options.self) return;
   now_ns = steady(now_ns);
   std::visit([&](const auto& m) { handle(from, m, now_ns); }, message);
 }
@@ -378,13 +405,14 @@ void ReplicaImpl::handle(ReplicaId from, const control::Seal& m, uint64_t now_ns
   // P2: promise, then revoke, flush and scan, then answer. Without a persistent promise: silence.
   if (!retry && c_.durable.promise(m.term, m.nonce) != Code::ok) return;
   c_.endpoint.publish_promise(m.term, c_.durable.superblock().birth);
-  if (follower_.seal_ring(Follower::Extent::tail) != Code::ok) return;
+  if (follower_.seal_ring(Follower::Extent::tail) != Code::ok || poisoned()) return;
   const Code code = follower_.damaged() ? Code::damaged : Code::ok;
   control::SealReply reply = follower_.seal_reply(m.term, m.nonce, code);
   if (code == Code::ok && m.last.value != 0 && m.last == reply.tail.term) {
     counting_repairs([&] { follower_.grant_along(from, reply); });
   }
   if (reply.grant.has_value()) settle(now_ns, c_.options.leaderless_patience_ns);
+  if (poisoned()) return;  // met while we looked for what to answer
   c_.outbox.send(from, reply);
 }
 
@@ -411,6 +439,7 @@ void ReplicaImpl::handle(ReplicaId from, const control::GrantRequest& m, uint64_
   }
   control::GrantReply reply;
   counting_repairs([&] { reply = follower_.answer_grant(from, m); });
+  if (poisoned()) return;
   if (reply.code == Code::ok) settle(now_ns, c_.options.leaderless_patience_ns);
   c_.outbox.send(from, reply);
 }
@@ -473,7 +502,7 @@ ReplicaStatus ReplicaImpl::status() const {
     s.role = Role::closed;
   } else if (leads) {
     s.role = leader_.serving() ? Role::leader : Role::attaching;
-  } else if (follower_.damaged()) {
+  } else if (withdrawn_ || follower_.damaged()) {
     s.role = Role::damaged;
   } else if (election_.stage() == Election::Stage::asking) {
     s.role = Role::asking;
@@ -506,6 +535,9 @@ ReplicaStatus ReplicaImpl::status() const {
   s.elections = elections_;
   s.faults = c_.durable.superblock().damaged_through.value != 0 ? 1 : 0;
   s.detected_by = evidence_;
+  s.poisoned = withdrawn_ || c_.durable.superblock().damaged_through == log::kDamagedForGood;
+  if (withdrawn_) s.poison = c_.region.poison();
+  s.scrub = scrubber_.status();
   return s;
 }
 
@@ -531,7 +563,7 @@ void ReplicaImpl::close(uint64_t now_ns) {
   leader_.queue().close();
   reads_.close();
   // The cursor only spares the next start some scanning.
-  (void)follower_.save_progress();
+  if (!withdrawn_) (void)follower_.save_progress();
   closed_ = true;
 }
 
@@ -566,6 +598,10 @@ Result<std::unique_ptr<Replica>> Replica::open(const ReplicaOptions& options, pm
   }
   if (superblock->ring_bytes != region.geometry().ring_bytes) {
     return fail(Code::damaged, "superblock and region disagree on the size of the ring");
+  }
+  if (region.poisoned()) {
+    return fail(Code::damaged,
+                "a page of the region cannot be read any more: this replica has lost its memory");
   }
   auto replica =
       std::make_unique<ReplicaImpl>(options, *superblock, region, endpoint, detector, outbox);

@@ -58,6 +58,7 @@ struct ReplicaOptions {
   bool demotes_slow = false;
   uint64_t demote_after_ns = 1'000'000'000;
   uint32_t voters_min = 2;
+  uint64_t scrub_bytes_per_s = 0;  // committed entries read again and verified (R44); 0: never
 };
 
 enum class Role : uint8_t {
@@ -67,7 +68,7 @@ enum class Role : uint8_t {
   sealing,    // seal sent, collecting a quorum
   attaching,  // adopted the log, opening the followers' rings; leads once the term start commits
   leader,
-  damaged,  // promises, but votes in no seal (P16) until repaired
+  damaged,  // promises, but votes in no seal (P16) until repaired; poisoned, it is mute (R44)
   closed,
 };
 std::string_view name(Role role);
@@ -128,6 +129,15 @@ struct Marks {
   Position trimmed;
 };
 
+// How the entries at rest are (R44).
+struct ScrubStatus {
+  Position through;       // of the round under way: verified up to here
+  uint64_t rounds = 0;    // in which everything committed was verified
+  uint64_t findings = 0;  // entries that were found rotten
+  uint64_t repaired = 0;  // of them, from a peer
+  Position rotten;        // the one that nobody could repair so far; 0: none
+};
+
 struct ReplicaStatus {
   Role role = Role::follower;
   Term term;  // of the leader followed, or led
@@ -151,6 +161,10 @@ struct ReplicaStatus {
   uint64_t elections = 0;  // terms this replica tried to lead
   uint64_t faults = 0;     // breaks found below a completed persist (P12)
   control::Evidence detected_by = control::Evidence::none;  // of the last election it started
+  // Its memory was poisoned (R44), in this process or an earlier one: it has to be admitted anew.
+  bool poisoned = false;
+  pmem::Poison poison;  // as far as this process has met it
+  ScrubStatus scrub;
 };
 
 // How a leader sees one of its followers.
@@ -159,8 +173,9 @@ struct PeerStatus {
   bool attached = false;  // it takes our writes
   bool in_sync = false;   // … as they happen; otherwise it is being caught up
   bool suspected = false;
-  bool slow = false;     // alive, attached, and far behind for long
-  Offset validated_end;  // its own word, of this term
+  bool slow = false;        // alive, attached, and far behind for long
+  Code refused = Code::ok;  // why it is not attached; damaged: its memory is poisoned (R44)
+  Offset validated_end;     // its own word, of this term
   // Of the log as it was last caught up: from where, and how far it has been written.
   Offset caught_from;
   Offset written_end;
@@ -175,7 +190,8 @@ struct Claim {
 class Replica {
  public:
   // Recovers: reads the superblock, ends every old grant (H9), scans. Changes nothing durable but
-  // the incarnation. Code::amnesia, damaged (of the superblock), wrong_cluster, wrong_version, io.
+  // the incarnation. Code::amnesia, damaged (of the superblock, or the memory is poisoned),
+  // wrong_cluster, wrong_version, io.
   static Result<std::unique_ptr<Replica>> open(const ReplicaOptions& options, pmem::Region& region,
                                                transport::Endpoint& endpoint,
                                                control::FailureDetector& detector,

@@ -171,6 +171,7 @@ replication::ReplicaOptions World::replica_options(ReplicaId id) const {
   o.demote_after_ns = options_.demote_after_ns;
   o.voters_min = options_.voters_min;
   o.claim_timeout_ns = 3 * kMs;
+  o.scrub_bytes_per_s = options_.scrub_bytes_per_s;
   return o;
 }
 

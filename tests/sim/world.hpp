@@ -59,6 +59,7 @@ struct WorldOptions {
   uint64_t demote_after_ns = 4 * kMs;
   uint32_t voters_min = 2;
   log::QuorumSystem quorum;
+  uint64_t scrub_bytes_per_s = 100'000'000;
   // Turns of a machine's poller.
   uint64_t turn_ns = 4 * kUs;
   uint64_t idle_turn_ns = 12 * kUs;
