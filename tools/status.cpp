@@ -81,6 +81,29 @@ void print_orphans(const Cluster& cluster, const ReplicaReport& report, const Lo
               cluster.directory.c_str(), status.name.c_str(), unsigned{report.id.value});
 }
 
+// How the memory holds (R44).
+void print_memory(const Cluster& cluster, const ReplicaReport& report, const LogStatus& status) {
+  const Json poison = status.raw.value("poison", Json::object());
+  const unsigned id{report.id.value};
+  if (poison.value("poisoned", false)) {
+    std::printf(
+        "  replica %u is poisoned: its region lost the page at byte %" PRIu64
+        ", and it takes part in nothing:\n"
+        "    stop it, move its region away, caisson cluster start --dir %s --replica %u --join, "
+        "then caisson member replace --dir %s --replica %u --by %u\n",
+        id, poison.value("at_byte", uint64_t{0}), cluster.directory.c_str(), id,
+        cluster.directory.c_str(), id, id);
+  }
+  const Json scrub = status.raw.value("scrub", Json::object());
+  const auto findings = scrub.value("findings", uint64_t{0});
+  if (findings == 0) return;
+  const auto rotten = scrub.value("rotten", uint64_t{0});
+  std::printf(
+      "  replica %u: %" PRIu64 " %s rotten since it started, %" PRIu64 " repaired%s\n", id,
+      findings, findings == 1 ? "entry was" : "entries were", scrub.value("repaired", uint64_t{0}),
+      rotten == 0 ? "" : (", not yet the one at position " + std::to_string(rotten)).c_str());
+}
+
 }  // namespace
 
 const LogStatus* ReplicaReport::log(const std::string& name) const {
@@ -225,6 +248,7 @@ void print_status(const Cluster& cluster, const std::vector<ReplicaReport>& repo
     }
     for (const ReplicaReport& report : reports) {
       if (const LogStatus* status = report.log(log.name)) print_orphans(cluster, report, *status);
+      if (const LogStatus* status = report.log(log.name)) print_memory(cluster, report, *status);
     }
     for (const unsigned slow : slow_of(reports, log.name)) {
       std::printf("  replica %u is slow, as the leader sees it: see caisson member list\n", slow);

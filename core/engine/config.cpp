@@ -83,7 +83,8 @@ void write_logs(std::ostream& out, const EngineOptions& options) {
         << "\nquorum = " << toml_string(name(log.quorum))
         << "\nslow = " << toml_string(name(log.slow))
         << "\nslow_patience_ms = " << log.slow_patience_ms
-        << "\ncatch_up_bytes_per_s = " << toml_bytes(log.catch_up_bytes_per_s) << "\n";
+        << "\ncatch_up_bytes_per_s = " << toml_bytes(log.catch_up_bytes_per_s)
+        << "\nscrub_bytes_per_s = " << toml_bytes(log.scrub_bytes_per_s) << "\n";
     if (log.commit_quorum != 0) out << "commit_quorum = " << log.commit_quorum << "\n";
     if (log.voters_min != 0) out << "voters_min = " << log.voters_min << "\n";
   }

@@ -376,6 +376,7 @@ void read_log(Table& table, EngineOptions& options) {
   table.number("slow_patience_ms", log.slow_patience_ms, 1, kSlowPatienceMsMax);
   table.number("voters_min", log.voters_min, 1, kVotersMax);
   table.bytes("catch_up_bytes_per_s", log.catch_up_bytes_per_s);
+  table.bytes("scrub_bytes_per_s", log.scrub_bytes_per_s);
   options.logs.push_back(std::move(log));
 }
 

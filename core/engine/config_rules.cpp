@@ -210,6 +210,11 @@ Found check_log_pace(const LogOptions& log, const std::string& key) {
                      bytes_text(log.catch_up_bytes_per_s) + " is not allowed: use " +
                          bytes_text(kCatchUpRateMin) + " to " + bytes_text(kRingBytesMax));
   }
+  if (log.scrub_bytes_per_s > kRingBytesMax) {
+    return violation(key + "scrub_bytes_per_s", bytes_text(log.scrub_bytes_per_s) +
+                                                    " is not allowed: use 0 (never) to " +
+                                                    bytes_text(kRingBytesMax));
+  }
   return std::nullopt;
 }
 

@@ -105,6 +105,11 @@ Result<BackupReport> copy_once(const EngineOptions& options, const LogOptions& l
   // The original goes on meanwhile: what counts is what arrived.
   const Run arrived = walk(log::Ring((*copy)->ring_data(), geometry.ring_bytes), superblock->trim,
                            run.end.position);
+  if ((*mapping)->poisoned()) {
+    return fail(Code::damaged, source +
+                                   ": a page of it cannot be read any more (memory poison, or "
+                                   "the file was cut short): back up another replica");
+  }
   if (arrived.end != run.end) {
     return fail(Code::again, source + " was trimmed while it was being copied");
   }

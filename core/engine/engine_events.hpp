@@ -26,7 +26,10 @@ struct Event {
     no_room,
     slow,
     keeps_pace,
-    demoted
+    demoted,
+    poison,
+    rot,
+    mended
   };
   Kind kind = Kind::role;
   replication::Role role = replication::Role::follower;
@@ -35,6 +38,7 @@ struct Event {
   uint32_t log = 0;   // index in the engine
   Term term;
   Position committed;
+  uint64_t at = 0;  // poison: byte of the region · rot, mended: how many so far
 };
 
 // One producer, one consumer. A full ring drops the newest event and counts it.

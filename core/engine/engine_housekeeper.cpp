@@ -143,6 +143,20 @@ void Housekeeper::tell(const Event& event) {
       return logger_->error(
           "log {}: bytes that were persisted are damaged behind position {}; repairing", log,
           event.committed.value);
+    case Event::Kind::poison:
+      return logger_->error(
+          "log {}: the page at byte {} of its region cannot be read any more (memory poison, or "
+          "the file was cut short): this replica takes part in nothing. Move the region away, have "
+          "the replica come back empty (caisson node --create --join), and be admitted anew "
+          "(caisson member replace)",
+          log, event.at);
+    case Event::Kind::rot:
+      return logger_->error(
+          "log {}: {} entries have rotted since the start; they are copied from a peer that has "
+          "them: look after the memory",
+          log, event.at);
+    case Event::Kind::mended:
+      return logger_->warn("log {}: {} rotten entries are repaired", log, event.at);
     case Event::Kind::suspect:
       return logger_->warn("replica {} is suspected: {}", event.replica.value,
                            control::name(event.evidence));

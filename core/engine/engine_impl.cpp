@@ -157,6 +157,7 @@ Result<LogParts> EngineImpl::open_parts(const LogOptions& log, Poller& poller) {
   replica.entry_bytes_max = log.entry_bytes_max;
   replica.outstanding_max = log.outstanding_max;
   replica.catch_up_bytes_per_s = log.catch_up_bytes_per_s;
+  replica.scrub_bytes_per_s = log.scrub_bytes_per_s;
   replica.demotes_slow = log.slow == SlowPolicy::demote;
   replica.demote_after_ns = log.slow_patience_ms * 1'000'000;
   replica.voters_min = voters_min_of(options_, log);

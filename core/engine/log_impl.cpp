@@ -313,7 +313,13 @@ void LogImpl::report_changes(const replication::ReplicaStatus& before,
   }
   if (now.repairs != before.repairs) put(Event::Kind::repair);
   if (now.orphans.full && !before.orphans.full) put(Event::Kind::no_room);
-  if (now.faults != before.faults) put(Event::Kind::fault);
+  if (now.faults != before.faults && !now.poisoned) put(Event::Kind::fault);
+  event.at = now.poison.at;
+  if (now.poisoned && !before.poisoned) put(Event::Kind::poison);
+  event.at = now.scrub.findings;
+  if (now.scrub.findings != before.scrub.findings) put(Event::Kind::rot);
+  event.at = now.scrub.repaired;
+  if (now.scrub.repaired != before.scrub.repaired) put(Event::Kind::mended);
   for_each(before.membership.voters & now.membership.learners, [&](ReplicaId id) {
     event.replica = id;
     put(Event::Kind::demoted);

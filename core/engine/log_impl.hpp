@@ -76,6 +76,8 @@ class LogImpl {
   Poller& poller() const { return poller_; }
   const log::LogState& state() const { return state_; }
   const pmem::Region& region() const { return *parts_.region; }
+  // Nothing is read here any more (R44).
+  bool poisoned() const { return parts_.region->poisoned(); }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
   // Grows with every change of what this replica holds, committed or not.
   uint64_t held_turn() const { return held_turn_.load(std::memory_order_acquire); }

@@ -68,6 +68,14 @@ std::string LogImpl::status_json() const {
       {"elections", now.elections},
       {"repairs", now.repairs},
       {"faults", now.faults},
+      {"poison",
+       {{"poisoned", now.poisoned}, {"pages", now.poison.pages}, {"at_byte", now.poison.at}}},
+      {"scrub",
+       {{"through", now.scrub.through.value},
+        {"rounds", now.scrub.rounds},
+        {"findings", now.scrub.findings},
+        {"repaired", now.scrub.repaired},
+        {"rotten", now.scrub.rotten.value}}},
       {"base_wanted", now.base_wanted.value},
       {"state_transfer", state_status_ ? state_status_() : nlohmann::json::object()},
       {"detected_by", std::string(control::name(now.detected_by))},
@@ -85,6 +93,7 @@ std::string LogImpl::status_json() const {
 Code LogImpl::read(Position position, std::vector<std::byte>& out, Token* token) const {
   if (closed()) return Code::closed;
   if (position == Position{}) return Code::not_found;
+  if (poisoned()) return Code::damaged;
   log::EntryView view;
   if (const Code code = state_.read(position, view); code != Code::ok) return code;
   if (view.header.kind != static_cast<uint8_t>(log::Kind::data)) return Code::not_found;
@@ -93,6 +102,7 @@ Code LogImpl::read(Position position, std::vector<std::byte>& out, Token* token)
   // moved.
   std::atomic_thread_fence(std::memory_order_acquire);
   if (state_.trimmed() >= position) return Code::trimmed;
+  if (poisoned()) return Code::damaged;  // met by the copy: what it copied may be zeros
   if (token != nullptr) *token = {Term{view.header.term}, position};
   return Code::ok;
 }
@@ -201,6 +211,9 @@ nlohmann::json LogImpl::members_json() const {
       member["state"] = !peer.attached ? "detached" : peer.in_sync ? "in_sync" : "catching_up";
       member["suspected"] = peer.suspected;
       member["slow"] = peer.slow;
+      if (!peer.attached && peer.refused != Code::ok) {
+        member["refused"] = std::string(caisson::name(peer.refused));
+      }
       if (peer.attached && !peer.in_sync) {
         member["caught_up_bytes"] = peer.written_end - peer.caught_from;
         member["to_go_bytes"] = tail_end > peer.written_end ? tail_end - peer.written_end : 0;

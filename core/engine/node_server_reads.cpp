@@ -74,6 +74,7 @@ Code ServerSession::gather(Reading& reading, client::Entries& entries) {
       // moved.
       std::atomic_thread_fence(std::memory_order_acquire);
       if (state.trimmed() >= view.cursor.position) return Code::trimmed;
+      if (reading.log->poisoned()) return Code::damaged;
       payload_bytes = with_it;
       entries.entries.push_back(std::move(entry));
     }

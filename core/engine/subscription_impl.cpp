@@ -51,6 +51,8 @@ Code SubscriptionImpl::next(Entry& out) {
     const Code code =
         found_ ? state.read_next(before_, view) : state.read(before_.position + 1, view);
     if (code != Code::ok) return code;
+    if (log_.poisoned()) [[unlikely]]
+      return Code::damaged;
     found_ = true;
     before_ = view.cursor;
     if (!shown(view.header, view.payload, true)) [[unlikely]]

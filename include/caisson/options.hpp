@@ -81,6 +81,9 @@ struct LogOptions {
   uint32_t voters_min = 0;
   // At which replicas that were away are caught up, all together; faster only where appends are.
   uint64_t catch_up_bytes_per_s = 1'000'000'000;
+  // At which entries at rest are read again and verified, and repaired from a peer where they do
+  // not hold (R44); in turns that have nothing else to do, mostly. 0: never.
+  uint64_t scrub_bytes_per_s = 16'000'000;
 };
 
 struct EngineOptions {

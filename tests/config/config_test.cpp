@@ -98,7 +98,7 @@ TEST(Config, EveryKeyIsRead) {
         "entry_bytes_max = 1000\noutstanding_max = 32\nauto_apply = false\n"
         "slow = \"demote\"\nslow_patience_ms = 30\nvoters_min = 3\n"
         "quorum = \"flexible\"\ncommit_quorum = 2\n"
-        "catch_up_bytes_per_s = \"2 MiB\"\n"
+        "catch_up_bytes_per_s = \"2 MiB\"\nscrub_bytes_per_s = 0\n"
         "[poller]\ninline = true\ncores = [3, -1]\nidle = \"busy\"\nspin_us = 7\n"
         "priority = 0\n"
         "[failure_detection]\nsuspect_after_us = 1000\nlink_hint_us = 999\n"
@@ -123,6 +123,7 @@ TEST(Config, EveryKeyIsRead) {
   EXPECT_EQ(log.quorum, Quorums::flexible);
   EXPECT_EQ(log.commit_quorum, 2u);
   EXPECT_EQ(log.catch_up_bytes_per_s, 2 * kMiB);
+  EXPECT_EQ(log.scrub_bytes_per_s, 0u);
   EXPECT_TRUE(options.inline_poller);
   EXPECT_EQ(options.poller_cores, (std::vector<int>{3, -1}));
   EXPECT_EQ(options.idle, Idle::busy);
@@ -397,6 +398,7 @@ EngineOptions any_options() {
   log.voters_min = *rc::gen::inRange<uint32_t>(0, 8);
   log.quorum = *rc::gen::element(Quorums::majority, Quorums::all);
   log.catch_up_bytes_per_s = *rc::gen::inRange<uint64_t>(kCatchUpRateMin, kCatchUpRateMin << 12);
+  log.scrub_bytes_per_s = *rc::gen::inRange<uint64_t>(0, kMiB << 12);
   options.poller_cores =
       *rc::gen::elementOf(std::vector<std::vector<int>>{{}, {0}, {3, 1, -1, -1}});
   options.inline_poller = *rc::gen::arbitrary<bool>();
