@@ -2,8 +2,10 @@
 #include "bench/samples.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 
 #include "bench/ticks.hpp"
@@ -68,11 +70,19 @@ Percentiles Samples::percentiles() const {
 }
 
 Result<void> Samples::save(const std::filesystem::path& path) const {
+  errno = EIO;
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(reinterpret_cast<const char*>(kept_.data()),
              static_cast<std::streamsize>(used_ * sizeof(uint32_t)));
   file.close();
-  if (!file) return fail(Code::io, "samples cannot be written to '" + path.string() + "'");
+  if (!file) {
+    const int error = errno;
+    std::filesystem::remove(path);  // half of them would be taken for all of them
+    const bool full = error == ENOSPC || error == EDQUOT;
+    return fail(full ? Code::no_space : Code::io,
+                "samples cannot be written to '" + path.string() + "': " + std::strerror(error) +
+                    (full ? "; free some space there, or name another place" : ""));
+  }
   return {};
 }
 

@@ -49,7 +49,9 @@ Error system_error(const std::string& what, int error_number) {
     case EADDRINUSE: code = Code::busy; break;
     default: break;
   }
-  return Error{code, what + ": " + std::strerror(error_number)};
+  const char* const cure =
+      code == Code::no_space ? "; free some space there, or name another place" : "";
+  return Error{code, what + ": " + std::strerror(error_number) + cure};
 }
 
 Result<std::string> read_text(const std::filesystem::path& path) {

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "tools/files.hpp"
+
 namespace caisson::tools {
 
 namespace {
@@ -155,8 +157,7 @@ Result<void> FrameWriter::flush() {
     const ssize_t n = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
-      const Code code = errno == ENOSPC ? Code::no_space : Code::io;
-      return fail(code, std::string("standard output cannot be written: ") + std::strerror(errno));
+      return tl::unexpected(system_error(name_ + " cannot be written", errno));
     }
     done += static_cast<size_t>(n);
   }

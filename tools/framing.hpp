@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "caisson/types.hpp"
@@ -60,7 +61,9 @@ class FrameReader {
 // Buffers payloads for a file descriptor.
 class FrameWriter {
  public:
-  FrameWriter(int fd, Framing framing) : fd_(fd), framing_(framing) {}
+  // `name`: of what is written to, for people.
+  FrameWriter(int fd, Framing framing, std::string name = "standard output")
+      : fd_(fd), framing_(framing), name_(std::move(name)) {}
 
   // `prefix` goes before the payload (lines only). io: the reader has gone, the disk is full, …
   Result<void> write(std::span<const std::byte> payload, std::string_view prefix = {});
@@ -71,6 +74,7 @@ class FrameWriter {
  private:
   int fd_;
   Framing framing_;
+  std::string name_;
   std::string buffer_;
 };
 

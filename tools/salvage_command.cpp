@@ -261,7 +261,8 @@ Result<bool> write_record(OrphanSource& source, uint64_t record, const SalvageOp
 Result<void> write_all(OrphanSource& source, const SalvageOptions& options, int fd, bool json) {
   const auto all = source.records();
   if (!all) return tl::unexpected(all.error());
-  FrameWriter writer(fd, options.framing);
+  FrameWriter writer(fd, options.framing,
+                     options.out.empty() ? "standard output" : "'" + options.out + "'");
   bool found = options.record == 0;
   bool whole = true;
   for (const OrphanRecord& record : all->records) {
@@ -313,7 +314,9 @@ Exit run_export(const SalvageOptions& options, bool json) {
     written = tl::unexpected(system_error("'" + options.out + "' cannot be written", errno));
   }
   close(fd);
-  return written ? Exit::ok : report(written.error(), json);
+  if (written) return Exit::ok;
+  unlink(options.out.c_str());  // half of it would be taken for all of it
+  return report(written.error(), json);
 }
 
 // ---- Resubmit, discard -------------------------------------------------------------------------

@@ -23,6 +23,12 @@ class CheckpointedFile {
   }
   Result<void> found() {
     const auto view = slots_.load(medium_);
+    if (medium_.poisoned()) {
+      return fail(Code::damaged, file_.path() +
+                                     ": a page of it cannot be read any more (memory "
+                                     "poison, or it was cut short): remove it, and "
+                                     "replay from the oldest entry or another copy");
+    }
     if (view) {
       position_ = view->position;
       return {};
@@ -45,7 +51,9 @@ class CheckpointedFile {
   }
   Code commit(Position position, std::span<const std::byte> bytes) {
     if (position < position_) return Code::invalid;
-    const Code code = slots_.commit(medium_, position, bytes, pmem::Region::Slots::one);
+    Code code = slots_.commit(medium_, position, bytes, pmem::Region::Slots::one);
+    // What was stored to a page that is gone is in this process alone (R44).
+    if (medium_.poisoned()) code = Code::damaged;
     if (code == Code::ok) position_ = position;
     return code;
   }

@@ -58,7 +58,9 @@ std::string creation_mark_path(const std::string& directory) { return directory 
 Result<void> make_mark(const std::string& path) {
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) {
-    return os_failure("cannot create " + path, errno, "; check the directory's owner and rights");
+    return os_failure(
+        "cannot create " + path, errno,
+        errno == ENOSPC ? "; free some space there" : "; check the directory's owner and rights");
   }
   ::close(fd);
   return pmem::sync_directory(std::filesystem::path(path).parent_path().string());
@@ -69,7 +71,8 @@ Result<void> make_directory(const std::string& path) {
   std::filesystem::create_directories(path, error);
   if (!error) return {};
   return os_failure("cannot make the directory " + path, error.value(),
-                    "; check its parent's owner and rights");
+                    error.value() == ENOSPC ? "; free some space there"
+                                            : "; check its parent's owner and rights");
 }
 
 bool file_exists(const std::string& path) {
@@ -94,7 +97,7 @@ Result<NodeLock> NodeLock::take(const std::string& directory) {
   const std::string pid = std::to_string(getpid()) + "\n";
   if (ftruncate(lock.fd_, 0) != 0 ||
       pwrite(lock.fd_, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
-    return os_failure("cannot write " + path, errno, "");
+    return os_failure("cannot write " + path, errno, "; free some space there");
   }
   return lock;
 }

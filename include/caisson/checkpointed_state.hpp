@@ -64,7 +64,8 @@ class CheckpointedState {
   Checkpoint load() const;
 
   // Persistent on return, as far as persistence() says; before, load() gives the last one.
-  // too_large · invalid: a lower position than the last one.
+  // too_large · invalid: a lower position than the last one · damaged: a page of the file cannot be
+  // had any more, and nothing that is committed to it is kept (R44).
   [[nodiscard]] Code commit(Position position, std::span<const std::byte> bytes);
 
   uint64_t bytes_max() const;

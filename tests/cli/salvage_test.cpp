@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "tests/support/program.hpp"
+#include "tests/support/small_disk.hpp"
 #include "tools/exit_codes.hpp"
 
 namespace caisson::test {
@@ -156,6 +157,13 @@ TEST_F(Salvage, OrphansAreListedExportedResubmittedOnceAndGone) {
   EXPECT_EQ(read_file(file), orphans_);
   EXPECT_EQ(salvage({"export", "--replica", old(), "--out", file.string()}).exit,
             code(Exit::exists));
+  if (const SmallDisk disk(replicas_.scratch() / "disk", "4k"); disk.mounted()) {
+    const fs::path small = disk.path() / "exported";
+    const Outcome full = salvage({"export", "--replica", old(), "--out", small.string()});
+    EXPECT_EQ(full.exit, code(Exit::no_space)) << full.errors;
+    EXPECT_THAT(full.errors, HasSubstr(small.string()));
+    EXPECT_FALSE(fs::exists(small)) << "half of it would be taken for all of it";
+  }
   const Outcome json = salvage({"export", "--replica", old(), "--json"});
   EXPECT_EQ(count_lines(json.output), record_["data_entries"].get<uint64_t>());
   const std::string data = replicas_.data(old_).string();
