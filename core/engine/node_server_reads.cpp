@@ -56,6 +56,7 @@ Code ServerSession::gather(Reading& reading, client::Entries& entries) {
     log::EntryView view;
     const Code code =
         reading.found ? state.read_next(reading.before, view) : state.read(reading.next, view);
+    if (reading.log->poisoned()) return Code::damaged;
     if (code != Code::ok) return code;
     const bool data = view.header.kind == static_cast<uint8_t>(log::Kind::data);
     if (data) {
@@ -103,6 +104,12 @@ bool ServerSession::advance(Reading& reading) {
     if (code == Code::trimmed) {
       message +=
           "; the oldest entry held is " + std::to_string(reading.log->state().trimmed().value + 1);
+    }
+    if (code == Code::damaged) {
+      message += reading.log->poisoned()
+                     ? "; a page of this replica's memory is gone: read another replica, and look "
+                       "at the status of this one"
+                     : "; what this replica holds there has rotted: read another replica";
     }
     fail_request(reading.request, code, std::move(message));
     reading.done = true;

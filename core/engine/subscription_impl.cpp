@@ -50,9 +50,9 @@ Code SubscriptionImpl::next(Entry& out) {
     log::EntryView view;
     const Code code =
         found_ ? state.read_next(before_, view) : state.read(before_.position + 1, view);
-    if (code != Code::ok) return code;
     if (log_.poisoned()) [[unlikely]]
       return Code::damaged;
+    if (code != Code::ok) return code;
     found_ = true;
     before_ = view.cursor;
     if (!shown(view.header, view.payload, true)) [[unlikely]]
@@ -68,6 +68,8 @@ Code SubscriptionImpl::next_speculative(Entry& out) {
     SpeculativeReader::Fetched entry;
     const Code code = speculative_->next(entry, out.position);
     hold_.move(speculative_->certain());
+    if (log_.poisoned()) [[unlikely]]
+      return Code::damaged;
     if (code != Code::ok) return code;
     if (!shown(entry.header, entry.payload, entry.committed)) continue;
     hand_out(entry.header, entry.payload, entry.committed, out);
@@ -84,7 +86,7 @@ Code SubscriptionImpl::next_wait(Entry& out, uint64_t timeout_ns) {
   if (code != Code::not_yet) return code;
   const Code waited = log_.await(
       [&] {
-        if (!something_new()) return false;
+        if (!something_new() && !log_.poisoned()) return false;
         code = next(out);
         return code != Code::not_yet;
       },

@@ -52,8 +52,9 @@ class Subscription {
   // The next committed entry. Its payload points into the ring and stays until the following call
   // of next() or the end of the subscription, step-down included: committed bytes never change.
   // not_yet: nothing new · timed_out · trimmed: the log was trimmed beyond the subscription's start
-  // · damaged · closed. Entries that caisson writes for itself (views unless asked for, term
-  // starts, sessions, checkpoints) are skipped.
+  // · damaged (a page of the memory that is lost while a payload is looked at reads as zeros: the
+  // next call says so, R44) · closed. Entries that caisson writes for itself (views unless asked
+  // for, term starts, sessions, checkpoints) are skipped.
   [[nodiscard]] Code next(Entry& out);
   [[nodiscard]] Code next_wait(Entry& out, uint64_t timeout_ns);
 
