@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/control/batch_format.hpp"
 #include "core/engine/engine_parts.hpp"
 #include "core/engine/engine_recovery.hpp"
+#include "core/engine/greeting.hpp"
 
 namespace caisson::engine {
 
@@ -41,22 +43,18 @@ uint64_t used_bytes(const LogImpl& log) {
 
 }  // namespace
 
-// One log's messages, on their way by express or by the links. Runs on the poller; neither blocks.
+// One log's messages, on their way. Runs on its poller.
 class EngineImpl::LinkOutbox final : public control::Outbox {
  public:
-  LinkOutbox(Express& express, const std::atomic<Links*>& links, const LogIdentity& identity,
-             ReplicaId self)
-      : express_(express), links_(links), identity_(identity), self_(self) {}
+  LinkOutbox(TurnMail& mail, const LogIdentity& identity, ReplicaId self)
+      : mail_(mail), identity_(identity), self_(self) {}
   void send(ReplicaId to, const control::Message& message) override {
-    std::string frame = control::encode({identity_, self_, to, message});
-    if (express_.send(to, frame)) return;
-    Links* const links = links_.load(std::memory_order_acquire);
-    if (links != nullptr) links->send(to, std::move(frame));
+    mail_.send(to, control::encode({identity_, self_, to, message}),
+               std::holds_alternative<control::Seal>(message));
   }
 
  private:
-  Express& express_;
-  const std::atomic<Links*>& links_;
+  TurnMail& mail_;
   const LogIdentity identity_;
   const ReplicaId self_;
 };
@@ -134,6 +132,12 @@ Result<void> EngineImpl::make_pollers() {
     pollers_.push_back(std::make_unique<Poller>(
         poller, std::make_unique<BeatGate>(*heartbeats_, beats_arrived_, i, count)));
     housekeeper_->watch(pollers_.back()->events());
+    pollers_.back()->outgoing().set_carrier(
+        {[this](ReplicaId to, std::string frame) { carry(to, std::move(frame)); },
+         [this](ReplicaId to) {
+           const Links* const links = sender_.load(std::memory_order_acquire);
+           return links != nullptr && links->version(to) >= kLinkVersionBatches;
+         }});
   }
   pollers_.front()->serve(*express_, *this);
   return {};
@@ -147,7 +151,7 @@ Result<LogParts> EngineImpl::open_parts(const LogOptions& log, Poller& poller) {
   parts.endpoint = std::move(ground->endpoint);
   parts.upkeep = std::move(ground->upkeep);
   const LogIdentity identity = identity_of(options_, log);
-  parts.outbox = std::make_unique<LinkOutbox>(*express_, sender_, identity, options_.replica);
+  parts.outbox = std::make_unique<LinkOutbox>(poller.outgoing(), identity, options_.replica);
   replication::ReplicaOptions replica;
   replica.identity = identity;
   replica.self = options_.replica;
@@ -262,9 +266,25 @@ LogImpl* EngineImpl::addressee(ReplicaId from, const control::Envelope& envelope
   return found != logs_.end() ? found->get() : nullptr;
 }
 
+// By express or by the links; neither blocks.
+void EngineImpl::carry(ReplicaId to, std::string frame) {
+  if (express_->send(to, frame)) return;
+  Links* const links = sender_.load(std::memory_order_acquire);
+  if (links != nullptr) links->send(to, std::move(frame));
+}
+
 void EngineImpl::on_express(ReplicaId from, const std::string& frame, Poller& here,
                             uint64_t now_ns) {
-  const auto envelope = control::decode(std::as_bytes(std::span(frame)));
+  const auto bytes = std::as_bytes(std::span(frame));
+  if (!control::is_batch_frame(bytes)) return take_express(from, bytes, here, now_ns);
+  const auto messages = control::decode_batch(bytes);
+  if (!messages) return take_express(from, {}, here, now_ns);
+  for (const auto message : *messages) take_express(from, message, here, now_ns);
+}
+
+void EngineImpl::take_express(ReplicaId from, std::span<const std::byte> message, Poller& here,
+                              uint64_t now_ns) {
+  const auto envelope = control::decode(message);
   LogImpl* const log = envelope ? addressee(from, *envelope) : nullptr;
   if (log == nullptr) {
     Event event;
@@ -291,7 +311,15 @@ void EngineImpl::on_frame(ReplicaId from, std::string frame) {
   if (control::is_state_frame(std::as_bytes(std::span(frame)))) {
     return courier_->on_frame(from, std::move(frame));
   }
-  auto envelope = control::decode(std::as_bytes(std::span(frame)));
+  const auto bytes = std::as_bytes(std::span(frame));
+  if (!control::is_batch_frame(bytes)) return take(from, bytes);
+  const auto messages = control::decode_batch(bytes);
+  if (!messages) return housekeeper_->problem(messages.error());
+  for (const auto message : *messages) take(from, message);
+}
+
+void EngineImpl::take(ReplicaId from, std::span<const std::byte> message) {
+  auto envelope = control::decode(message);
   if (!envelope) return housekeeper_->problem(envelope.error());
   LogImpl* const found = addressee(from, *envelope);
   if (found == nullptr) return housekeeper_->problem({Code::wrong_cluster, stray_message(from)});
@@ -352,6 +380,7 @@ std::string EngineImpl::status_json() const {
   nlohmann::json pollers = nlohmann::json::array();
   for (size_t i = 0; i < pollers_.size(); ++i) {
     const Poller& poller = *pollers_[i];
+    const MailCounts sent = poller.outgoing().counts();
     pollers.push_back({{"index", i},
                        {"inline", poller.runs_inline()},
                        {"core", placement_.seats[i].core},
@@ -360,6 +389,10 @@ std::string EngineImpl::status_json() const {
                        {"numa_node", placement_.seats[i].numa_node},
                        {"idle", std::string(name(options_.idle))},
                        {"priority", options_.poller_priority},
+                       {"control_messages", sent.messages},
+                       {"control_frames", sent.frames},
+                       {"seals", sent.seals},
+                       {"seal_frames", sent.seal_frames},
                        {"turns", poller.turns()},
                        {"naps", poller.naps()}});
   }

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,6 +69,10 @@ class EngineImpl final : private LinksHandler, private ExpressHandler {
   Result<LogParts> open_parts(const LogOptions& log, Poller& poller);
 
   void on_frame(ReplicaId from, std::string frame) override;
+  void carry(ReplicaId to, std::string frame);
+  void take(ReplicaId from, std::span<const std::byte> message);
+  void take_express(ReplicaId from, std::span<const std::byte> message, Poller& here,
+                    uint64_t now_ns);
   void on_express(ReplicaId from, const std::string& frame, Poller& here, uint64_t now_ns) override;
   // The log that a control message is for; null: it is none of ours, or not its sender's.
   LogImpl* addressee(ReplicaId from, const control::Envelope& envelope) const;

@@ -16,8 +16,10 @@
 
 namespace caisson::engine {
 
-inline constexpr uint32_t kLinkVersion = 1;     // newest spoken
+// 2: several control messages in a frame (core/control/batch_format.hpp).
+inline constexpr uint32_t kLinkVersion = 2;     // newest spoken
 inline constexpr uint32_t kLinkVersionMin = 1;  // oldest spoken (R46)
+inline constexpr uint32_t kLinkVersionBatches = 2;
 inline constexpr size_t kGreetingBytesMax = 4096;
 
 struct Greeting {

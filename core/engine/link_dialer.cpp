@@ -114,7 +114,12 @@ void Dial::on_stream_frame(std::string frame) {
     return finish(fail(Code::wrong_cluster, who_ + " is " + describe(node) + " of cluster " +
                                                 to_hex(node.cluster) + ": check the address"));
   }
-  finish(Dialled{stream_, node.node});
+  if (welcome->version < kLinkVersionMin || welcome->version > kLinkVersion) {
+    return finish(fail(Code::wrong_version, who_ + " wants to speak protocol version " +
+                                                std::to_string(welcome->version) +
+                                                ", which was not offered: upgrade the older node"));
+  }
+  finish(Dialled{stream_, node.node, welcome->version});
 }
 
 void Dial::on_stream_closed(const Error& why) { finish(tl::unexpected(why)); }

@@ -27,6 +27,7 @@ struct DialOptions {
 struct Dialled {
   std::shared_ptr<FrameStream> stream;  // opened by nobody yet
   ReplicaId node;
+  uint32_t version = 0;  // that both speak
 };
 
 std::string address_text(const std::string& host, uint16_t port);

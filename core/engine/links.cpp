@@ -300,6 +300,11 @@ bool Links::up(ReplicaId peer) const {
   return peer_link && peer_link->up();
 }
 
+uint32_t Links::version(ReplicaId peer) const {
+  const auto peer_link = impl_->link(peer);
+  return peer_link ? peer_link->version() : 0;
+}
+
 void Links::set_peer(const LinkPeer& peer) { impl_->set_peer(peer); }
 Result<void> Links::reload_certificates() { return impl_->reload_certificates(); }
 uint16_t Links::port() const { return impl_->port; }

@@ -109,6 +109,9 @@ class Links {
   // to an unknown peer, or one that is too large, is dropped.
   void send(ReplicaId to, std::string frame);
   bool up(ReplicaId peer) const;  // any thread
+  // The protocol version that both have agreed upon, the last time that the link to `peer` came up;
+  // 0: it never did. Any thread.
+  uint32_t version(ReplicaId peer) const;
 
   // Adds a peer, or moves it to another address: dials it at once. Any thread.
   void set_peer(const LinkPeer& peer);

@@ -29,6 +29,8 @@ class PeerLink : public FrameStream::Owner, public std::enable_shared_from_this<
 
   void send(std::string frame);                                    // any thread
   bool up() const { return up_.load(std::memory_order_acquire); }  // any thread
+  // Last agreed upon; 0: never so far. Any thread.
+  uint32_t version() const { return version_.load(std::memory_order_acquire); }
 
   void dial();
   void move_to(const LinkPeer& peer);
@@ -52,6 +54,7 @@ class PeerLink : public FrameStream::Owner, public std::enable_shared_from_this<
   std::shared_ptr<FrameQueue> queue_;
   std::string last_problem_;
   std::atomic<bool> up_{false};
+  std::atomic<uint32_t> version_{0};
 };
 
 // Somebody who has connected and not yet said, or not proven, who it is.

@@ -67,8 +67,11 @@ void PeerLink::on_dialled(Result<Dialled> dialled) {
   stream_->configure(kPeerLostAfterMs);
   backoff_ms_ = links_.options.backoff_min_ms;
   last_problem_.clear();
-  queue_->keep_newest(kFramesKeptOverReconnect);
+  // What waits was made for whom we spoke to before.
+  const bool understands = dialled->version >= version();
+  queue_->keep_newest(understands ? kFramesKeptOverReconnect : 0);
   stream_->open(shared_from_this(), queue_, kGreetingBytesMax);
+  version_.store(dialled->version, std::memory_order_release);
   up_.store(true, std::memory_order_release);
   if (const auto key = stream_->key()) {
     links_.handler.on_link_key(peer_.id, LinkHalf::sending, &*key);

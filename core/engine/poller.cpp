@@ -133,9 +133,12 @@ uint32_t Poller::turn() {
     detect_at_ns_ = now_ns + detection_interval_ns_;
     if (detector_.poll(now_ns) != 0) report_suspicions();
   }
+  const bool gather = logs_.size() > 1;
+  if (gather) outgoing_.begin();
   if (express) work += take_express(now_ns);
   if (mail) work += mailbox_.run(now_ns);
   for (LogImpl* const log : logs_) work += log->turn(now_ns);
+  if (gather) outgoing_.end();
   return work;
 }
 

@@ -17,6 +17,7 @@
 #include "core/engine/express.hpp"
 #include "core/engine/log_impl.hpp"
 #include "core/engine/poller_mailbox.hpp"
+#include "core/engine/turn_mail.hpp"
 #include "transport/fabric.hpp"
 
 namespace caisson::engine {
@@ -79,9 +80,12 @@ class Poller {
     express_ = &express;
     express_handler_ = &handler;
   }
+  // What its logs say to other nodes. Their messages are sent on the poller's thread.
+  TurnMail& outgoing() { return outgoing_; }
   Result<void> start();
 
   // ---- [any thread] ----
+  const TurnMail& outgoing() const { return outgoing_; }
   const PollerOptions& options() const { return options_; }
   bool runs_inline() const { return options_.runs_inline; }
   Mailbox& mailbox() { return mailbox_; }
@@ -148,6 +152,7 @@ class Poller {
   ExpressHandler* express_handler_ = nullptr;
   std::string express_frame_;
   Mailbox mailbox_;
+  TurnMail outgoing_;
   EventRing events_;
   bool closed_ = false;  // inline: same thread; else whoever stopped it
   std::atomic<bool> stop_{false};

@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
       {"slot_fuzz", caisson::fuzz::slot_seeds},
       {"manifest_fuzz", caisson::fuzz::manifest_seeds},
       {"control_fuzz", caisson::fuzz::control_seeds},
+      {"batch_fuzz", caisson::fuzz::batch_seeds},
       {"config_fuzz", caisson::fuzz::config_seeds},
       {"express_fuzz", caisson::fuzz::express_seeds},
       {"greeting_fuzz", caisson::fuzz::greeting_seeds},

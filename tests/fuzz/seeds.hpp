@@ -16,6 +16,7 @@ void superblock_seeds(const AddSeed& add);
 void slot_seeds(const AddSeed& add);
 void manifest_seeds(const AddSeed& add);
 void control_seeds(const AddSeed& add);
+void batch_seeds(const AddSeed& add);
 void config_seeds(const AddSeed& add);
 void express_seeds(const AddSeed& add);
 void greeting_seeds(const AddSeed& add);
