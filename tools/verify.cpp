@@ -75,6 +75,9 @@ void judge(const log::Ring& ring, const log::Step& last, Offset window_end, LogR
   if (beyond > report.tail.position) {
     return damaged("but a later entry says that " + at_position(beyond) + " is committed");
   }
+  if (report.superblock.damaged_through == log::kDamagedForGood) {
+    return damaged("the replica was poisoned: a page of its memory was gone");
+  }
   if (report.superblock.damaged_through > report.tail.position) {
     return damaged("the replica knows it is damaged up to " +
                    at_position(report.superblock.damaged_through));
@@ -107,6 +110,12 @@ Result<LogReport> examine_log(const pmem::Region& region, const Visit& visit) {
   Walk walk(ring, report);
   log::Step last;
   if (walk.run(visit, last)) judge(ring, last, walk.window_end(), report);
+  // Zeros that stand in for a page look like the end of the log (R44).
+  if (region.poisoned() && report.verdict != Verdict::damaged) {
+    report.verdict = Verdict::damaged;
+    report.position = report.tail.position + 1;
+    report.reason = "a page of the region cannot be read any more";
+  }
   return report;
 }
 

@@ -80,6 +80,8 @@ void look_at(const EngineOptions& options, const LogOptions& log, const std::str
   const auto slot = slots.read(peer.front);
   if (!slot) return;
   auto superblock = log::decode_superblock(slot->payload);
+  // Of two slots the newer one may be the one that is gone.
+  if (peer.front.poisoned()) return;
   if (superblock && superblock->identity == LogIdentity{options.cluster, log.id}) {
     peer.superblock = *superblock;
   }

@@ -47,6 +47,12 @@ Result<Held> examine(const pmem::Region& region) {
   const Position evidence =
       std::max({superblock->damaged_through, superblock->validated.position, held.committed,
                 log::committed_beyond(ring, held.tail, window_end)});
+  // Zeros that stand in for a page look like the end of the log (R44).
+  if (region.poisoned() || superblock->damaged_through == log::kDamagedForGood) {
+    return fail(Code::damaged,
+                "a page of the memory is gone, and what it held is not known: this replica is "
+                "poisoned. Recover another survivor");
+  }
   if (evidence > held.tail.position) {
     return fail(Code::damaged, "what is held ends at position " +
                                    std::to_string(held.tail.position.value) +

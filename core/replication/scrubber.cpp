@@ -21,7 +21,10 @@ void Scrubber::rest(uint64_t now_ns, uint64_t wait_ns) {
 void Scrubber::piece(uint64_t now_ns) {
   const log::LogState& state = c_.state;
   // Trimmed beneath us, or the log has begun anew behind a base.
-  if (at_.position < state.trimmed()) at_ = state.trim_cursor();
+  if (at_.position < state.trimmed()) {
+    at_ = state.trim_cursor();
+    rotten_ = status_.rotten = Position{};
+  }
   uint64_t spent = 0;
   while (spent < kPieceBytes) {
     if (at_.position >= state.committed()) {

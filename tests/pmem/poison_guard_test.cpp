@@ -124,6 +124,24 @@ TEST_F(PoisonGuard, ThreadsMayMeetThePageTogether) {
   EXPECT_GE(region_->poison().pages, kRing / 4096);
 }
 
+TEST(PoisonGuardLargePages, OnePageOfALargeOneIsReplacedAndTheRestIsKept) {
+  constexpr uint64_t kLargeRing = uint64_t{16} << 20;
+  ScratchDirectory directory;
+  const std::string path = directory / "log";
+  const auto region = FileRegion::create(path, small_region(kLargeRing));
+  ASSERT_TRUE(region) << region.error().message;
+  (*region)->store_ring(Offset{0}, "kept", 4);
+  const uint64_t kept_bytes = (uint64_t{7} << 20) + 4096;  // within a large page, if there is one
+  ASSERT_EQ(::truncate(path.c_str(), static_cast<off_t>(ring_at(**region) + kept_bytes)), 0);
+  (*region)->store_ring(Offset{kept_bytes - 64}, "also", 4);
+  EXPECT_FALSE((*region)->poisoned());
+  (*region)->store_ring(Offset{kept_bytes}, "lost", 4);
+  EXPECT_EQ((*region)->poison().pages, 1u);
+  EXPECT_EQ((*region)->poison().at, ring_at(**region) + kept_bytes);
+  EXPECT_EQ(std::memcmp((*region)->ring_data(), "kept", 4), 0);
+  EXPECT_EQ(std::memcmp((*region)->ring_data() + kept_bytes - 64, "also", 4), 0);
+}
+
 // A page behind the end of a file that nobody guards.
 std::byte* unguarded(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT, 0600);
