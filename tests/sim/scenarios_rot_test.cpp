@@ -2,6 +2,7 @@
 // S17, R44: entries that rot at rest, and pages of memory that are gone.
 #include <gtest/gtest.h>
 
+#include "core/replication/recovery.hpp"
 #include "tests/sim/script.hpp"
 
 namespace caisson::simtest {
@@ -163,6 +164,10 @@ Outcome a_page_behind_the_tail(uint64_t seed) {
     world.kill(poisoned);
     if (world.start(poisoned) || m.refused != Code::damaged) {
       world.breach("R44", "a poisoned region was opened again");
+    }
+    if (const auto ground = replication::last_view(*m.region);
+        ground || ground.error().code != Code::damaged) {
+      world.breach("R43", "a poisoned replica is taken for a survivor");
     }
   }
   world.destroy(poisoned);
