@@ -269,16 +269,14 @@ uint32_t ReplicaImpl::poll(uint64_t now_ns) {
   return work;
 }
 
-// A page of our memory is gone. What it held may have been counted, by us or by whoever writes
-// here: so nothing that we hold is believed any more, ours or theirs. The mark goes first, and
-// stays: another process may find zeros where the page was, and take them for the end of the log.
+// What the lost page held may have been counted, by us or by whoever writes here. The mark goes
+// first, and stays: another process may find zeros there, and take them for the end of the log.
 void ReplicaImpl::withdraw(uint64_t now_ns) {
   withdrawn_ = true;
   step_down(now_ns);
   // Where the page was the superblock's own, its other slot holds the mark, or neither is valid.
   (void)c_.durable.save_damage(log::kDamagedForGood);
-  // Whoever writes here is to count nothing more. The grant is closed whatever else fails.
-  (void)c_.endpoint.revoke_all();
+  (void)c_.endpoint.revoke_all();  // the grant is closed whatever else fails
   follower_.stop();
 }
 
