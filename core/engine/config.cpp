@@ -86,6 +86,11 @@ void write_logs(std::ostream& out, const EngineOptions& options) {
         << "\ncatch_up_bytes_per_s = " << toml_bytes(log.catch_up_bytes_per_s)
         << "\nscrub_bytes_per_s = " << toml_bytes(log.scrub_bytes_per_s) << "\n";
     if (log.commit_quorum != 0) out << "commit_quorum = " << log.commit_quorum << "\n";
+    out << "standby_policy = " << toml_string(name(log.standby_policy)) << "\n";
+    const StandbyBounds& lag = log.standby_lag;
+    if (lag.bytes != 0) out << "standby_lag_bytes = " << toml_bytes(lag.bytes) << "\n";
+    if (lag.entries != 0) out << "standby_lag_entries = " << lag.entries << "\n";
+    if (lag.ms != 0) out << "standby_lag_ms = " << lag.ms << "\n";
     if (log.voters_min != 0) out << "voters_min = " << log.voters_min << "\n";
   }
 }
@@ -173,6 +178,14 @@ std::string_view name(Quorums quorum) {
   return "unknown";
 }
 
+std::string_view name(StandbyPolicy policy) {
+  switch (policy) {
+    case StandbyPolicy::stall: return "stall";
+    case StandbyPolicy::error: return "error";
+  }
+  return "unknown";
+}
+
 std::string_view name(FabricKind fabric) {
   switch (fabric) {
     case FabricKind::shm: return "shm";
@@ -200,6 +213,10 @@ uint32_t voters_min_of(const EngineOptions& options, const LogOptions& log) {
   const auto founders = std::count_if(options.peers.begin(), options.peers.end(),
                                       [](const PeerOptions& peer) { return !peer.spare; });
   return static_cast<uint32_t>(founders / 2 + 1);
+}
+
+uint64_t standby_lag_bytes_of(const LogOptions& log) {
+  return log.standby_lag.bytes != 0 ? log.standby_lag.bytes : log.ring_bytes / 4;
 }
 
 Result<EngineOptions> load_config(const std::filesystem::path& path) try {

@@ -40,6 +40,8 @@ inline constexpr uint64_t kSpinUsMax = 1'000'000;
 inline constexpr uint64_t kPriorityMax = 99;
 inline constexpr uint64_t kSlowPatienceMsMax = 3'600'000;
 inline constexpr uint64_t kCatchUpRateMin = kMiB;
+inline constexpr uint64_t kStandbyLagEntriesMax = uint64_t{1} << 40;
+inline constexpr uint64_t kStandbyLagMsMax = 86'400'000;
 inline constexpr uint64_t kSuspectUsMin = 100;
 inline constexpr uint64_t kSuspectUsMax = 60'000'000;
 inline constexpr uint64_t kStateBytesPerSecondMin = 64 * kKiB;
@@ -56,6 +58,7 @@ std::string_view name(PersistenceMode mode);
 std::string_view name(FabricKind fabric);
 std::string_view name(SlowPolicy policy);
 std::string_view name(Quorums quorum);
+std::string_view name(StandbyPolicy policy);
 
 // 1 to 64 of a-z 0-9 - _, of which the first is a letter or digit.
 bool log_name_allowed(std::string_view text);
@@ -65,6 +68,7 @@ uint64_t segment_bytes_of(const LogOptions& log);
 uint64_t salvage_bytes_of(const LogOptions& log);
 uint32_t entry_bytes_max_of(const LogOptions& log);
 uint32_t voters_min_of(const EngineOptions& options, const LogOptions& log);
+uint64_t standby_lag_bytes_of(const LogOptions& log);
 
 // Parses a whole file's text. `source` names it in errors; relative paths in it are taken to start
 // at `base`. Code::invalid, unsupported or too_large.

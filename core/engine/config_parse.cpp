@@ -377,6 +377,10 @@ void read_log(Table& table, EngineOptions& options) {
   table.number("voters_min", log.voters_min, 1, kVotersMax);
   table.bytes("catch_up_bytes_per_s", log.catch_up_bytes_per_s);
   table.bytes("scrub_bytes_per_s", log.scrub_bytes_per_s);
+  table.choice("standby_policy", log.standby_policy, {StandbyPolicy::stall, StandbyPolicy::error});
+  table.bytes("standby_lag_bytes", log.standby_lag.bytes);
+  table.number("standby_lag_entries", log.standby_lag.entries, 1, kStandbyLagEntriesMax);
+  table.number("standby_lag_ms", log.standby_lag.ms, 1, kStandbyLagMsMax);
   options.logs.push_back(std::move(log));
 }
 

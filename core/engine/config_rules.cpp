@@ -191,6 +191,31 @@ Found check_log_sizes(const LogOptions& log, const std::string& key) {
   return std::nullopt;
 }
 
+Found check_standby_lag(const LogOptions& log, const std::string& key) {
+  if (log.standby_policy != StandbyPolicy::stall && log.standby_policy != StandbyPolicy::error) {
+    return violation(key + "standby_policy", "is no policy: use \"stall\" or \"error\"");
+  }
+  const uint64_t least = log::entry_bytes(entry_bytes_max_of(log));
+  const uint64_t bytes = standby_lag_bytes_of(log);
+  if (bytes < least || bytes > log.ring_bytes) {
+    return violation(key + "standby_lag_bytes", bytes_text(bytes) + " is not allowed: use " +
+                                                    bytes_text(least) +
+                                                    ", which the largest entry takes, to " +
+                                                    bytes_text(log.ring_bytes) + ", the ring");
+  }
+  if (log.standby_lag.entries > kStandbyLagEntriesMax) {
+    return violation(key + "standby_lag_entries", std::to_string(log.standby_lag.entries) +
+                                                      " is not allowed: use 1 to " +
+                                                      std::to_string(kStandbyLagEntriesMax));
+  }
+  if (log.standby_lag.ms > kStandbyLagMsMax) {
+    return violation(key + "standby_lag_ms", std::to_string(log.standby_lag.ms) +
+                                                 " is not allowed: use 1 to " +
+                                                 std::to_string(kStandbyLagMsMax));
+  }
+  return std::nullopt;
+}
+
 Found check_log_pace(const LogOptions& log, const std::string& key) {
   if (log.slow != SlowPolicy::back_pressure && log.slow != SlowPolicy::demote) {
     return violation(key + "slow", "is no policy: use \"back_pressure\" or \"demote\"");
@@ -275,6 +300,7 @@ Found check_logs(const EngineOptions& options) {
     }
     if (auto found = check_log_quorum(options, log, key)) return found;
     if (auto found = check_log_pace(log, key)) return found;
+    if (auto found = check_standby_lag(log, key)) return found;
   }
   return std::nullopt;
 }

@@ -165,6 +165,8 @@ Result<LogParts> EngineImpl::open_parts(const LogOptions& log, Poller& poller) {
   replica.demotes_slow = log.slow == SlowPolicy::demote;
   replica.demote_after_ns = log.slow_patience_ms * 1'000'000;
   replica.voters_min = voters_min_of(options_, log);
+  replica.standby_bounds = log.standby_lag;
+  replica.standby_refuses = log.standby_policy == StandbyPolicy::error;
   auto opened =
       replication::Replica::open(replica, *parts.region, *parts.endpoint, poller.detector(),
                                  *parts.outbox, poller.look_at_clock());

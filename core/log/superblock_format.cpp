@@ -47,12 +47,17 @@ struct Layout {
   uint64_t recovered_view;
   uint64_t loss_from;
   uint64_t recovered_position;
-  uint8_t reserved1[8];
+  uint64_t standbys;
   uint64_t births[kReplicaIdMax + 1];
+  // Not written by the first programs of version 2.
+  StandbyBounds standby_bounds;
+  uint64_t granted_term;
+  uint64_t granted_behind;
 };
 static_assert(sizeof(Layout) == kSuperblockBytes);
 static_assert(offsetof(Layout, birth) == 184);
 static_assert(offsetof(Layout, births) == kSuperblockBytesV1);
+static_assert(offsetof(Layout, standby_bounds) == kSuperblockBytesV2);
 static_assert(offsetof(Layout, trim) == 88);
 static_assert(offsetof(Layout, committed) == 152);
 
@@ -84,6 +89,8 @@ SuperblockBytes encode(const Superblock& s) {
   layout.learners = s.membership.learners.bits;
   layout.joining = s.membership.joining.bits;
   layout.leaving = s.membership.leaving.bits;
+  layout.standbys = s.membership.standbys.bits;
+  layout.standby_bounds = s.membership.standby_bounds;
   std::memcpy(layout.births, s.membership.births.data(), sizeof layout.births);
   layout.birth = s.birth;
   layout.trim = pack(s.trim);
@@ -95,6 +102,8 @@ SuperblockBytes encode(const Superblock& s) {
   layout.recovered_view = s.recovered.view.value;
   layout.loss_from = s.recovered.loss_from.value;
   layout.recovered_position = s.recovered.position.value;
+  layout.granted_term = s.granted.term.value;
+  layout.granted_behind = s.granted.behind.value;
   SuperblockBytes bytes;
   std::memcpy(bytes.data(), &layout, sizeof layout);
   return bytes;
@@ -111,7 +120,7 @@ Result<Superblock> decode_superblock(std::span<const std::byte> bytes) {
                                          std::to_string(kSuperblockVersion) +
                                          "; use a newer caisson");
   }
-  if (layout.version >= 2 && bytes.size() < sizeof layout) {
+  if (layout.version >= 2 && bytes.size() < kSuperblockBytesV2) {
     return fail(Code::invalid, "superblock: too short");
   }
   Superblock s;
@@ -131,10 +140,13 @@ Result<Superblock> decode_superblock(std::span<const std::byte> bytes) {
     s.membership.learners = {layout.learners};
     s.membership.joining = {layout.joining};
     s.membership.leaving = {layout.leaving};
+    s.membership.standbys = {layout.standbys};
+    s.membership.standby_bounds = layout.standby_bounds;
     std::memcpy(s.membership.births.data(), layout.births, sizeof layout.births);
     s.birth = layout.birth;
     s.recovered = {View{layout.recovered_view}, Position{layout.loss_from},
                    Position{layout.recovered_position}};
+    s.granted = {Term{layout.granted_term}, Position{layout.granted_behind}};
   }
   s.trim = unpack(layout.trim);
   s.validated = unpack(layout.validated);

@@ -29,6 +29,14 @@ struct Recovered {
 
 // Of a replica that no repair makes sound: its memory was poisoned (R44).
 inline constexpr Position kDamagedForGood{UINT64_MAX};
+// The last grant that a standby gave, and where its log ended then. Until an entry of that term is
+// held, what stands behind may be an older leader's leftovers (P26), and is no ground to take over
+// upon.
+struct Granted {
+  Term term;
+  Position behind;
+  bool operator==(const Granted&) const = default;
+};
 
 struct Superblock {
   LogIdentity identity;
@@ -47,10 +55,12 @@ struct Superblock {
   Position damaged_through;    // no vote until validated passes it; 0: sound
   uint64_t salvage_bytes = 0;  // ever put aside into the salvage area
   Recovered recovered;
+  Granted granted;
   bool operator==(const Superblock&) const = default;
 };
 
-inline constexpr size_t kSuperblockBytes = 768;
+inline constexpr size_t kSuperblockBytes = 808;
+inline constexpr size_t kSuperblockBytesV2 = 768;  // without what concerns standbys: as if 0
 inline constexpr size_t kSuperblockBytesV1 = 256;
 using SuperblockBytes = std::array<std::byte, kSuperblockBytes>;
 

@@ -11,11 +11,10 @@ struct RoleSet {
   uint8_t role;
   ReplicaSet Membership::*set;
 };
-constexpr RoleSet kRoles[] = {{kRoleVoter, &Membership::voters},
-                              {kRoleOutgoing, &Membership::outgoing},
-                              {kRoleLearner, &Membership::learners},
-                              {kRoleJoining, &Membership::joining},
-                              {kRoleLeaving, &Membership::leaving}};
+constexpr RoleSet kRoles[] = {
+    {kRoleVoter, &Membership::voters},     {kRoleOutgoing, &Membership::outgoing},
+    {kRoleLearner, &Membership::learners}, {kRoleJoining, &Membership::joining},
+    {kRoleLeaving, &Membership::leaving},  {kRoleStandby, &Membership::standbys}};
 
 }  // namespace
 
@@ -25,7 +24,9 @@ bool consistent(const Membership& m) {
   const ReplicaSet staying = m.voters - m.leaving;
   return m.quorum.sound() && !m.voters.empty() && !m.members().has(ReplicaId{}) &&
          (m.learners & staying).empty() && (m.joining & (electors | m.learners)).empty() &&
-         (m.leaving - m.voters).empty() && (!m.joint() || (m.joining | m.leaving).empty());
+         (m.leaving - m.voters).empty() && (!m.joint() || (m.joining | m.leaving).empty()) &&
+         (m.standbys - m.learners).empty() && m.standbys.empty() == (m.standby_bounds.bytes == 0) &&
+         (!m.standbys.empty() || m.standby_bounds == StandbyBounds{});
 }
 
 std::vector<std::byte> encode_view(const Membership& m) {
@@ -44,6 +45,10 @@ std::vector<std::byte> encode_view(const Membership& m) {
     std::memcpy(at, &member, sizeof member);
     at += sizeof member;
   });
+  if (!m.standbys.empty()) {
+    const auto bounds = std::as_bytes(std::span(&m.standby_bounds, 1));
+    bytes.insert(bytes.end(), bounds.begin(), bounds.end());
+  }
   return bytes;
 }
 
@@ -55,9 +60,14 @@ std::optional<Membership> decode_view(std::span<const std::byte> payload) {
   Membership m;
   m.view = View{header.view};
   m.quorum.commit = header.commit;
+  const uint64_t members_bytes = uint64_t{header.members} * sizeof(ViewPayloadMember);
+  const bool bounded = payload.size() == members_bytes + sizeof m.standby_bounds;
   if (header.reserved != 0 || header.members == 0 ||
-      payload.size() != header.members * sizeof(ViewPayloadMember)) {
+      (payload.size() != members_bytes && !bounded)) {
     return std::nullopt;
+  }
+  if (bounded) {
+    std::memcpy(&m.standby_bounds, payload.data() + members_bytes, sizeof m.standby_bounds);
   }
   uint8_t before = 0;
   for (uint32_t i = 0; i < header.members; ++i) {

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "caisson/members.hpp"
 #include "caisson/types.hpp"
 #include "core/log/quorum.hpp"
 
@@ -27,6 +28,8 @@ struct Membership {
   ReplicaSet leaving;   // … and the voters that leave with that change
   QuorumSystem quorum;  // of the voters, and of the outgoing ones
   std::array<uint64_t, kReplicaIdMax + 1> births{};
+  ReplicaSet standbys;             // learners that appends do not run away from (R14) …
+  StandbyBounds standby_bounds{};  // … farther than this; all 0 without standbys
 
   ReplicaSet electors() const { return voters | outgoing; }
   ReplicaSet members() const { return voters | outgoing | learners | joining; }
@@ -60,7 +63,8 @@ struct ViewRun {
   bool operator==(const ViewRun&) const = default;
 };
 
-// True if the sets fit together: somebody votes, nobody learns and votes, only voters leave.
+// True if the sets fit together: somebody votes, nobody learns and votes, only voters leave, only
+// learners are standbys.
 bool consistent(const Membership& membership);
 
 struct ViewPayloadHeader {
@@ -76,6 +80,7 @@ inline constexpr uint8_t kRoleOutgoing = 2;
 inline constexpr uint8_t kRoleLearner = 4;
 inline constexpr uint8_t kRoleJoining = 8;
 inline constexpr uint8_t kRoleLeaving = 16;
+inline constexpr uint8_t kRoleStandby = 32;
 
 struct ViewPayloadMember {
   uint8_t replica;
@@ -85,6 +90,8 @@ struct ViewPayloadMember {
   uint64_t birth;
 };
 static_assert(sizeof(ViewPayloadMember) == 16);
+// Behind the members, in a view with standbys: a StandbyBounds.
+static_assert(sizeof(StandbyBounds) == 24);
 
 std::vector<std::byte> encode_view(const Membership& membership);
 // Nothing: no view's payload, or one that contradicts itself.

@@ -70,6 +70,12 @@ Code DurableState::save_divergence(const log::Cursor& keep, uint64_t salvage_byt
   return write(next, pmem::Region::Slots::one);
 }
 
+Code DurableState::save_grant(Term term, Position behind) {
+  log::Superblock next = superblock_;
+  next.granted = {term, behind};
+  return write(next, pmem::Region::Slots::one);
+}
+
 Code DurableState::save_damage(Position through) {
   log::Superblock next = superblock_;
   next.damaged_through = through;

@@ -43,6 +43,9 @@ class DurableState {
   // were ever.
   [[nodiscard]] Code save_divergence(const log::Cursor& keep, uint64_t salvage_bytes);
 
+  // A standby lets the leader of `term` in behind `behind`.
+  [[nodiscard]] Code save_grant(Term term, Position behind);
+
   [[nodiscard]] Code save_damage(Position through);
 
  private:

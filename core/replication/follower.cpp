@@ -33,8 +33,12 @@ Code Follower::seal_ring(Extent extent) {
 Code Follower::look_for_damage() {
   const log::Superblock& superblock = c_.durable.superblock();
   const log::Cursor& tail = c_.state.batch_tail();
-  Position evidence = std::max(superblock.damaged_through,
-                               log::committed_beyond(c_.state.ring(), tail, c_.state.window_end()));
+  Position evidence = superblock.damaged_through;
+  // Who has no voice may be behind by any number of entries, and some of them here already.
+  if (c_.elector()) {
+    evidence =
+        std::max(evidence, log::committed_beyond(c_.state.ring(), tail, c_.state.window_end()));
+  }
   // Everything up to the persisted cursor was read back whole once.
   evidence = std::max(evidence, superblock.validated.position);
   if (evidence <= tail.position) evidence = Position{0};
@@ -140,7 +144,9 @@ Code Follower::let_in(const control::GrantRequest& request) {
   const log::Cursor& keep = request.divergence;
   const auto own = c_.state.cursor_at(keep.position);
   if (!own.has_value() || *own != keep) return Code::invalid;
-  return cut(keep, request.term);
+  if (const Code code = cut(keep, request.term); code != Code::ok) return code;
+  if (!c_.membership().standbys.has(c_.options.self)) return Code::ok;
+  return c_.durable.save_grant(request.term, keep.position);
 }
 
 void Follower::grant_along(ReplicaId writer, control::SealReply& reply) {

@@ -95,7 +95,9 @@ void Leader::begin(Term term, uint64_t nonce, uint64_t now_ns) {
   nonce_ = nonce;
   staged_ = 0;
   fanned_end_ = handed_end_ = own_placed_ = own_persisted_ = c_.state.tail().end;
-  limit_ = fanned_end_;
+  limit_ = room_end_ = fanned_end_;
+  standby_now_ns_ = now_ns;
+  milestones_.begin();
   in_sync_ = {};
   peers_ = {};
   followers_ = departed_ = {};
@@ -204,18 +206,29 @@ Offset Leader::room_of(const Peer& peer) const {
 }
 
 void Leader::refresh_limit() {
-  limit_ = c_.state.window_end();
+  room_end_ = c_.state.window_end();
   for_each(in_sync_, [&](ReplicaId id) {
     Peer& peer = peers_[id.value];
     read_cell(id, peer);
-    limit_ = std::min(limit_, room_of(peer));
+    room_end_ = std::min(room_end_, room_of(peer));
   });
+  limit_ = room_end_;
+  if (standbys_.empty()) return;
+  const Offset end = standby_end();
+  if (end < limit_ && limit_ - end > headroom_bytes_) limit_ = end + headroom_bytes_;
 }
 
 bool Leader::room_for(Offset end, uint64_t headroom) {
-  if (end + headroom <= limit_) return true;
+  if (end + headroom <= room_end_) return true;
   refresh_limit();
-  return end + headroom <= limit_;
+  return end + headroom <= room_end_;
+}
+
+// Whether appends of clients may go on to `end`.
+Code Leader::admit_end(Offset end, uint32_t entries) {
+  if (end + headroom_bytes_ <= limit_) return Code::ok;
+  refresh_limit();
+  return end + headroom_bytes_ <= room_end_ ? ask_standbys(end, entries) : Code::again;
 }
 
 Code Leader::admit(uint64_t payload_bytes, uint32_t entries) {
@@ -224,7 +237,7 @@ Code Leader::admit(uint64_t payload_bytes, uint32_t entries) {
   if (claim_open_ || heir_.value != 0 || queue_.waiting() + entries > c_.options.outstanding_max)
     return Code::again;
   const Offset end = c_.state.tail().end + log::entry_bytes(payload_bytes);
-  return room_for(end, headroom_bytes_) ? Code::ok : Code::again;
+  return admit_end(end, entries);
 }
 
 Code Leader::repeat(const Submission& s) {
@@ -249,7 +262,11 @@ Code Leader::repeat(const Submission& s) {
 }
 
 Code Leader::submit(const Submission& s) {
-  if (const Code code = admit(s.payload.size(), 1); code != Code::ok) return code;
+  if (const Code code = admit(s.payload.size(), 1); code != Code::ok) {
+    // What is in the log already is no append that a standby could miss.
+    const bool known = code == Code::held && s.identity.client != 0 && repeat(s) == Code::exists;
+    return known ? Code::ok : code;
+  }
   if (s.view.value != 0 && s.view.value != view_) return Code::wrong_view;
   if (s.identity.client != 0 && !c_.state.streams().is_next(s.identity)) {
     const Code code = repeat(s);
@@ -295,7 +312,7 @@ Code Leader::reserve(uint64_t client, uint32_t count, uint64_t payload_bytes) {
       streams.session_position(client) > c_.state.committed()) {
     return Code::again;
   }
-  return room_for(c_.state.tail().end + bytes, headroom_bytes_) ? Code::ok : Code::again;
+  return admit_end(c_.state.tail().end + bytes, count);
 }
 
 Code Leader::open_stream(const StreamOpening& opening, uint64_t tag) {
@@ -372,6 +389,9 @@ Code Leader::submit_claim(const Claim& claim, const Submission& s) {
   if (c_.state.streams().window_full(s.identity.client, c_.state.committed(), 1)) {
     return Code::again;
   }
+  // It may have grown late while the claim was open.
+  const Offset claimed_end = c_.state.tail().end + log::entry_bytes(s.payload.size());
+  if (const Code code = ask_standbys(claimed_end, 1); code != Code::ok) return code;
   claim_open_ = false;
   const bool other_view = s.view.value != 0 && s.view.value != view_;
   if (other_view || (s.identity.client != 0 && !c_.state.streams().is_next(s.identity))) {
@@ -522,6 +542,8 @@ uint32_t Leader::poll(uint64_t now_ns) {
     ++work;
     alive_ns_ = now_ns;
   }
+  if (!standbys_.empty()) [[unlikely]]
+    watch_standbys(now_ns);
   work += tell_commit(now_ns);
   if (expire_claim(now_ns)) ++work;
   if (unsettled_) [[unlikely]]

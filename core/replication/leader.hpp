@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The leader's data path for one term: seals entries, fans them out, counts what is persisted,
 // commits. leader.cpp is the path of every append; leader_peers.cpp is how followers are opened and
-// caught up, leader_pace.cpp how it is judged whether they keep up.
+// caught up, leader_pace.cpp how it is judged whether they keep up, leader_standby.cpp how appends
+// are kept within reach of the standbys.
 #pragma once
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include "core/replication/append_queue.hpp"
 #include "core/replication/context.hpp"
 #include "core/replication/follower.hpp"
+#include "core/replication/milestones.hpp"
 
 namespace caisson::replication {
 
@@ -90,6 +92,7 @@ class Leader {
     Offset posted;  // handed to the fabric
     Offset placed;
     Offset persisted;      // 0 unless attached: nothing else is counted
+    Milestone held;        // when it was attached, or had been lost; see held_by()
     Offset validated_end;  // as it last published in this term
     Offset head;
     uint64_t retry_ns = 0;    // when to send the pending control message again
@@ -147,6 +150,7 @@ class Leader {
   void fan_staging();
   bool room_for(Offset end, uint64_t headroom);
   Code admit(uint64_t payload_bytes, uint32_t entries);
+  Code admit_end(Offset end, uint32_t entries);
   void refresh_limit();
   uint32_t batch_max() const { return std::max(1u, c_.options.stream_window / 4); }
   Code repeat(const Submission& submission);
@@ -183,6 +187,17 @@ class Leader {
   bool may_demote(ReplicaId id) const;
   void demote(ReplicaId id);
 
+  // leader_standby.cpp
+  Milestone held_by(const Peer& peer) const;
+  bool overdue(const Milestone& held) const;
+  Offset standby_end() const;
+  bool standbys_allow(Offset end, uint32_t entries) const;
+  [[nodiscard]] Code ask_standbys(Offset end, uint32_t entries) const;
+  void follow_standbys();
+  void watch_standbys(uint64_t now_ns);
+  bool keeps_up(ReplicaId id) const;
+  StandbyLag lag_of(const Peer& peer) const;
+
   // leader_trim.cpp
   uint64_t checkpoint_bytes_max() const { return c_.state.ring().bytes() / 16; }
   [[nodiscard]] Code write_checkpoint();
@@ -217,7 +232,8 @@ class Leader {
   Offset handed_end_;  // … and completed through
   Offset own_placed_;
   Offset own_persisted_;
-  Offset limit_;          // appends may end here
+  Offset limit_;          // appends may end here, without another look
+  Offset room_end_;       // … and where the room ends, whatever the standbys have
   ReplicaSet in_sync_;    // followers that get every fan-out at once
   ReplicaSet followers_;  // all members but us, and who has just been dismissed
   // The view in force, as counting needs it.
@@ -226,6 +242,11 @@ class Leader {
   uint32_t commit_voters_ = 0;  // so many of them commit
   uint32_t commit_outgoing_ = 0;
   uint32_t view_ = 0;
+  ReplicaSet standbys_;
+  StandbyBounds standby_bounds_;
+  Position bounds_since_;  // of the view that first said so
+  Milestones milestones_;
+  uint64_t standby_now_ns_ = 0;
   bool unsettled_ = false;    // a change is under way, or leaves us out
   ReplicaSet departed_;       // no longer members; attached until they have heard of it
   uint64_t departed_ns_ = 0;  // when they were dismissed

@@ -25,7 +25,7 @@ void Leader::keep_in_step(ReplicaId id, Peer& peer, uint64_t now_ns) {
   flush();
   in_sync_.remove(id);
   peer.caught_from = peer.posted;
-  limit_ = Offset{0};
+  limit_ = room_end_ = Offset{0};
 }
 
 // What has to be appended next would have to wait for it.

@@ -21,9 +21,13 @@ size_t Leader::peers(std::span<PeerStatus> out) const {
   for_each(followers_ - departed_, [&](ReplicaId id) {
     if (count == out.size()) return;
     const Peer& peer = peers_[id.value];
-    out[count++] = {id,         attached(id), in_sync_.has(id),   c_.detector.suspected(id),
-                    peer.slow,  peer.refused, peer.validated_end, peer.caught_from,
-                    peer.posted};
+    PeerStatus& status = out[count++];
+    status = {id,         attached(id), in_sync_.has(id),   c_.detector.suspected(id),
+              peer.slow,  peer.refused, peer.validated_end, peer.caught_from,
+              peer.posted};
+    if (!standbys_.has(id)) return;
+    status.standby = true;
+    status.lag = lag_of(peer);
   });
   return count;
 }
@@ -32,6 +36,7 @@ void Leader::unseal(ReplicaId id, Peer& peer, uint64_t now_ns) {
   c_.endpoint.detach(id);
   in_sync_.remove(id);
   told_.remove(id);
+  peer.held = held_by(peer);
   peer.phase = Phase::unsealed;
   peer.placed = peer.persisted = Offset{0};
   peer.kept_up = peer.slow = false;
@@ -106,6 +111,7 @@ void Leader::open(ReplicaId id, Peer& peer, const transport::Grant& grant, uint6
 
 void Leader::opened(ReplicaId id, Peer& peer, uint64_t now_ns) {
   peer.phase = Phase::attached;
+  peer.held = {peer.divergence.end, peer.divergence.position, 0};
   peer.posted = peer.placed = peer.persisted = peer.divergence.end;
   peer.validated_end = peer.tended_end = peer.divergence.end;
   peer.moved_ns = peer.pace_ns = now_ns;
@@ -142,6 +148,10 @@ void Leader::on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_
     births_[from.value] = hello.birth;
     // The one that we wrote to is gone for good.
     if (attached(from) && !departed_.has(from)) unseal(from, peers_[from.value], now_ns);
+    if (standbys_.has(from)) {
+      peers_[from.value].held = {};
+      limit_ = Offset{0};
+    }
     return;
   }
   Peer& peer = peers_[from.value];
@@ -198,7 +208,7 @@ uint32_t Leader::catch_up(ReplicaId id, Peer& peer) {
   }
   if (peer.posted == fanned_end_ && staged_ == 0) {
     in_sync_.add(id);
-    limit_ = Offset{0};  // ask it, too
+    limit_ = room_end_ = Offset{0};  // ask it, too
   }
   return bytes > 0 ? 1 : 0;
 }

@@ -11,18 +11,21 @@ ReplicaId Leader::holder_of(Position p) const {
   ReplicaId holding;
   if (p > books_.trimmable()) holding = c_.options.self;
   const ReplicaSet joining = c_.membership().joining;
-  for_each((c_.state.voices() | joining) - just(c_.options.self), [&](ReplicaId id) {
-    const Peer& peer = peers_[id.value];
-    // Who is still to join holds the log only while it is being caught up, or is about to be.
-    if (joining.has(id) && peer.phase != Phase::attached) {
-      if (tend_ns_ < peer.based_until_ns) holding = id;
-      return;
-    }
-    const transport::TargetCell cell = c_.endpoint.target_cell(id);
-    const bool known =
-        peer.phase == Phase::attached && cell.term == term_ && cell.incarnation == peer.incarnation;
-    if (!known || cell.applied < p) holding = id;
-  });
+  // What a standby still lacks, or has not applied, it would lack when it takes over.
+  for_each((c_.state.voices() | joining | c_.membership().standbys) - just(c_.options.self),
+           [&](ReplicaId id) {
+             const Peer& peer = peers_[id.value];
+             // Who is still to join holds the log only while it is being caught up, or is about to
+             // be.
+             if (joining.has(id) && peer.phase != Phase::attached) {
+               if (tend_ns_ < peer.based_until_ns) holding = id;
+               return;
+             }
+             const transport::TargetCell cell = c_.endpoint.target_cell(id);
+             const bool known = peer.phase == Phase::attached && cell.term == term_ &&
+                                cell.incarnation == peer.incarnation;
+             if (!known || cell.applied < p) holding = id;
+           });
   return holding;
 }
 

@@ -27,6 +27,7 @@ void Leader::follow_view() {
   members.remove(c_.options.self);
   departed_ = (departed_ | (followers_ - members)) - members;
   followers_ = members | departed_;
+  follow_standbys();
 }
 
 Code Leader::append_view(log::Membership next) {
@@ -45,8 +46,13 @@ Code Leader::change_members(const MemberChange& change) {
   next.joining = (now.joining | change.add) - change.remove - now.electors();
   next.learners = (now.learners | change.learn) - change.remove - change.add;
   next.leaving = (now.leaving | (change.remove & now.voters)) - change.add;
+  next.standbys = ((now.standbys - change.learn) | change.standby) & next.learners;
+  // Who leads says how far; asked for again, the bounds are those of its configuration.
+  if (!change.standby.empty()) next.standby_bounds = c_.options.standby_bounds;
+  if (next.standbys.empty()) next.standby_bounds = {};
   if (!(change.learn & (now.electors() | now.joining)).empty()) return Code::exists;
   if (((change.add | change.learn) & change.remove).bits != 0) return Code::invalid;
+  if (!(change.standby - next.standbys).empty()) return Code::invalid;
   if (((now.voters | next.joining) - next.leaving).empty()) return Code::invalid;
   Code code = Code::ok;
   for_each((change.add | change.learn) - now.members(), [&](ReplicaId id) {
@@ -60,6 +66,10 @@ Code Leader::change_members(const MemberChange& change) {
   if (next == now) return Code::ok;
   // One change at a time: an earlier one that has not become joint yet may still be amended.
   if (now.joint() || c_.state.view_position() > c_.state.committed()) return Code::again;
+  for_each(change.standby - now.standbys, [&](ReplicaId id) {
+    if (!keeps_up(id)) code = Code::not_yet;
+  });
+  if (code != Code::ok) return code;
   return append_view(next);
 }
 

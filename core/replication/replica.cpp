@@ -32,6 +32,7 @@ namespace {
 
 ReplicaOptions completed(ReplicaOptions options, uint64_t ring_bytes) {
   if (options.unvalidated_bytes_max == 0) options.unvalidated_bytes_max = ring_bytes / 2;
+  if (options.standby_bounds.bytes == 0) options.standby_bounds.bytes = ring_bytes / 4;
   if (options.cursor_persist_bytes == 0) options.cursor_persist_bytes = ring_bytes / 16;
   return options;
 }

@@ -59,6 +59,10 @@ struct ReplicaOptions {
   uint64_t demote_after_ns = 1'000'000'000;
   uint32_t voters_min = 2;
   uint64_t scrub_bytes_per_s = 0;  // committed entries read again and verified (R44); 0: never
+  // How far behind a standby may be that this replica, leading, admits as one, and whether appends
+  // that would go beyond are refused (`held`) or wait (`again`) (R14).
+  StandbyBounds standby_bounds;
+  bool standby_refuses = false;
 };
 
 enum class Role : uint8_t {
@@ -167,6 +171,15 @@ struct ReplicaStatus {
   ScrubStatus scrub;
 };
 
+// How far a standby is behind, as its leader knows: never less than it is.
+struct StandbyLag {
+  Position held;  // it has everything through here
+  uint64_t bytes = 0;
+  uint64_t entries = 0;
+  uint64_t ns = 0;        // UINT64_MAX: the oldest that it lacks is of an earlier leader
+  bool at_bound = false;  // appends wait for it, or are refused
+};
+
 // How a leader sees one of its followers.
 struct PeerStatus {
   ReplicaId id;
@@ -179,6 +192,8 @@ struct PeerStatus {
   // Of the log as it was last caught up: from where, and how far it has been written.
   Offset caught_from;
   Offset written_end;
+  bool standby = false;
+  StandbyLag lag{};  // of a standby
 };
 
 struct Claim {
@@ -206,8 +221,9 @@ class Replica {
   // ---- Appending (leader) ----
 
   // ok: taken; a Resolution with its tag follows. Otherwise nothing was taken: again, not_leader,
-  // closed, too_large, stale_stream, broken_stream, aged_out, identity_reused. A duplicate of a
-  // known identity is taken, too, and resolves to the original position.
+  // held (a standby is as far behind as it may be, and the policy is to say so), closed, too_large,
+  // stale_stream, broken_stream, aged_out, identity_reused. A duplicate of a known identity is
+  // taken, too, and resolves to the original position.
   [[nodiscard]] virtual Code submit(const Submission& submission) = 0;
   // ok: a batch of `count` entries of `client` with these payload bytes in all fits now: the
   // following `count` submissions, the last one with batch_end, will not be refused with `again`.
@@ -248,8 +264,9 @@ class Replica {
   // ok: taken. It is done once status().membership is settled and says so; whoever leads goes on
   // with it, unless this leader loses its term before the first step has committed. Asking for what
   // is the case, or under way, changes nothing. again: another change is under way. not_found: a
-  // replica to add has not said hello. exists: a voter cannot learn. wrong_view, not_leader;
-  // invalid: nobody would be left.
+  // replica to add has not said hello. exists: a voter cannot learn. not_yet: who is to be a
+  // standby is farther behind than one may be. wrong_view, not_leader; invalid: nobody would be
+  // left, or a standby is no learner.
   [[nodiscard]] virtual Code change_members(const MemberChange& change) = 0;
   // Stops taking appends (`again`) and has the voter `to` lead, once it holds all that was taken.
   // no_quorum: it is not up to date, or looks dead. Nothing has changed if, after four times

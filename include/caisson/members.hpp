@@ -6,6 +6,16 @@
 
 namespace caisson {
 
+// How far an asynchronous standby may be behind before appends have to wait, or are refused (R14).
+// Counted over the whole log, in `bytes` of the ring and in entries; `ms`: for how long an entry
+// may already have been in the log without it. 0: no bound of that kind; `bytes` always bounds.
+struct StandbyBounds {
+  uint64_t bytes = 0;
+  uint64_t entries = 0;
+  uint64_t ms = 0;
+  constexpr bool operator==(const StandbyBounds&) const = default;
+};
+
 // Who takes part in a log, from `position` on (R24).
 struct Members {
   View view;
@@ -16,8 +26,10 @@ struct Members {
   ReplicaSet learners;  // receive the log, count for nothing
   ReplicaSet joining;   // will vote once they have caught up …
   ReplicaSet leaving;   // … and these will not any more
-  uint32_t commit_quorum = 0;    // of the voters, so many copies commit an entry …
-  uint32_t election_quorum = 0;  // … and so many votes make a leader (R17)
+  uint32_t commit_quorum = 0;      // of the voters, so many copies commit an entry …
+  uint32_t election_quorum = 0;    // … and so many votes make a leader (R17)
+  ReplicaSet standbys;             // learners whose lag is bounded …
+  StandbyBounds standby_bounds{};  // … by this
   constexpr bool settled() const {
     return committed && outgoing.empty() && joining.empty() && leaving.empty();
   }
@@ -29,6 +41,9 @@ struct MemberChange {
   ReplicaSet learn{};   // as learners
   ReplicaSet remove{};  // from whatever they are
   View view{};          // not 0: only if this view is in force
+  // As standbys: learners whose lag bounds the appends from then on, as the leader's configuration
+  // says. Named in `learn` alone, one becomes an ordinary learner again.
+  ReplicaSet standby{};
 };
 
 }  // namespace caisson

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "caisson/members.hpp"
 #include "caisson/state_transfer.hpp"
 #include "caisson/types.hpp"
 
@@ -38,6 +39,12 @@ enum class Quorums : uint8_t {
   all,       // every voter commits, one elects: f+1 voters lose nothing with f of them, but appends
              // wait for all
   flexible,  // `commit_quorum` of n voters commit, n + 1 - commit_quorum elect
+};
+
+// What becomes of an append that would leave a standby farther behind than it may be (R14).
+enum class StandbyPolicy : uint8_t {
+  stall,  // it waits, as for a full ring; its own deadline applies (default)
+  error,  // it is refused, Code::held
 };
 
 // "emulated" survives the death of every process, not the loss of power; it is never guessed (P22).
@@ -84,6 +91,9 @@ struct LogOptions {
   // At which entries at rest are read again and verified, and repaired from a peer where they do
   // not hold (R44); in turns that have nothing else to do, mostly. 0: never.
   uint64_t scrub_bytes_per_s = 16'000'000;
+  // How far a standby may be behind, and what happens then. bytes 0: a quarter of the ring.
+  StandbyBounds standby_lag;
+  StandbyPolicy standby_policy = StandbyPolicy::stall;
 };
 
 struct EngineOptions {

@@ -78,6 +78,7 @@ class Judge {
       case What::attach: attached_[e.id.client] = turn_; break;
       case What::apology: apology(e); break;
       case What::taken: taken_[e.id.client] = std::max(taken_[e.id.client], e.position); break;
+      case What::takeover: takeover(e); break;
       case What::stall:
         violated("LIVE", "no service within the bound after all faults were healed");
         break;
@@ -201,6 +202,31 @@ class Judge {
     if (!fresh && known->second.digest != e.digest) {
       violated("I8", "states of replicas " + std::to_string(known->second.replica) + " and " +
                          std::to_string(e.replica) + " differ after position " +
+                         std::to_string(e.position));
+    }
+  }
+
+  // What stood behind is given up, and other entries come to stand there. Up to there the log is
+  // the same one.
+  void takeover(const Event& e) {
+    std::erase_if(acks_, [&](const auto& ack) {
+      if (ack.second.position > e.position + e.count) {
+        violated("R14", spell(ack.first) + " was acknowledged at " +
+                            std::to_string(ack.second.position) + ", which is lost; said was " +
+                            std::to_string(e.position + 1) + " to " +
+                            std::to_string(e.position + e.count));
+      }
+      return ack.second.position > e.position;
+    });
+    log_.erase(log_.upper_bound(e.position), log_.end());
+    views_.erase(views_.upper_bound(e.position), views_.end());
+    states_.erase(states_.upper_bound(e.position), states_.end());
+    for (auto& [replica, applied] : applied_) applied = std::min(applied, e.position);
+    for (auto& [read, position] : asked_) position = std::min(position, e.position);
+    known_ = std::min(known_, e.position);
+    read_ = std::min(read_, e.position);
+    if (trimmed_ > e.position) {
+      violated("R8", "trimmed through " + std::to_string(trimmed_) + ", and the standby had " +
                          std::to_string(e.position));
     }
   }

@@ -10,10 +10,10 @@ namespace caisson::simtest {
 
 namespace {
 
-constexpr std::array<std::string_view, 20> kNames = {
+constexpr std::array<std::string_view, 21> kNames = {
     "submit",  "ack",  "refuse", "expose", "unreadable", "skip",   "trim",
     "applied", "lead", "replay", "loss",   "damage",     "reborn", "ask",
-    "read",    "end",  "stall",  "attach", "apology",    "taken"};
+    "read",    "end",  "stall",  "attach", "apology",    "taken",  "takeover"};
 
 using Field = std::pair<std::string_view, uint64_t*>;
 

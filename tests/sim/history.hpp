@@ -44,6 +44,8 @@ enum class What : uint8_t {
   apology,     // it was told that `count` sequences from `id` on are not in the log, noted at
                // `position`
   taken,       // it has taken the apologies noted at `position` or before
+  takeover,    // `replica`, a standby, goes on alone behind `position`; it is said that of what was
+               // acknowledged nothing is lost above `position` + `count`
 };
 
 // As the log's kinds, restated.

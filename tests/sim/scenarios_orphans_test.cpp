@@ -3,33 +3,10 @@
 // log goes on without are listed, once, wherever its machine dies, until they are let go of.
 #include <gtest/gtest.h>
 
-#include <set>
-
-#include "core/replication/orphans.hpp"
 #include "tests/sim/script.hpp"
 
 namespace caisson::simtest {
 namespace {
-
-// (client, sequence, position)
-using Listed = std::multiset<std::tuple<uint64_t, uint64_t, uint64_t>>;
-
-Listed orphans_of(World& world, uint8_t id) {
-  Listed found;
-  const replication::Replica& replica = *world.machine(id).replica;
-  for (const auto& record : replica.orphans().records()) {
-    const auto page = replication::read_orphans(record, record.before(), {}, replica.log(),
-                                                replica.log().committed());
-    if (page.damaged || !page.last) world.breach("R15", "a record cannot be read");
-    for (const OrphanEntry& entry : page.entries) {
-      if (!entry.data) continue;
-      found.insert({entry.identity.client, entry.identity.sequence, entry.position.value});
-      if (entry.fate != OrphanFate::absent)
-        world.breach("R15", "an orphan is said to be in the log");
-    }
-  }
-  return found;
-}
 
 std::string count_of(const Listed& listed) { return std::to_string(listed.size()) + " orphans"; }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "core/replication/orphans.hpp"
+
 namespace caisson::simtest {
 
 namespace {
@@ -30,6 +32,24 @@ void add_clients(World& world, uint64_t count, ClientOptions options) {
     options.client = id;
     world.add_client(std::make_unique<Client>(world, options));
   }
+}
+
+Listed orphans_of(World& world, uint8_t id, Orphaned among) {
+  Listed found;
+  const replication::Replica& replica = *world.machine(id).replica;
+  for (const auto& record : replica.orphans().records()) {
+    const auto page = replication::read_orphans(record, record.before(), {}, replica.log(),
+                                                replica.log().committed());
+    if (page.damaged || !page.last) world.breach("R15", "a record cannot be read");
+    for (const OrphanEntry& entry : page.entries) {
+      if (!entry.data) continue;
+      if (entry.fate == OrphanFate::present && among == Orphaned::displaced) continue;
+      found.insert({entry.identity.client, entry.identity.sequence, entry.position.value});
+      if (entry.fate != OrphanFate::absent)
+        world.breach("R15", "an orphan is said to be in the log");
+    }
+  }
+  return found;
 }
 
 uint8_t Script::await_leader() {

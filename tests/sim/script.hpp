@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "tests/sim/client.hpp"
@@ -18,6 +20,15 @@ WorldOptions quiet_world(uint64_t seed, uint8_t replicas = 3);
 
 // `count` ordinary clients.
 void add_clients(World& world, uint64_t count, ClientOptions options = {});
+
+// What a replica lists as displaced: (client, sequence, position) of each entry that none of its
+// log holds.
+using Listed = std::multiset<std::tuple<uint64_t, uint64_t, uint64_t>>;
+enum class Orphaned : uint8_t {
+  lost,       // nothing else is displaced
+  displaced,  // besides, what has come back since: a replica was given a new base, say
+};
+Listed orphans_of(World& world, uint8_t id, Orphaned among = Orphaned::lost);
 
 class Script {
  public:

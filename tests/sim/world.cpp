@@ -170,6 +170,8 @@ replication::ReplicaOptions World::replica_options(ReplicaId id) const {
   o.demotes_slow = options_.demotes_slow;
   o.demote_after_ns = options_.demote_after_ns;
   o.voters_min = options_.voters_min;
+  o.standby_bounds = options_.standby;
+  o.standby_refuses = options_.standby_refuses;
   o.claim_timeout_ns = 3 * kMs;
   o.scrub_bytes_per_s = options_.scrub_bytes_per_s;
   return o;
@@ -323,6 +325,12 @@ Code World::hand_over(uint8_t to) {
   Code code = Code::closed;
   inside(m, [&] { code = m.replica->hand_over(ReplicaId{to}, local_now(m)); });
   return code;
+}
+
+void World::take_over(uint8_t id, Position last, uint64_t lost) {
+  record({.what = What::takeover, .replica = id, .position = last.value, .count = lost});
+  std::erase_if(states_, [&](const auto& state) { return state.first > last.value; });
+  shown_max_ = std::min(shown_max_, last.value);
 }
 
 bool World::dismiss_the_lost() {

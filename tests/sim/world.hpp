@@ -60,6 +60,8 @@ struct WorldOptions {
   uint32_t voters_min = 2;
   log::QuorumSystem quorum;
   uint64_t scrub_bytes_per_s = 100'000'000;
+  StandbyBounds standby;
+  bool standby_refuses = false;
   // Turns of a machine's poller.
   uint64_t turn_ns = 4 * kUs;
   uint64_t idle_turn_ns = 12 * kUs;
@@ -154,6 +156,8 @@ class World {
   bool dismiss_the_lost();
   // Damaged ones that the others' logs no longer reach back to are wiped, to be dismissed (R43).
   void wipe_the_damaged();
+  // A standby goes on alone behind `last`, and says that at most `lost` entries are lost.
+  void take_over(uint8_t id, Position last, uint64_t lost);
   // The view in force where somebody leads; no voters if nobody does.
   log::Membership view() const;
   // Its region is the one that has that place in the view.
