@@ -211,9 +211,10 @@ Exit run_append(const AppendOptions& options, bool json) {
   session_options.timeout = milliseconds_of(options.timeout_s);
   Append append(*cluster, session_options, options.framing, json);
   auto ended = append.run();
-  if (!ended && ended.error().code == Code::timed_out) {
-    const std::string full = full_ring(*cluster, (*log)->name, append.waiting_bytes());
-    if (!full.empty()) ended = fail(Code::timed_out, ended.error().message + ": " + full);
+  if (!ended && (ended.error().code == Code::timed_out || ended.error().code == Code::held)) {
+    std::string why = lagging_standby(*cluster, (*log)->name);
+    if (why.empty()) why = full_ring(*cluster, (*log)->name, append.waiting_bytes());
+    if (!why.empty()) ended = fail(ended.error().code, ended.error().message + ": " + why);
   }
   const Exit exit = append.exit_for(ended);
   if (!ended) std::fprintf(stderr, "caisson: %s\n", ended.error().message.c_str());

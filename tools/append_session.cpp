@@ -160,6 +160,7 @@ Error AppendSession::refused(const Pending& pending, Code code) const {
       why += "the log holds other bytes under this number: this is not the input that was begun";
       break;
     case Code::aged_out: why += "the log no longer remembers so old a number"; break;
+    case Code::held: why += "a standby is as far behind as it may be"; break;
     case Code::too_large: why += "it is larger than an entry of this log may be"; break;
     default: why += std::string(name(code));
   }

@@ -67,7 +67,10 @@ inline constexpr std::array kExitTable = {
     ExitRow{Exit::amnesia, "amnesia", "a replica's region is missing; it may not take part"},
     ExitRow{Exit::unreachable, "unreachable", "no leader, no quorum, or nobody answers"},
     ExitRow{Exit::trimmed, "trimmed", "the position lies below the trim point"},
-    ExitRow{Exit::held, "held", "a trim is refused: somebody still needs the entries"},
+    ExitRow{
+        Exit::held, "held",
+        "a trim is refused: somebody still needs the entries; or an append: a standby is as far "
+        "behind as it may be"},
     ExitRow{Exit::stream, "stream",
             "the stream refuses: a newer incarnation, a gap, too old, or other bytes"},
     ExitRow{Exit::too_large, "too_large", "exceeds a stated limit"},

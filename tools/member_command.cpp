@@ -25,6 +25,7 @@ struct ChangeOptions {
   unsigned replica = 0;
   unsigned by = 0;
   bool learner = false;
+  bool standby = false;
   double timeout_s = 60;
 };
 
@@ -111,10 +112,15 @@ std::string transfer_text(const Json& member) {
 // What is to be reached.
 struct Goal {
   MemberChange change;
+  bool or_standby = false;  // a standby learns, too
   bool reached(const SeenView& view) const {
     bool all = view.settled();
     for_each(change.add, [&](ReplicaId id) { all = all && view.part(id) == "voter"; });
-    for_each(change.learn, [&](ReplicaId id) { all = all && view.part(id) == "learner"; });
+    for_each(change.learn, [&](ReplicaId id) {
+      const std::string part = view.part(id);
+      all = all && (part == "learner" || (or_standby && part == "standby"));
+    });
+    for_each(change.standby, [&](ReplicaId id) { all = all && view.part(id) == "standby"; });
     for_each(change.remove, [&](ReplicaId id) { all = all && view.part(id).empty(); });
     return all;
   }
@@ -141,7 +147,9 @@ Error refusal(Code code, const Goal& goal, const std::string& log) {
 std::string progress_text(const SeenView& view, const std::string& log) {
   std::string text = log + ": view " + std::to_string(view.raw.value("view", 0));
   for (const Json& member : view.raw.value("members", Json::array())) {
-    if (member.value("part", "") != "joining") continue;
+    const std::string part = member.value("part", "");
+    if (part != "joining" && (part != "learner" || member.value("state", "") == "in_sync"))
+      continue;
     text += ", replica " + std::to_string(member.value("replica", 0)) + " " +
             member.value("state", "detached") + ", " +
             engine::bytes_text(member.value("behind_bytes", uint64_t{0})) + " behind";
@@ -169,7 +177,8 @@ Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goa
     if (Clock::now() >= ask_at) {
       const MemberChange& change = goal.change;
       const auto done = (*link)->call<protocol::Done>(
-          protocol::ChangeMembers{(*link)->log(), change.add, change.learn, change.remove, {}},
+          protocol::ChangeMembers{
+              (*link)->log(), change.add, change.learn, change.remove, {}, change.standby},
           kCallTimeout);
       ask_at = Clock::now() + kAskEvery;
       if (!done) {
@@ -180,7 +189,9 @@ Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goa
       }
       // A node that has just been started says hello in a moment.
       const bool patient = done->code == Code::not_found && Clock::now() < started + kHelloWithin;
-      if (done->code != Code::ok && done->code != Code::again && !patient) {
+      // A standby has to catch up first.
+      const bool later = done->code == Code::again || done->code == Code::not_yet;
+      if (done->code != Code::ok && !later && !patient) {
         return tl::unexpected(refusal(done->code, goal, log));
       }
       last = {Code::timed_out, "log '" + log +
@@ -211,6 +222,7 @@ void print_view(const std::string& log, const SeenView& view) {
                   engine::bytes_text(member.value("caught_up_bytes", uint64_t{0})).c_str(),
                   engine::bytes_text(member.value("to_go_bytes", uint64_t{0})).c_str());
     }
+    if (member.contains("lag")) std::printf("; %s", lag_text(view.raw, member).c_str());
     if (member.contains("state_transfer")) std::printf("%s", transfer_text(member).c_str());
     std::printf("\n");
   }
@@ -238,7 +250,8 @@ Exit over_logs(const LogChoice& choice, bool json, Visit&& visit) {
 Result<void> expect_known(const Cluster& cluster, const std::vector<Goal>& goals) {
   ReplicaSet named;
   for (const Goal& goal : goals) {
-    named = named | goal.change.add | goal.change.learn | goal.change.remove;
+    const MemberChange& change = goal.change;
+    named = named | change.add | change.learn | change.remove | change.standby;
   }
   Result<void> known;
   for_each(named, [&](ReplicaId id) {
@@ -272,9 +285,17 @@ Exit change(const LogChoice& choice, double timeout_s, const std::vector<Goal>& 
 }
 
 Exit run_add(const ChangeOptions& options, bool json) {
+  const ReplicaSet who = just(id_of(options.replica));
   Goal goal;
-  (options.learner ? goal.change.learn : goal.change.add) = just(id_of(options.replica));
-  return change(options.choice, options.timeout_s, {goal}, json);
+  if (!options.standby) {
+    (options.learner ? goal.change.learn : goal.change.add) = who;
+    return change(options.choice, options.timeout_s, {goal}, json);
+  }
+  // Appends wait for a standby: it catches up first.
+  Goal bounded;
+  goal.change.learn = bounded.change.standby = who;
+  goal.or_standby = true;
+  return change(options.choice, options.timeout_s, {goal, bounded}, json);
 }
 
 Exit run_remove(const ChangeOptions& options, bool json) {
@@ -385,13 +406,20 @@ void add_member(Commands& commands) {
   auto admit = std::make_shared<ChangeOptions>();
   command = commands.add(*group, "add", "admit a replica, once it has caught up",
                          "  caisson member add --dir D --replica 4\n"
-                         "  caisson member add --dir D --replica 4 --learner     without a vote\n\n"
+                         "  caisson member add --dir D --replica 4 --learner     without a vote\n"
+                         "  caisson member add --dir D --replica 4 --standby     … and appends do "
+                         "not run away from it\n\n"
                          "Its node has to run. Asked again, it changes nothing. Interrupted, the "
                          "change goes on.\n",
                          admit, run_add);
   add_choice(command, admit->choice);
   add_replica(command, "--replica", admit->replica, "whom");
-  command->add_flag("--learner", admit->learner, "it receives the log, and votes in nothing");
+  auto* learner =
+      command->add_flag("--learner", admit->learner, "it receives the log, and votes in nothing");
+  command
+      ->add_flag("--standby", admit->standby,
+                 "likewise, and its lag is bounded: it may take over (caisson standby promote)")
+      ->excludes(learner);
   add_timeout(command, admit->timeout_s, "how long to wait until it takes part");
 
   auto dismiss = std::make_shared<ChangeOptions>();

@@ -104,6 +104,21 @@ void print_memory(const Cluster& cluster, const ReplicaReport& report, const Log
       rotten == 0 ? "" : (", not yet the one at position " + std::to_string(rotten)).c_str());
 }
 
+// Calls visit(view, member) for each standby, as the log's leader sees it.
+template <class Visit>
+void each_standby(const std::vector<ReplicaReport>& reports, const std::string& log,
+                  Visit&& visit) {
+  const ReplicaId leader = leader_of(reports, log);
+  for (const ReplicaReport& report : reports) {
+    const LogStatus* const status = report.log(log);
+    if (report.id != leader || status == nullptr) continue;
+    const Json view = status->raw.value("members", Json::object());
+    for (const Json& member : view.value("members", Json::array())) {
+      if (member.contains("lag")) visit(view, member);
+    }
+  }
+}
+
 }  // namespace
 
 const LogStatus* ReplicaReport::log(const std::string& name) const {
@@ -182,6 +197,36 @@ std::string full_ring(const Cluster& cluster, const std::string& log, uint64_t p
          std::to_string(applied->value) + " now), or make a cluster with larger --ring-bytes";
 }
 
+std::string lag_text(const Json& view, const Json& member) {
+  const Json lag = member.value("lag", Json::object());
+  const Json bounds = view.value("standby_bounds", Json::object());
+  const auto of = [&](const char* what, const std::string& unit) {
+    const Json is = lag.value(what, Json());
+    const Json bound = bounds.value(what, Json());
+    const std::string number = is.is_null() ? "?" : std::to_string(is.get<uint64_t>());
+    return number + (bound.is_null() ? "" : " of " + std::to_string(bound.get<uint64_t>())) + unit;
+  };
+  return "lacks " + of("entries", " entries") + ", " + of("bytes", " B") + ", " + of("ms", " ms") +
+         (lag.value("at_bound", false) ? ": appends wait for it" : "");
+}
+
+std::string lagging_standby(const Cluster& cluster, const std::string& log) {
+  const auto reports = ask_cluster(cluster);
+  std::string text;
+  each_standby(reports, log, [&](const Json&, const Json& member) {
+    const Json lag = member["lag"];
+    if (!lag.value("at_bound", false)) return;
+    const std::string id = std::to_string(member.value("replica", 0));
+    text = "standby " + id + " lacks " + std::to_string(lag.value("entries", uint64_t{0})) +
+           " entries (" + human_bytes(static_cast<double>(lag.value("bytes", uint64_t{0}))) +
+           ") of log '" + log +
+           "', and may not be farther behind: see what holds it up (caisson member list --dir " +
+           cluster.directory.string() + "), or go on without it: caisson member remove --dir " +
+           cluster.directory.string() + " --replica " + id;
+  });
+  return text;
+}
+
 Json status_object(const Cluster& cluster, const std::vector<ReplicaReport>& reports) {
   Json replicas = Json::array();
   for (const ReplicaReport& report : reports) replicas.push_back(replica_object(report));
@@ -253,6 +298,9 @@ void print_status(const Cluster& cluster, const std::vector<ReplicaReport>& repo
     for (const unsigned slow : slow_of(reports, log.name)) {
       std::printf("  replica %u is slow, as the leader sees it: see caisson member list\n", slow);
     }
+    each_standby(reports, log.name, [](const Json& view, const Json& member) {
+      std::printf("  standby %u %s\n", member.value("replica", 0u), lag_text(view, member).c_str());
+    });
   }
 }
 

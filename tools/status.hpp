@@ -53,6 +53,13 @@ std::vector<ReplicaReport> ask_cluster(const Cluster& cluster,
 // The replica that leads the log and says so itself: the one with the highest term; 0: nobody.
 ReplicaId leader_of(const std::vector<ReplicaReport>& reports, const std::string& log);
 
+// How far a standby is behind, each number beside its bound. `view`: `members` of a log's status;
+// `member`: one of its members, with a `lag`.
+std::string lag_text(const Json& view, const Json& member);
+// What to say if a log takes no more because a standby is as far behind as it may be. Empty: none
+// is.
+std::string lagging_standby(const Cluster& cluster, const std::string& log);
+
 // What to say if the log takes no more because the leader's ring is full: there is no room for
 // `payload_bytes` more. Empty: it is not.
 std::string full_ring(const Cluster& cluster, const std::string& log, uint64_t payload_bytes);

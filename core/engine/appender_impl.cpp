@@ -31,6 +31,9 @@ std::string cannot_open(const LogImpl& log, Code code) {
                   : "replica " + std::to_string(known.leader.value) + " leads; open it there");
     }
     case Code::closed: return why + "the engine is closed";
+    case Code::held:
+      return why + (log.standbys().empty() ? "too many of its apologies wait; take them first"
+                                           : log.standby_text());
     case Code::timed_out: return why + "no quorum confirmed it in time; see the replicas' status";
     default: return why + std::string(caisson::name(code));
   }

@@ -218,6 +218,8 @@ Code Log::trim(Position position, TrimHolder& holder) {
 }
 
 Members Log::members() const { return impl_->members(); }
+
+std::vector<StandbyLag> Log::standbys() const { return impl_->standbys(); }
 Code Log::change_members(const MemberChange& change, uint64_t timeout_ns) {
   return guarded_code([&] { return impl_->change_members_and_wait(change, timeout_ns); });
 }

@@ -125,6 +125,7 @@ struct ChangeMembers {  // asked for; the status tells when it is done
   ReplicaSet learn;
   ReplicaSet remove;
   View view;  // not 0: only if this view is in force
+  ReplicaSet standby;
   bool operator==(const ChangeMembers&) const = default;
 };
 struct HandOver {  // likewise

@@ -75,6 +75,7 @@ void put(const ChangeMembers& body, pb::Request& out) {
   change.set_learn(body.learn.bits);
   change.set_remove(body.remove.bits);
   change.set_view(body.view.value);
+  change.set_standby(body.standby.bits);
 }
 void put(const HandOver& body, pb::Request& out) {
   out.mutable_hand_over()->set_log(body.log);
@@ -166,9 +167,11 @@ Result<RequestBody> get(const pb::Read& in) {
 }
 
 Result<RequestBody> get(const pb::ChangeMembers& in) {
-  const ReplicaSet add{in.add()}, learn{in.learn()}, remove{in.remove()};
-  if ((add | learn | remove).has(ReplicaId{})) return refuse("ChangeMembers names replica 0");
-  return RequestBody{ChangeMembers{in.log(), add, learn, remove, View{in.view()}}};
+  const ReplicaSet add{in.add()}, learn{in.learn()}, remove{in.remove()}, standby{in.standby()};
+  if ((add | learn | remove | standby).has(ReplicaId{})) {
+    return refuse("ChangeMembers names replica 0");
+  }
+  return RequestBody{ChangeMembers{in.log(), add, learn, remove, View{in.view()}, standby}};
 }
 
 Result<RequestBody> get(const pb::HandOver& in) {

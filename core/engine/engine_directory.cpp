@@ -102,6 +102,14 @@ Result<NodeLock> NodeLock::take(const std::string& directory) {
   return lock;
 }
 
+bool NodeLock::taken(const std::string& directory) {
+  const int fd = open((directory + "/lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool taken = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(fd);
+  return taken;
+}
+
 NodeLock::NodeLock(NodeLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
 
 NodeLock& NodeLock::operator=(NodeLock&& other) noexcept {

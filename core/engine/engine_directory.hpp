@@ -36,6 +36,8 @@ class NodeLock {
   NodeLock& operator=(NodeLock&& other) noexcept;
   ~NodeLock() { release(); }
   void release();
+  // A process owns the directory now. False also if nobody can tell.
+  static bool taken(const std::string& directory);
   bool held() const { return fd_ >= 0; }
 
  private:

@@ -42,30 +42,51 @@ std::string names_of(ReplicaSet set) {
   return names;
 }
 
+// A stopped replica's log, with everybody shut out who might still write to it.
+struct Stopped {
+  EngineOptions options;
+  LogOptions log;
+  std::string where;
+  NodeLock lock;
+  Ground ground;
+  log::Membership view;  // the last it knows
+};
+
+Result<Stopped> open_stopped(const EngineOptions& wanted, const LogOptions& named) {
+  if (const auto checked = check(wanted); !checked) return tl::unexpected(checked.error());
+  Stopped stopped;
+  stopped.options = completed(wanted);
+  const EngineOptions& options = stopped.options;
+  stopped.log = named;
+  for (const LogOptions& each : options.logs) {
+    if (each.name == named.name) stopped.log = each;
+  }
+  stopped.where = "log '" + named.name + "' of replica " + std::to_string(options.replica.value) +
+                  " in " + options.directory;
+  auto lock = NodeLock::take(options.directory);
+  if (!lock) return tl::unexpected(lock.error());
+  stopped.lock = std::move(*lock);
+  auto ground = open_ground(options, stopped.log);
+  if (!ground) return tl::unexpected(ground.error());
+  stopped.ground = std::move(*ground);
+  // Whoever was let in may still be about to write.
+  if (const Code code = stopped.ground.endpoint->revoke_all(); code != Code::ok) {
+    return fail(code, stopped.where + ": writers of before cannot be shut out");
+  }
+  const auto view = replication::last_view(*stopped.ground.region);
+  if (!view) return fail(view.error().code, stopped.where + ": " + view.error().message);
+  stopped.view = view->membership;
+  return stopped;
+}
+
 }  // namespace
 
 Result<log::Recovered> recover_log(const EngineOptions& wanted, const LogOptions& named) {
-  if (const auto checked = check(wanted); !checked) return tl::unexpected(checked.error());
-  const EngineOptions options = completed(wanted);
-  LogOptions log = named;
-  for (const LogOptions& each : options.logs) {
-    if (each.name == named.name) log = each;
-  }
-  const std::string where = "log '" + log.name + "' of replica " +
-                            std::to_string(options.replica.value) + " in " + options.directory;
-  const auto lock = NodeLock::take(options.directory);
-  if (!lock) return tl::unexpected(lock.error());
-  auto ground = open_ground(options, log);
-  if (!ground) return tl::unexpected(ground.error());
-  // Whoever was let in may still be about to write.
-  if (const Code code = ground->endpoint->revoke_all(); code != Code::ok) {
-    return fail(code, where + ": writers of before cannot be shut out");
-  }
-  const auto view = replication::last_view(*ground->region);
-  if (!view) return fail(view.error().code, where + ": " + view.error().message);
-  const ReplicaSet there = still_there(options, log, view->membership);
-  if (view->membership.voters != just(options.replica) &&
-      view->membership.suffices(there | just(options.replica))) {
+  auto stopped = open_stopped(wanted, named);
+  if (!stopped) return tl::unexpected(stopped.error());
+  const auto& [options, log, where, lock, ground, view] = *stopped;
+  const ReplicaSet there = still_there(options, log, view);
+  if (view.voters != just(options.replica) && view.suffices(there | just(options.replica))) {
     return fail(Code::exists, where + ": no quorum is lost: the regions of replicas " +
                                   names_of(there) +
                                   " are there. Start them; nothing has to be given up");
@@ -73,10 +94,58 @@ Result<log::Recovered> recover_log(const EngineOptions& wanted, const LogOptions
   const auto birth = random_word();
   const auto nonce = random_word();
   if (!birth || !nonce) return tl::unexpected(birth ? nonce.error() : birth.error());
-  auto recovered = replication::recover_alone(*ground->region, {options.cluster, log.id},
+  auto recovered = replication::recover_alone(*ground.region, {options.cluster, log.id},
                                               options.replica, *birth, *nonce);
   if (!recovered) return fail(recovered.error().code, where + ": " + recovered.error().message);
   return recovered;
+}
+
+Result<replication::Takeover> promote_log(const EngineOptions& wanted, const LogOptions& named) {
+  auto stopped = open_stopped(wanted, named);
+  if (!stopped) return tl::unexpected(stopped.error());
+  const auto& [options, log, where, lock, ground, view] = *stopped;
+  for (const PeerOptions& peer : options.peers) {
+    if (peer.id == options.replica || !view.electors().has(peer.id)) continue;
+    if (!NodeLock::taken(peer.directory)) continue;
+    return fail(Code::busy,
+                where + ": replica " + std::to_string(peer.id.value) + " of the primary runs, in " +
+                    peer.directory +
+                    ". Two of them must never go on at once: stop what is left of the primary, or "
+                    "change over without loss, by caisson member add and caisson leader transfer");
+  }
+  const auto birth = random_word();
+  const auto nonce = random_word();
+  if (!birth || !nonce) return tl::unexpected(birth ? nonce.error() : birth.error());
+  auto taken = replication::promote_standby(*ground.region, {options.cluster, log.id},
+                                            options.replica, *birth, *nonce);
+  if (!taken) return fail(taken.error().code, where + ": " + taken.error().message);
+  return taken;
+}
+
+Result<Position> readmit_log(const EngineOptions& wanted, const LogOptions& named) {
+  auto stopped = open_stopped(wanted, named);
+  if (!stopped) return tl::unexpected(stopped.error());
+  const auto& [options, log, where, lock, ground, view] = *stopped;
+  Position through{UINT64_MAX};
+  Term term;
+  for (const PeerOptions& peer : options.peers) {
+    if (peer.id == options.replica) continue;
+    const auto known = peer_superblock(options, log, region_path(peer.directory, log.name));
+    if (!known || known->recovered.view <= view.view) continue;
+    through = std::min(through, Position{known->recovered.position.value - 1});
+    term = std::max(term, known->promised);
+  }
+  if (term == Term{}) {
+    return fail(Code::not_found, where +
+                                     ": no peer's region says that it was given up. Start it as "
+                                     "it is; or have it come back empty, with --create --join");
+  }
+  const auto birth = random_word();
+  if (!birth) return tl::unexpected(birth.error());
+  auto agreed = replication::leave_behind(*ground.region, {options.cluster, log.id},
+                                          options.replica, through, term, *birth);
+  if (!agreed) return fail(agreed.error().code, where + ": " + agreed.error().message);
+  return agreed;
 }
 
 Result<void> expect_not_left_behind(const EngineOptions& options, const LogOptions& log,
@@ -96,9 +165,8 @@ Result<void> expect_not_left_behind(const EngineOptions& options, const LogOptio
                     std::to_string(options.replica.value) + " with it: " + path +
                     " says that replica " + std::to_string(peer.id.value) +
                     " went on alone, in view " + std::to_string(known->recovered.view.value) +
-                    ". Keep " + options.directory +
-                    " for what may be only there, outside of the cluster, and have this replica "
-                    "come back empty, with caisson node --create --join and caisson member add");
+                    ". What only this one holds is kept: caisson member readmit puts it aside "
+                    "for caisson salvage, and caisson member add admits this replica again");
   }
   return {};
 }

@@ -112,6 +112,8 @@ class LogImpl {
     state_status_ = std::move(status);
   }
   Members members() const;
+  std::vector<StandbyLag> standbys() const;
+  std::string standby_text() const;  // for people: which of them is in the way, and the cure
   // Asked once; see Replica. `settled`: whether the view then in force is what it is going to be.
   Code change_members(const MemberChange& change, bool* settled = nullptr);
   Code hand_over(ReplicaId to);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/engine/config.hpp"
 #include "core/engine/log_impl_await.hpp"
 
 namespace caisson::engine {
@@ -177,7 +178,9 @@ Members members_of(const log::Membership& membership, Position position, bool co
           membership.joining,
           membership.leaving,
           membership.quorum.commits(voters),
-          membership.quorum.elects(voters)};
+          membership.quorum.elects(voters),
+          membership.standbys,
+          membership.standby_bounds};
 }
 
 Members LogImpl::members() const {
@@ -192,6 +195,31 @@ Followers LogImpl::followers() const {
   return followers;
 }
 
+std::vector<StandbyLag> LogImpl::standbys() const {
+  std::vector<StandbyLag> all;
+  const Followers followers = this->followers();
+  for (uint32_t i = 0; i < followers.count; ++i) {
+    const replication::PeerStatus& peer = followers.all[i];
+    if (!peer.standby) continue;
+    const auto& lag = peer.lag;
+    const uint64_t ms = lag.ns == UINT64_MAX ? UINT64_MAX : lag.ns / 1'000'000;
+    all.push_back({peer.id, peer.attached, lag.held, lag.bytes, lag.entries, ms, lag.at_bound});
+  }
+  return all;
+}
+
+std::string LogImpl::standby_text() const {
+  for (const StandbyLag& lag : standbys()) {
+    if (!lag.at_bound) continue;
+    return "standby " + std::to_string(lag.replica.value) + " lacks " +
+           std::to_string(lag.entries) + " entries (" + bytes_text(lag.bytes) +
+           (lag.ms == UINT64_MAX ? "" : ", " + std::to_string(lag.ms) + " ms") +
+           "), and may not be farther behind; see what holds it up, or let it go: "
+           "caisson member remove";
+  }
+  return "a standby is as far behind as it may be; see caisson member list";
+}
+
 nlohmann::json LogImpl::members_json() const {
   const Members now = members();
   const Followers followers = this->followers();
@@ -203,6 +231,7 @@ nlohmann::json LogImpl::members_json() const {
                        : now.leaving.has(id)  ? "leaving"
                        : now.voters.has(id)   ? "voter"
                        : now.outgoing.has(id) ? "outgoing"
+                       : now.standbys.has(id) ? "standby"
                                               : "learner";
     nlohmann::json member = {{"replica", id.value}, {"part", part}};
     for (uint32_t i = 0; i < followers.count; ++i) {
@@ -218,16 +247,35 @@ nlohmann::json LogImpl::members_json() const {
         member["caught_up_bytes"] = peer.written_end - peer.caught_from;
         member["to_go_bytes"] = tail_end > peer.written_end ? tail_end - peer.written_end : 0;
       }
+      if (peer.standby) {
+        const auto& lag = peer.lag;
+        member["lag"] = {{"held", lag.held.value},
+                         {"entries", lag.entries},
+                         {"bytes", lag.bytes},
+                         {"ms", lag.ns == UINT64_MAX ? nlohmann::json(nullptr)
+                                                     : nlohmann::json(lag.ns / 1'000'000)},
+                         {"at_bound", lag.at_bound}};
+      }
       member["behind_bytes"] = tail_end > peer.validated_end ? tail_end - peer.validated_end : 0;
     }
     all.push_back(std::move(member));
   });
-  return {{"view", now.view.value},
-          {"position", now.position.value},
-          {"settled", now.settled()},
-          {"commit_quorum", now.commit_quorum},
-          {"election_quorum", now.election_quorum},
-          {"members", std::move(all)}};
+  nlohmann::json json = {{"view", now.view.value},
+                         {"position", now.position.value},
+                         {"settled", now.settled()},
+                         {"commit_quorum", now.commit_quorum},
+                         {"election_quorum", now.election_quorum},
+                         {"members", std::move(all)}};
+  if (!now.standbys.empty()) {
+    const auto unless_0 = [](uint64_t bound) {
+      return bound == 0 ? nlohmann::json(nullptr) : nlohmann::json(bound);
+    };
+    json["standby_bounds"] = {{"bytes", now.standby_bounds.bytes},
+                              {"entries", unless_0(now.standby_bounds.entries)},
+                              {"ms", unless_0(now.standby_bounds.ms)}};
+    json["standby_policy"] = std::string(engine::name(options_.standby_policy));
+  }
+  return json;
 }
 
 Code LogImpl::change_members(const MemberChange& change, bool* settled) {
@@ -249,7 +297,8 @@ Code LogImpl::change_members_and_wait(const MemberChange& change, uint64_t timeo
     // Asked again, it is ok if there is nothing left to change.
     bool settled = false;
     const Code code = change_members(asked, &settled);
-    if (code != Code::ok && code != Code::again) return code;
+    // A standby may still have to catch up.
+    if (code != Code::ok && code != Code::again && code != Code::not_yet) return code;
     if (code == Code::ok) asked.view = View{};  // it was the one in force
     if (code == Code::ok && settled) return Code::ok;
     const uint64_t look_again_ns =

@@ -264,7 +264,8 @@ void ServerSession::answer_done(uint64_t id, const LogImpl& log, uint64_t log_id
 void ServerSession::handle(uint64_t id, const client::ChangeMembers& request) {
   LogImpl* const log = find_log(id, request.log);
   if (log == nullptr) return;
-  const MemberChange change{request.add, request.learn, request.remove, request.view};
+  const MemberChange change{request.add, request.learn, request.remove, request.view,
+                            request.standby};
   answer_done(id, *log, request.log, log->change_members(change));
 }
 

@@ -174,7 +174,12 @@ Result<log::Recovered> go_on_alone(pmem::Region& region, const Held& held, uint6
   region.store_ring(held.tail.end, entry.data(), entry.size());
   region.persist_ring(next.trim.end, held.tail.end + entry.size() - next.trim.end);
   blank(region, behind, next.trim.end + region.geometry().ring_bytes);
-  next.recovered = {alone.view, held.committed + 1, behind.position};
+  // Repeated, it is the same entry from which on the others have no part in this log; it may have
+  // been trimmed since.
+  const Position kept = held.before_end.position;
+  const bool again = kept.value == 0 || next.recovered.position == kept + 1;
+  if (!again) next.recovered = {{}, std::min(held.committed, kept) + 1, kept + 1};
+  next.recovered.view = alone.view;
   next.birth = birth;
   next.promised = term;
   next.promise_nonce = nonce;

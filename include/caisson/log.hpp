@@ -96,11 +96,14 @@ class Log {
 
   Members members() const;  // as this replica knows them
 
+  // How far each standby is behind (R14); empty unless this replica leads.
+  std::vector<StandbyLag> standbys() const;
+
   // Leader only: changes who takes part, and returns once that is the view in force. ok also if it
   // was already. timed_out: it goes on, under whoever leads · not_found: to be added, but its node
   // does not run or is no [[peer]] · exists: a voter cannot learn
-  // · invalid: nobody would be left · wrong_view · not_leader, also if the lead is lost meanwhile:
-  // ask the new leader, whose members() say how far it got.
+  // · invalid: nobody would be left, or a standby is no learner · wrong_view · not_leader, also if
+  // the lead is lost meanwhile: ask the new leader, whose members() say how far it got.
   [[nodiscard]] Code change_members(const MemberChange& change, uint64_t timeout_ns);
 
   // Leader only: has the voter `to` lead, once it holds all that was appended. Appends are answered

@@ -35,6 +35,18 @@ struct Members {
   }
 };
 
+// How far a standby is behind, as the leader knows: never less than it is.
+struct StandbyLag {
+  ReplicaId replica;
+  bool attached = false;  // it takes what the leader writes
+  Position held;          // it has everything through here, persistent
+  uint64_t bytes = 0;
+  uint64_t entries = 0;
+  uint64_t ms = 0;  // how long the oldest entry that it lacks has been in the log; UINT64_MAX:
+                    // it is of an earlier leader
+  bool at_bound = false;  // appends wait for it, or are refused
+};
+
 // Who is to come, and who is to go (R25). Nobody votes before it has caught up.
 struct MemberChange {
   ReplicaSet add{};     // as voters

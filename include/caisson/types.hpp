@@ -145,7 +145,7 @@ enum class Code : uint8_t {
   not_appended,  // definitely not in the log
   trimmed,       // the position lies below the trim point (R8)
   not_yet,       // the position lies above what is committed
-  held,          // a trim is refused: somebody still needs the entries (R8)
+  held,          // somebody still needs what is to be trimmed (R8), or a standby lags (R14)
   no_quorum,     // no majority of voters can be reached (R20)
   wrong_view,    // conditional on a view that is not, or no longer, the current one (R34)
   revoked,       // what was delivered before it was committed is not in the log after all (R32)

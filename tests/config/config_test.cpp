@@ -98,6 +98,8 @@ TEST(Config, EveryKeyIsRead) {
         "entry_bytes_max = 1000\noutstanding_max = 32\nauto_apply = false\n"
         "slow = \"demote\"\nslow_patience_ms = 30\nvoters_min = 3\n"
         "quorum = \"flexible\"\ncommit_quorum = 2\n"
+        "standby_policy = \"error\"\nstandby_lag_bytes = \"1 MiB\"\n"
+        "standby_lag_entries = 500\nstandby_lag_ms = 250\n"
         "catch_up_bytes_per_s = \"2 MiB\"\nscrub_bytes_per_s = 0\n"
         "[poller]\ninline = true\ncores = [3, -1]\nidle = \"busy\"\nspin_us = 7\n"
         "priority = 0\n"
@@ -119,6 +121,8 @@ TEST(Config, EveryKeyIsRead) {
   EXPECT_FALSE(log.auto_apply);
   EXPECT_EQ(log.slow, SlowPolicy::demote);
   EXPECT_EQ(log.slow_patience_ms, 30u);
+  EXPECT_EQ(log.standby_policy, StandbyPolicy::error);
+  EXPECT_EQ(log.standby_lag, (StandbyBounds{kMiB, 500, 250}));
   EXPECT_EQ(voters_min_of(options, log), 3u);
   EXPECT_EQ(log.quorum, Quorums::flexible);
   EXPECT_EQ(log.commit_quorum, 2u);
@@ -239,6 +243,13 @@ TEST(Config, RefusesWhatIsNotOffered) {
     expect_refused({{"persistence", "fabric = \"" + std::string(fabric) + "\"\npersistence"}}, 6,
                    "is not offered by this build: use \"shm\"", Code::unsupported);
   }
+}
+
+TEST(Config, RefusesStandbysThatCannotBeBounded) {
+  const std::string ring = "ring_bytes = \"1 MiB\"";
+  expect_refused({{ring, ring + "\nstandby_lag_bytes = \"2 MiB\""}}, 23, "2 MiB is not allowed");
+  expect_refused({{ring, ring + "\nstandby_lag_bytes = 64"}}, 23, "the largest entry");
+  expect_refused({{ring, ring + "\nstandby_policy = \"hope\""}}, 23, "use one of \"stall\"");
 }
 
 TEST(Config, RefusesBadIdentities) {
@@ -395,6 +406,9 @@ EngineOptions any_options() {
   log.auto_apply = *rc::gen::arbitrary<bool>();
   log.slow = *rc::gen::element(SlowPolicy::back_pressure, SlowPolicy::demote);
   log.slow_patience_ms = *rc::gen::inRange<uint64_t>(1, 10'000);
+  log.standby_policy = *rc::gen::element(StandbyPolicy::stall, StandbyPolicy::error);
+  log.standby_lag = {*rc::gen::element<uint64_t>(0, log.ring_bytes),
+                     *rc::gen::inRange<uint64_t>(0, 10'000), *rc::gen::inRange<uint64_t>(0, 9'000)};
   log.voters_min = *rc::gen::inRange<uint32_t>(0, 8);
   log.quorum = *rc::gen::element(Quorums::majority, Quorums::all);
   log.catch_up_bytes_per_s = *rc::gen::inRange<uint64_t>(kCatchUpRateMin, kCatchUpRateMin << 12);

@@ -31,6 +31,10 @@ Superblock arbitrary_superblock() {
     s.membership.joining = {rest & ~learners};
     s.membership.leaving = {voters & *rc::gen::arbitrary<uint64_t>()};
   }
+  s.membership.standbys = {learners & *rc::gen::arbitrary<uint64_t>()};
+  if (!s.membership.standbys.empty()) {
+    s.membership.standby_bounds = {1 + below(1u << 20), below(1000), below(1000)};
+  }
   for (size_t id = 1; id <= kReplicaIdMax; ++id) {
     s.membership.births[id] = *rc::gen::arbitrary<uint64_t>();
   }
@@ -45,6 +49,7 @@ Superblock arbitrary_superblock() {
   s.damaged_through = Position{below(50)};
   s.salvage_bytes = below(1u << 20);
   s.recovered = {View{below(9)}, Position{below(9)}, Position{below(9)}};
+  s.granted = {Term{below(999)}, Position{below(99)}};
   return s;
 }
 
@@ -97,6 +102,29 @@ TEST(Superblock, ForeignShortNewerAndContradictingOnesAreRefused) {
   bad = s;
   bad.membership.voters = {1};
   EXPECT_TRUE(refused(bad));
+  bad = s;
+  bad.membership.voters = {2};
+  bad.membership.learners = {4};
+  EXPECT_FALSE(refused(bad));
+  bad.membership.standbys = {4};
+  EXPECT_TRUE(refused(bad)) << "nothing bounds it";
+  bad.membership.standby_bounds.bytes = 1;
+  EXPECT_FALSE(refused(bad));
+  bad.membership.learners = {};
+  EXPECT_TRUE(refused(bad)) << "it does not learn";
+}
+
+TEST(Superblock, OneWithoutWhatConcernsStandbysIsRead) {
+  Superblock s;
+  s.replica = ReplicaId{1};
+  s.ring_bytes = 4096;
+  s.membership.voters = {2};
+  s.recovered = {View{1}, Position{2}, Position{3}};
+  const SuperblockBytes bytes = encode(s);
+  const auto back = decode_superblock(std::span(bytes).first(kSuperblockBytesV2));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(*back, s);
+  EXPECT_FALSE(decode_superblock(std::span(bytes).first(kSuperblockBytesV2 - 1)));
 }
 
 TEST(Superblock, ArbitraryBytesNeverBreakTheDecoder) {

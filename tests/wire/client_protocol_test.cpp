@@ -77,7 +77,7 @@ Request any_request() {
     case 7: request.body = Cancel{}; break;
     case 8: {
       const auto set = [] { return ReplicaSet{any() & ~uint64_t{1}}; };
-      request.body = ChangeMembers{wide(), set(), set(), set(), View{wide()}};
+      request.body = ChangeMembers{wide(), set(), set(), set(), View{wide()}, set()};
       break;
     }
     case 9: request.body = HandOver{wide(), ReplicaId{*rc::gen::inRange<uint8_t>(1, 64)}}; break;

@@ -129,6 +129,8 @@ log::ViewRun any_view(Position first) {
     m.leaving = m.voters & ReplicaSet{any()};
   }
   m.quorum.commit = *rc::gen::element<uint8_t>(0, 2, kReplicaIdMax, log::QuorumSystem::kAll);
+  m.standbys = m.learners & ReplicaSet{any()};
+  if (!m.standbys.empty()) m.standby_bounds = {any() | 1, any(), any()};
   for_each(m.members(), [&](ReplicaId id) { m.births[id.value] = any(); });
   return run;
 }
