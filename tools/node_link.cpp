@@ -158,17 +158,21 @@ Error NodeLinks::unreachable() const {
   return Error{Code::no_quorum, text};
 }
 
+// Whom the last one named is asked next, and nobody twice in a round: those who have been dismissed
+// name leaders of the past, and would send us round and round.
+NodeLinks::Slot* NodeLinks::next_to_ask(ReplicaSet asked) {
+  if (Slot* const named = slot(suggested_); named != nullptr && !asked.has(named->id)) return named;
+  const auto found = std::find_if(slots_.begin(), slots_.end(),
+                                  [asked](const Slot& place) { return !asked.has(place.id); });
+  return found == slots_.end() ? nullptr : &*found;
+}
+
 Result<NodeLink*> NodeLinks::leader(Clock::time_point deadline) {
   for (;;) {
-    const ReplicaId first = suggested_;
-    suggested_ = ReplicaId{};
-    if (Slot* const place = slot(first)) {
+    ReplicaSet asked;
+    while (Slot* const place = next_to_ask(asked)) {
+      asked.add(place->id);
       if (NodeLink* const link = try_leader(*place)) return link;
-    }
-    for (Slot& place : slots_) {
-      if (NodeLink* const link = try_leader(place)) return link;
-      if (suggested_.value != 0 && suggested_ != first)
-        break;  // it names one that was not asked yet
     }
     if (refused_by_all()) return tl::unexpected(*slots_.front().refusal);
     if (Clock::now() >= deadline) return tl::unexpected(unreachable());

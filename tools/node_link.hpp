@@ -90,6 +90,7 @@ class NodeLinks {
     std::optional<Error> refusal;  // the last error, if it will not pass
   };
   Slot* slot(ReplicaId id);
+  Slot* next_to_ask(ReplicaSet asked);
   NodeLink* try_leader(Slot& slot);
   Error unreachable() const;
   bool refused_by_all() const;
