@@ -53,6 +53,10 @@ struct Membership {
   bool meets_commits(ReplicaSet set) const {
     return quorum.meets_commits(voters, set) && (!joint() || quorum.meets_commits(outgoing, set));
   }
+  // Both of one log, as far as their quorum systems tell; who was not admitted yet has none.
+  bool alike(const Membership& other) const {
+    return voters.empty() || other.voters.empty() || quorum == other.quorum;
+  }
   bool operator==(const Membership&) const = default;
 };
 

@@ -417,8 +417,7 @@ void ReplicaImpl::handle(ReplicaId from, const control::Seal& m, uint64_t now_ns
 
 void ReplicaImpl::handle(ReplicaId from, const control::SealReply& m, uint64_t now_ns) {
   // Created to count otherwise: it is no replica of this log, whatever its log id says.
-  const log::Membership& theirs = m.view.membership;
-  if (!theirs.voters.empty() && theirs.quorum != c_.membership().quorum) return;
+  if (!m.view.membership.alike(c_.membership())) return;
   if (m.code == Code::fenced && m.promised > promised() &&
       (leader_.active() || election_.stage() == Election::Stage::idle)) {
     if (leader_.active() && m.term == leader_.term()) met_higher(m.promised, now_ns);
