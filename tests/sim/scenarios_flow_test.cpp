@@ -108,7 +108,7 @@ Outcome overloaded(uint64_t seed) {
   Outcome outcome;
   const uint64_t capacity = taken(seed, 1 * kUs, outcome);
   outcome.constructed = capacity > 0;
-  for (const uint64_t percent : {10, 50, 100, 150, 300}) {
+  for (const uint64_t percent : {10u, 50u, 100u, 150u, 300u}) {
     const uint64_t offered = capacity * percent / 100;
     const uint64_t pace_ns = kMeasuredNs * kClients * kPerTurn / std::max<uint64_t>(offered, 1);
     const uint64_t got = taken(seed, pace_ns, outcome);
