@@ -12,7 +12,7 @@ void batch_seeds(const AddSeed& add) {
     identity.log = log;
     return control::encode({identity, ReplicaId{1}, ReplicaId{2}, what});
   };
-  for (const uint64_t logs : {1, 2, 5}) {
+  for (const uint64_t logs : {1u, 2u, 5u}) {
     control::Batch batch;
     for (uint64_t log = 1; log <= logs; ++log) {
       (void)batch.add(message(log, control::Seal{Term{258}, log, View{1}, Term{257}}));
