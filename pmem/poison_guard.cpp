@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pmem/poison_guard.hpp"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 
@@ -27,9 +28,11 @@ struct Range {
 struct Registry {
   std::array<Range, kGuardedRangesMax> ranges;
   std::atomic<uint32_t> used{0};  // slots at or above were never taken
-  std::mutex mutex;               // of those who take and give slots
-  bool installed = false;         // guarded by mutex
-  struct sigaction before {};     // constant once installed
+  // Slots below are not taken: whoever had them before this process was forked may give them yet.
+  uint32_t first = 0;
+  std::mutex mutex;            // of those who take and give slots
+  bool installed = false;      // guarded by mutex
+  struct sigaction before {};  // constant once installed
 };
 
 Registry& registry() {
@@ -87,6 +90,20 @@ void on_bus_error(int number, siginfo_t* info, void* context) {
   errno = error;
 }
 
+// Regions are not inherited: in a child their addresses are free for other mappings, which are not
+// to be guarded.
+void follow_forks() {
+  (void)::pthread_atfork([] { registry().mutex.lock(); }, [] { registry().mutex.unlock(); },
+                         [] {
+                           Registry& all = registry();
+                           for (Range& range : all.ranges) {
+                             range.begin.store(0, std::memory_order_release);
+                           }
+                           all.first = all.used.load(std::memory_order_relaxed);
+                           all.mutex.unlock();
+                         });
+}
+
 // With the mutex held.
 void install(Registry& all) {
   if (all.installed) return;
@@ -97,6 +114,7 @@ void install(Registry& all) {
   ::sigemptyset(&action.sa_mask);
   (void)::sigaction(SIGBUS, nullptr, &all.before);
   all.installed = ::sigaction(SIGBUS, &action, nullptr) == 0;
+  follow_forks();
 }
 
 }  // namespace
@@ -113,7 +131,7 @@ Code GuardedRange::guard(const void* begin, uint64_t n, PoisonMark& mark) {
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
   install(all);
-  uint32_t slot = 0;
+  uint32_t slot = all.first;
   const uint32_t used = all.used.load(std::memory_order_relaxed);
   while (slot < used && all.ranges[slot].begin.load(std::memory_order_relaxed) != 0) ++slot;
   if (slot == kGuardedRangesMax) return Code::too_large;
