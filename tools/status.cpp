@@ -2,6 +2,7 @@
 #include "tools/status.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <thread>
@@ -211,19 +212,26 @@ std::string lag_text(const Json& view, const Json& member) {
 }
 
 std::string lagging_standby(const Cluster& cluster, const std::string& log) {
-  const auto reports = ask_cluster(cluster);
+  // A status is as old as its last publication, and the refusal may be younger.
+  constexpr int kLooks = 5;
   std::string text;
-  each_standby(reports, log, [&](const Json&, const Json& member) {
-    const Json lag = member["lag"];
-    if (!lag.value("at_bound", false)) return;
-    const std::string id = std::to_string(member.value("replica", 0));
-    text = "standby " + id + " lacks " + std::to_string(lag.value("entries", uint64_t{0})) +
-           " entries (" + human_bytes(static_cast<double>(lag.value("bytes", uint64_t{0}))) +
-           ") of log '" + log +
-           "', and may not be farther behind: see what holds it up (caisson member list --dir " +
-           cluster.directory.string() + "), or go on without it: caisson member remove --dir " +
-           cluster.directory.string() + " --replica " + id;
-  });
+  bool any = true;
+  for (int look = 0; look < kLooks && any && text.empty(); ++look) {
+    if (look > 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    any = false;
+    each_standby(ask_cluster(cluster), log, [&](const Json&, const Json& member) {
+      any = true;
+      const Json lag = member["lag"];
+      if (!lag.value("at_bound", false)) return;
+      const std::string id = std::to_string(member.value("replica", 0));
+      text = "standby " + id + " lacks " + std::to_string(lag.value("entries", uint64_t{0})) +
+             " entries (" + human_bytes(static_cast<double>(lag.value("bytes", uint64_t{0}))) +
+             ") of log '" + log +
+             "', and may not be farther behind: see what holds it up (caisson member list --dir " +
+             cluster.directory.string() + "), or go on without it: caisson member remove --dir " +
+             cluster.directory.string() + " --replica " + id;
+    });
+  }
   return text;
 }
 
