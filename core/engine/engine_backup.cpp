@@ -12,6 +12,8 @@
 #include "core/engine/engine_parts.hpp"
 #include "core/log/log_state.hpp"
 #include "core/log/superblock_format.hpp"
+#include "core/log/view_entry.hpp"
+#include "core/replication/context.hpp"
 #include "core/replication/recovery.hpp"
 #include "pmem/file_region.hpp"
 #include "pmem/peer_mapping.hpp"
@@ -179,35 +181,29 @@ class Rewriter {
     if (!payload.empty()) {
       std::memcpy(entry_.data() + sizeof header, payload.data(), payload.size());
     }
-    to_.store_ring(cursor_.end, entry_.data(), bytes);
-    to_.persist_ring(cursor_.end, bytes);
-    cursor_ = {Position{header.position}, cursor_.end + bytes, Term{header.term}, header.chain};
+    store(entry_,
+          {Position{header.position}, cursor_.end + bytes, Term{header.term}, header.chain});
+  }
+  // What names the founders of the new cluster: the same on each of them.
+  void put(const log::Membership& founders) {
+    const ReplicaId first{static_cast<uint8_t>(__builtin_ctzll(founders.voters.bits))};
+    const Term term = replication::term_above(cursor_.term, first);
+    const log::ViewEntry entry = log::view_entry(cursor_, founders, term);
+    store(entry.bytes, entry.behind);
   }
   const log::Cursor& cursor() const { return cursor_; }
 
  private:
+  void store(std::span<const std::byte> entry, const log::Cursor& behind) {
+    to_.store_ring(cursor_.end, entry.data(), entry.size());
+    to_.persist_ring(cursor_.end, entry.size());
+    cursor_ = behind;
+  }
+
   pmem::Region& to_;
   log::Cursor cursor_;
   std::vector<std::byte> entry_;
 };
-
-// What names the founders of the new cluster, behind everything that was restored: the same on
-// each of them.
-log::EntryHeader view_header(const log::Cursor& behind, const log::Membership& view,
-                             size_t payload_bytes) {
-  log::EntryHeader header{};
-  header.position = behind.position.value + 1;
-  header.term = (behind.term.value / 256 + 1) * 256 +
-                static_cast<uint64_t>(__builtin_ctzll(view.voters.bits));
-  header.offset_line = log::offset_line(behind.end);
-  header.payload_bytes = static_cast<uint32_t>(payload_bytes);
-  header.kind = static_cast<uint8_t>(log::Kind::view);
-  header.flags = log::kFlagBatchEnd;
-  header.format = log::kEntryFormat;
-  header.view = static_cast<uint32_t>(view.view.value);
-  header.commit_lag = 0;  // agreed by being restored
-  return header;
-}
 
 Result<void> fill(const EngineOptions& options, const LogOptions& log, const Whole& backup,
                   pmem::Region& region) {
@@ -228,12 +224,10 @@ Result<void> fill(const EngineOptions& options, const LogOptions& log, const Who
     read = step.next;
   }
   log::Membership founders;
-  founders.view =
-      View{(last.value / replication::kRecoveryViews + 1) * replication::kRecoveryViews};
+  founders.view = replication::decreed_after(last);
   founders.voters = voters_of(options);
   founders.quorum = quorum_of(log);
-  const std::vector<std::byte> payload = log::encode_view(founders);
-  rewriter.put(view_header(rewriter.cursor(), founders, payload.size()), payload);
+  rewriter.put(founders);
   next.identity = identity;
   next.replica = options.replica;
   next.ring_bytes = region.geometry().ring_bytes;

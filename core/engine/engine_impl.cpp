@@ -180,10 +180,12 @@ Result<LogParts> EngineImpl::open_parts(const LogOptions& log, Poller& poller) {
     if (superblock) parts.recovered = superblock->recovered;
   }
   const replication::ReplicaStatus status = parts.replica->status();
-  if (const auto alike = expect_quorum_as_created(options_, log, status.membership); !alike) {
+  const std::vector<PeerRegion> peers = peer_regions(options_, log);
+  if (const auto alike = expect_quorum_as_created(options_, log, status.membership, peers);
+      !alike) {
     return tl::unexpected(alike.error());
   }
-  if (const auto current = expect_not_left_behind(options_, log, status); !current) {
+  if (const auto current = expect_not_left_behind(options_, log, status, peers); !current) {
     return tl::unexpected(current.error());
   }
   return parts;

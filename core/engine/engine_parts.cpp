@@ -138,27 +138,32 @@ log::QuorumSystem quorum_of(const LogOptions& log) {
   return {log::QuorumSystem::kMajority};
 }
 
+std::vector<PeerRegion> peer_regions(const EngineOptions& options, const LogOptions& log) {
+  std::vector<PeerRegion> found;
+  for (const auto& [peer, path] : peer_paths(options, log)) {
+    if (auto known = peer_superblock(options, log, path)) found.push_back({peer, path, *known});
+  }
+  return found;
+}
+
 Result<void> expect_quorum_as_created(const EngineOptions& options, const LogOptions& log,
-                                      const log::Membership& own) {
+                                      const log::Membership& own,
+                                      const std::vector<PeerRegion>& peers) {
   if (own.voters.empty()) return {};  // not admitted yet: it takes what the others have
   const std::string where = "log '" + log.name + "': ";
+  const std::string path = region_path(options.directory, log.name);
   if (own.quorum != quorum_of(log)) {
     return fail(Code::invalid, where + "the configuration says quorum = \"" +
-                                   std::string(name(log.quorum)) + "\", " +
-                                   region_path(options.directory, log.name) +
+                                   std::string(name(log.quorum)) + "\", " + path +
                                    " was created with another quorum system; correct the "
                                    "configuration, it never changes");
   }
-  for (const PeerOptions& peer : options.peers) {
-    if (peer.id == options.replica) continue;
-    const std::string path = region_path(peer.directory, log.name);
-    const auto known = peer_superblock(options, log, path);
-    if (!known || known->membership.view != own.view) continue;
-    if (known->membership.quorum == own.quorum) continue;
-    return fail(Code::invalid, where + path + " was created with another quorum system than " +
-                                   region_path(options.directory, log.name) +
-                                   ": remove the one that is wrong, and create it anew with the "
-                                   "configuration of the other");
+  for (const PeerRegion& peer : peers) {
+    const log::Membership& theirs = peer.superblock.membership;
+    if (theirs.view != own.view || theirs.quorum == own.quorum) continue;
+    return fail(Code::invalid, where + peer.path + " was created with another quorum system than " +
+                                   path + ": remove the one that is wrong, and create it anew " +
+                                   "with the configuration of the other");
   }
   return {};
 }

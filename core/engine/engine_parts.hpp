@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "caisson/options.hpp"
 #include "caisson/types.hpp"
@@ -33,6 +34,13 @@ Result<void> expect_never_ran(const EngineOptions& options, const LogOptions& lo
 // The superblock of a peer's region of this log, as it lies there now; nothing, if there is none.
 std::optional<log::Superblock> peer_superblock(const EngineOptions& options, const LogOptions& log,
                                                const std::string& path);
+// Of every peer whose region of this log is there.
+struct PeerRegion {
+  ReplicaId id;
+  std::string path;
+  log::Superblock superblock;
+};
+std::vector<PeerRegion> peer_regions(const EngineOptions& options, const LogOptions& log);
 
 // Makes the region of one log, and the replica in it, whole or not at all (P17). birth 0: a
 // founding member; else one that takes part in nothing until it is admitted.
@@ -56,7 +64,8 @@ ReplicaSet voters_of(const EngineOptions& options);
 log::QuorumSystem quorum_of(const LogOptions& log);
 // invalid: the log, or a peer's replica of it, was created with another quorum system (R17).
 Result<void> expect_quorum_as_created(const EngineOptions& options, const LogOptions& log,
-                                      const log::Membership& own);
+                                      const log::Membership& own,
+                                      const std::vector<PeerRegion>& peers);
 // Everybody but this replica.
 ReplicaSet others_of(const EngineOptions& options);
 

@@ -27,10 +27,8 @@ Result<uint64_t> random_word() {
 ReplicaSet still_there(const EngineOptions& options, const LogOptions& log,
                        const log::Membership& view) {
   ReplicaSet there;
-  for (const PeerOptions& peer : options.peers) {
-    if (peer.id == options.replica) continue;
-    const auto known = peer_superblock(options, log, region_path(peer.directory, log.name));
-    if (known && known->birth == view.births[peer.id.value]) there.add(peer.id);
+  for (const PeerRegion& peer : peer_regions(options, log)) {
+    if (peer.superblock.birth == view.births[peer.id.value]) there.add(peer.id);
   }
   return there;
 }
@@ -128,12 +126,10 @@ Result<Position> readmit_log(const EngineOptions& wanted, const LogOptions& name
   const auto& [options, log, where, lock, ground, view] = *stopped;
   Position through{UINT64_MAX};
   Term term;
-  for (const PeerOptions& peer : options.peers) {
-    if (peer.id == options.replica) continue;
-    const auto known = peer_superblock(options, log, region_path(peer.directory, log.name));
-    if (!known || known->recovered.view <= view.view) continue;
-    through = std::min(through, Position{known->recovered.position.value - 1});
-    term = std::max(term, known->promised);
+  for (const PeerRegion& peer : peer_regions(options, log)) {
+    if (peer.superblock.recovered.view <= view.view) continue;
+    through = std::min(through, Position{peer.superblock.recovered.position.value - 1});
+    term = std::max(term, peer.superblock.promised);
   }
   if (term == Term{}) {
     return fail(Code::not_found, where +
@@ -149,22 +145,21 @@ Result<Position> readmit_log(const EngineOptions& wanted, const LogOptions& name
 }
 
 Result<void> expect_not_left_behind(const EngineOptions& options, const LogOptions& log,
-                                    const replication::ReplicaStatus& status) {
+                                    const replication::ReplicaStatus& status,
+                                    const std::vector<PeerRegion>& peers) {
   const log::Membership& own = status.membership;
   // Who comes as a new one has no part in the views of the past.
   const bool voices =
       own.electors().has(options.replica) && own.births[options.replica.value] == status.birth;
   if (!voices) return {};
-  for (const PeerOptions& peer : options.peers) {
-    if (peer.id == options.replica) continue;
-    const std::string path = region_path(peer.directory, log.name);
-    const auto known = peer_superblock(options, log, path);
-    if (!known || known->recovered.view <= own.view) continue;
+  for (const PeerRegion& peer : peers) {
+    if (peer.superblock.recovered.view <= own.view) continue;
     return fail(Code::wrong_view,
                 "log '" + log.name + "': a quorum was given up since, and replica " +
-                    std::to_string(options.replica.value) + " with it: " + path +
+                    std::to_string(options.replica.value) + " with it: " + peer.path +
                     " says that replica " + std::to_string(peer.id.value) +
-                    " went on alone, in view " + std::to_string(known->recovered.view.value) +
+                    " went on alone, in view " +
+                    std::to_string(peer.superblock.recovered.view.value) +
                     ". What only this one holds is kept: caisson member readmit puts it aside "
                     "for caisson salvage, and caisson member add admits this replica again");
   }

@@ -3,8 +3,11 @@
 // alone, and how those who come back too late are refused, or admitted again.
 #pragma once
 
+#include <vector>
+
 #include "caisson/options.hpp"
 #include "caisson/types.hpp"
+#include "core/engine/engine_parts.hpp"
 #include "core/log/superblock_format.hpp"
 #include "core/replication/recovery.hpp"
 #include "core/replication/replica.hpp"
@@ -29,6 +32,7 @@ Result<Position> readmit_log(const EngineOptions& options, const LogOptions& log
 // wrong_view, if a peer's region says that a quorum was given up since, this replica's own voice
 // with it: what it holds is the past.
 Result<void> expect_not_left_behind(const EngineOptions& options, const LogOptions& log,
-                                    const replication::ReplicaStatus& status);
+                                    const replication::ReplicaStatus& status,
+                                    const std::vector<PeerRegion>& peers);
 
 }  // namespace caisson::engine

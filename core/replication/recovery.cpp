@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/log/log_state.hpp"
+#include "core/log/view_entry.hpp"
 #include "core/replication/context.hpp"
 #include "core/replication/salvage.hpp"
 
@@ -102,30 +103,6 @@ log::Cursor batch_end_at(const log::Ring& ring, const Held& held, Position throu
   return keep;
 }
 
-std::vector<std::byte> view_entry(const Held& held, const log::Membership& view, Term term,
-                                  log::Cursor& behind) {
-  const std::vector<std::byte> payload = log::encode_view(view);
-  log::EntryHeader header{};
-  header.position = held.tail.position.value + 1;
-  header.term = term.value;
-  header.offset_line = log::offset_line(held.tail.end);
-  header.payload_bytes = static_cast<uint32_t>(payload.size());
-  header.kind = static_cast<uint8_t>(log::Kind::view);
-  header.flags = log::kFlagBatchEnd;
-  header.format = log::kEntryFormat;
-  header.view = static_cast<uint32_t>(view.view.value);
-  header.commit_lag = 0;  // agreed by decree
-  log::seal_header(header, held.tail.chain,
-                   log::crc32c(log::kCrcSeed, payload.data(), payload.size()));
-  // With a blank line behind it, so that nothing old continues the chain there.
-  const uint64_t bytes = log::entry_bytes(payload.size());
-  std::vector<std::byte> entry(bytes + log::kHeaderBytes);
-  std::memcpy(entry.data(), &header, sizeof header);
-  std::memcpy(entry.data() + sizeof header, payload.data(), payload.size());
-  behind = {Position{header.position}, held.tail.end + bytes, term, header.chain};
-  return entry;
-}
-
 }  // namespace
 
 Result<log::ViewRun> last_view(const pmem::Region& region) {
@@ -160,14 +137,14 @@ Result<log::Recovered> go_on_alone(pmem::Region& region, const Held& held, uint6
   const ReplicaId self = next.replica;
   const log::Membership& last = held.view.membership;
   log::Membership alone;
-  alone.view = View{(last.view.value / kRecoveryViews + 1) * kRecoveryViews};
+  alone.view = decreed_after(last.view);
   alone.voters = just(self);
   alone.quorum = last.quorum;
   alone.births[self.value] = birth;
-  const uint64_t round = std::max(next.promised, held.tail.term).value / 256 + 1;
-  const Term term{round * 256 + self.value};
-  log::Cursor behind;
-  const std::vector<std::byte> entry = view_entry(held, alone, term, behind);
+  const Term term = term_above(std::max(next.promised, held.tail.term), self);
+  auto [entry, behind] = log::view_entry(held.tail, alone, term);
+  // With a blank line behind it, so that nothing old continues the chain there.
+  entry.resize(entry.size() + log::kHeaderBytes);
   if (behind.end + log::kHeaderBytes > next.trim.end + region.geometry().ring_bytes) {
     return fail(Code::no_space, "the ring is full to the last byte");
   }

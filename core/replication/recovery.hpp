@@ -16,6 +16,10 @@ namespace caisson::replication {
 // Views of a recovery leave so many numbers unused below them: what the lost ones agreed upon
 // without the survivor's knowledge keeps numbers of its own.
 inline constexpr uint64_t kRecoveryViews = 1u << 16;
+// The view that follows `last` by decree.
+constexpr View decreed_after(View last) {
+  return View{(last.value / kRecoveryViews + 1) * kRecoveryViews};
+}
 
 // The view in force at the end of what a stopped replica holds. damaged: what it holds ends below
 // what it once knew to be good or committed (P16) · amnesia, invalid, wrong_version: the

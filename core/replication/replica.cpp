@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "core/log/view_format.hpp"
+#include "core/log/view_entry.hpp"
 #include "core/replication/context.hpp"
 #include "core/replication/election.hpp"
 #include "core/replication/follower.hpp"
@@ -616,30 +616,16 @@ Code create_replica(pmem::Region& region, const LogIdentity& identity, ReplicaId
   superblock.membership.view = View{1};
   superblock.membership.voters = voters;
   if (!voters.has(self) || !consistent(superblock.membership)) return Code::invalid;
-  const std::vector<std::byte> payload = log::encode_view(superblock.membership);
   const log::Cursor origin = log::origin(identity);
-  log::EntryHeader header{};
-  header.position = 1;
-  header.term = 1;
-  header.payload_bytes = static_cast<uint32_t>(payload.size());
-  header.kind = static_cast<uint8_t>(log::Kind::view);
-  header.flags = log::kFlagBatchEnd;
-  header.format = log::kEntryFormat;
-  header.view = 1;
-  header.commit_lag = 0;  // agreed by being created
-  log::seal_header(header, origin.chain,
-                   log::crc32c(log::kCrcSeed, payload.data(), payload.size()));
-  std::vector<std::byte> entry(log::entry_bytes(payload.size()));
-  std::memcpy(entry.data(), &header, sizeof header);
-  std::memcpy(entry.data() + sizeof header, payload.data(), payload.size());
-  region.store_ring(origin.end, entry.data(), entry.size());
-  region.persist_ring(origin.end, entry.size());
+  const log::ViewEntry entry = log::view_entry(origin, superblock.membership, Term{1});
+  region.store_ring(origin.end, entry.bytes.data(), entry.bytes.size());
+  region.persist_ring(origin.end, entry.bytes.size());
   superblock.view_position = Position{1};
   superblock.identity = identity;
   superblock.replica = self;
   superblock.ring_bytes = region.geometry().ring_bytes;
   superblock.trim = origin;
-  superblock.validated = {Position{1}, Offset{entry.size()}, Term{1}, header.chain};
+  superblock.validated = entry.behind;
   superblock.committed = Position{1};
   superblock.applied = Position{1};
   return region.write_superblock(log::encode(superblock), pmem::Region::Slots::both);
