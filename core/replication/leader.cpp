@@ -6,21 +6,10 @@
 
 namespace caisson::replication {
 
-namespace {
-
-std::byte* aligned(std::byte* p) {
-  const auto address = reinterpret_cast<uintptr_t>(p);
-  return p + ((kCacheLineBytes - address % kCacheLineBytes) % kCacheLineBytes);
-}
-
-}  // namespace
-
 Leader::Leader(Context& context, Follower& books)
     : c_(context),
       books_(books),
       queue_(context.options.outstanding_max),
-      staging_storage_(std::make_unique<std::byte[]>(kStagingBytes + kCacheLineBytes)),
-      staging_(aligned(staging_storage_.get())),
       records_(kRecords),
       headroom_bytes_(kHeadroomBytes + checkpoint_bytes_max()) {}
 
@@ -54,7 +43,6 @@ inline void Leader::seal(log::EntryHeader& header, std::span<const std::byte> pa
   if (payload.size() > kStagedPayloadMax) [[unlikely]]
     return seal_large(header, payload);
   const uint64_t bytes = log::entry_bytes(payload.size());
-  if (staged_ + bytes > kStagingBytes) fan_staging();
   std::byte* const at = staging_ + staged_;
   std::byte* const body = at + log::kHeaderBytes;
   if (payload.size() % kCacheLineBytes != 0) {
@@ -65,7 +53,7 @@ inline void Leader::seal(log::EntryHeader& header, std::span<const std::byte> pa
   staged_ += bytes;
   // LogState reads the payload of what is not data from the ring. And an append that nothing waits
   // for goes out at once: the books are kept while its stores drain.
-  if (header.kind != static_cast<uint8_t>(log::Kind::data) ||
+  if (staged_ >= kFanBytes || header.kind != static_cast<uint8_t>(log::Kind::data) ||
       (queue_.waiting() == 0 && (header.flags & log::kFlagBatchEnd) != 0)) {
     fan_staging();
   }

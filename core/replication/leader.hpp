@@ -112,7 +112,9 @@ class Leader {
     uint32_t chain;
   };
 
-  static constexpr size_t kStagingBytes = 16384;  // leaves room in a 32 KiB L1 for the source
+  // So much is staged, then it goes out: a few lines drain while the next entry is sealed, and more
+  // at once would have to be waited for (docs/design.md).
+  static constexpr size_t kFanBytes = 256;
   static constexpr size_t kStagedPayloadMax =
       1024;  // copying once more is cheaper below (bench/entry_bench.cpp)
   static constexpr size_t kChunkBytes =
@@ -129,7 +131,7 @@ class Leader {
   static constexpr uint64_t kHeadroomBytes = 32 * 1024;
   static constexpr size_t kCheckpointPartBytes = 32 * 1024;
   static constexpr uint32_t kIncarnationMax = 1u << 31;  // of a stream that a client may tell of
-  static_assert(kStagingBytes >= 2 * log::entry_bytes(kStagedPayloadMax));
+  static constexpr size_t kStagingBytes = kFanBytes + log::entry_bytes(kStagedPayloadMax);
 
   // leader.cpp
   // Inlined into whoever appends, all three: then a header lives in registers. One that is written
@@ -219,8 +221,7 @@ class Leader {
   Context& c_;
   Follower& books_;
   AppendQueue queue_;
-  const std::unique_ptr<std::byte[]> staging_storage_;
-  std::byte* const staging_;  // 64-byte aligned
+  alignas(kCacheLineBytes) std::byte staging_[kStagingBytes];
   std::vector<Record> records_;
   const uint64_t headroom_bytes_;
 

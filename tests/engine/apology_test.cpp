@@ -17,8 +17,8 @@ Shape inline_shape() {
   return shape;
 }
 
-// A leader that acknowledges `count` volatile appends behind a persisted one, none of which has
-// left it when it is deposed.
+// A leader that is deposed while it stands still, and before it knows acknowledges `count` volatile
+// appends behind a persisted one.
 struct Deposed {
   explicit Deposed(uint64_t count, uint64_t batch = 1) : cluster(inline_shape()) {
     cluster.start();
@@ -27,6 +27,11 @@ struct Deposed {
     appender = cluster.appender(first, {.client = kClient, .outstanding_max = 64});
     if (appender == nullptr) return;
     EXPECT_EQ(appender->append(bytes_of("settled")).code, Code::ok);
+    cluster.sleep(first);
+    second = cluster.leader({}, {first});
+    if (second == 0) return;
+    auto next = cluster.appender(second, {.client = 8});
+    EXPECT_TRUE(next != nullptr && next->append(bytes_of("elsewhere")).code == Code::ok);
     EXPECT_EQ(appender->append_async(bytes_of("waits"), 1), Code::ok);
     std::vector<std::span<const std::byte>> payloads(batch, bytes_of("soon lost"));
     for (uint64_t i = 0; i < count; ++i) {
@@ -34,11 +39,6 @@ struct Deposed {
                            : appender->append_batch_async(payloads, 2 + i, kVolatile),
                 Code::ok);
     }
-    cluster.sleep(first);
-    second = cluster.leader({}, {first});
-    if (second == 0) return;
-    auto next = cluster.appender(second, {.client = 8});
-    EXPECT_TRUE(next != nullptr && next->append(bytes_of("elsewhere")).code == Code::ok);
     cluster.wake(first);
     bool decided = false;
     (void)cluster.until([&] {
