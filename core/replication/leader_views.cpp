@@ -148,18 +148,18 @@ void Leader::appoint(ReplicaId heir, uint64_t now_ns) {
   heir_until_ns_ = now_ns + 4 * c_.options.retry_ns;
 }
 
-// Appends wait meanwhile. Once all that was taken is committed and validated there, the heir has
-// nothing to fetch and nobody has anything to repair.
+// Appends wait meanwhile. Once all that was taken is committed and persisted there, the heir has
+// nothing to fetch and nobody has anything to repair. That it has not read it yet does not matter:
+// its own seal does.
 uint32_t Leader::pass_on(uint64_t now_ns) {
   if (now_ns >= heir_until_ns_) {
     heir_ = ReplicaId{};
     return 1;
   }
-  Peer& peer = peers_[heir_.value];
+  const Peer& peer = peers_[heir_.value];
   if (heir_told_) return 0;
-  read_cell(heir_, peer);
   const bool behind =
-      c_.state.committed() != c_.state.tail().position || peer.validated_end < c_.state.tail().end;
+      c_.state.committed() != c_.state.tail().position || peer.persisted < c_.state.tail().end;
   if (behind && peer.phase == Phase::attached) return 0;
   c_.outbox.send(heir_, control::Succeed{term_});
   heir_told_ = true;

@@ -375,6 +375,8 @@ void ReplicaImpl::on_message(ReplicaId from, const control::Message& message, ui
   if (closed_ || poisoned() || !somebody || from == c_.options.self) return;
   now_ns = steady(now_ns);
   std::visit([&](const auto& m) { handle(from, m, now_ns); }, message);
+  // At once: the next message may be an answer that only a leader knows what to do with.
+  if (election_.stage() == Election::Stage::won) lead(now_ns);
 }
 
 void ReplicaImpl::handle(ReplicaId from, const control::PreSeal& m, uint64_t now_ns) {

@@ -92,7 +92,7 @@ Outcome accounted(uint64_t seed) {
 }
 
 TEST(R13, EveryAcknowledgementEndsInTheLogOrInAnApology) {
-  const Outcome sum = over_seeds(1, 60, accounted);
+  const Outcome sum = over_seeds(1, 100, accounted);
   EXPECT_GT(sum.apologies, 15u) << "nothing was lost: the runs prove nothing";
 }
 

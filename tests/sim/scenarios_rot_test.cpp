@@ -194,7 +194,7 @@ TEST(R44, AZeroPageVouchesForNothing) {
 
 // R44: a leader's own page is gone: it leads no more, though its process is well.
 Outcome a_page_of_the_leader(uint64_t seed) {
-  World world(still_world(seed));
+  World world(quiet_world(seed));
   Script script(world);
   add_clients(world, 2);
   const uint8_t leader = script.await_leader();
