@@ -97,9 +97,12 @@ class Run {
     }
   }
 
-  // The longest wait of an append from the request until `done` and a little longer.
+  // The longest wait of an append from the request until `done` and a little longer, and as much
+  // longer before: what the machine does to it without any change.
   Result<Change> change(const std::string& what, const MemberChange& asked, Samples* samples,
                         const std::function<bool(const Members&)>& done) {
+    const auto before = load_->run_for(kAfterNs, nullptr, samples == nullptr);
+    if (!before) return tl::unexpected(before.error());
     const auto call_ns = ask(asked);
     if (!call_ns) return tl::unexpected(call_ns.error());
     const uint64_t begun_ns = monotonic_ns() - *call_ns;
@@ -109,7 +112,7 @@ class Run {
     const uint64_t took_ns = monotonic_ns() - begun_ns;
     const auto after = load_->run_for(kAfterNs, samples, samples == nullptr);
     if (!after) return tl::unexpected(after.error());
-    return Change{what, took_ns, std::max({*longest, *after, *call_ns})};
+    return Change{what, took_ns, std::max({*longest, *after, *call_ns}), *before};
   }
 
   Result<void> dismiss() {
@@ -193,6 +196,12 @@ class Run {
   ReplicaId spare_;
 };
 
+Percentiles percentiles_over(const std::vector<Change>& changes, uint64_t Change::*span) {
+  std::vector<uint64_t> spans;
+  for (const Change& one : changes) spans.push_back(one.*span);
+  return percentiles_of(std::move(spans));
+}
+
 nlohmann::ordered_json percentiles_object(const Percentiles& p) {
   return {{"p50_ns", p.p50_ns},   {"p90_ns", p.p90_ns}, {"p99_ns", p.p99_ns},
           {"p999_ns", p.p999_ns}, {"max_ns", p.max_ns}, {"samples", p.count}};
@@ -216,10 +225,9 @@ double MemberRunResult::bytes_per_s() const {
   std::sort(rates.begin(), rates.end());
   return rates.empty() ? 0 : rates[rates.size() / 2];
 }
-Percentiles MemberRunResult::stall() const {
-  std::vector<uint64_t> stalls;
-  for (const Change& one : changes) stalls.push_back(one.stall_ns);
-  return percentiles_of(std::move(stalls));
+Percentiles MemberRunResult::stall() const { return percentiles_over(changes, &Change::stall_ns); }
+Percentiles MemberRunResult::quiet_stall() const {
+  return percentiles_over(changes, &Change::quiet_ns);
 }
 
 Result<MemberRunResult> run_member(const MemberRunOptions& options,
@@ -239,7 +247,10 @@ nlohmann::ordered_json to_json(const MemberRunResult& result) {
   }
   Json changes = Json::array();
   for (const Change& one : result.changes) {
-    changes.push_back({{"what", one.what}, {"took_ns", one.took_ns}, {"stall_ns", one.stall_ns}});
+    changes.push_back({{"what", one.what},
+                       {"took_ns", one.took_ns},
+                       {"stall_ns", one.stall_ns},
+                       {"quiet_ns", one.quiet_ns}});
   }
   return {{"ok", true},
           {"benchmark", "member"},
@@ -259,6 +270,8 @@ nlohmann::ordered_json to_json(const MemberRunResult& result) {
           {"catch_ups", std::move(catch_ups)},
           {"stall_p50_ns", result.stall().p50_ns},
           {"stall_max_ns", result.stall().max_ns},
+          {"quiet_stall_p50_ns", result.quiet_stall().p50_ns},
+          {"quiet_stall_max_ns", result.quiet_stall().max_ns},
           {"changes", std::move(changes)},
           {"appended", result.appended},
           {"what",

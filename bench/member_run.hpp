@@ -38,6 +38,7 @@ struct Change {
   std::string what;
   uint64_t took_ns = 0;
   uint64_t stall_ns = 0;  // the longest wait of an append meanwhile
+  uint64_t quiet_ns = 0;  // … and in as long a while before, in which nothing changed
 };
 
 struct MemberRunResult {
@@ -54,6 +55,7 @@ struct MemberRunResult {
   double ratio_p99() const;
   double bytes_per_s() const;  // the median round's
   Percentiles stall() const;   // of all changes
+  Percentiles quiet_stall() const;
 };
 
 // `progress` is shown a line now and then.

@@ -98,6 +98,9 @@ void print_member(const bench::MemberRunResult& result) {
   if (stall.count == 0) return;
   std::printf("  longest append in a change of members: p50 %s, worst %s of %" PRIu64 " changes\n",
               human_ns(stall.p50_ns).c_str(), human_ns(stall.max_ns).c_str(), stall.count);
+  const bench::Percentiles quiet = result.quiet_stall();
+  std::printf("  ... and before each, in as long      : p50 %s, worst %s\n",
+              human_ns(quiet.p50_ns).c_str(), human_ns(quiet.max_ns).c_str());
 }
 
 Exit run_bench_member(const MemberOptions& given, bool json) {

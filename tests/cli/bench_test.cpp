@@ -18,6 +18,7 @@ TEST(Bench, MembersComeAndGoUnderALoad) {
   ASSERT_EQ(result["catch_ups"].size(), 1u);
   EXPECT_GE(result["catch_ups"][0]["bytes"], 10u << 20) << "five eighths of the ring";
   EXPECT_EQ(result["changes"].size(), 4u);
+  EXPECT_GT(result["quiet_stall_max_ns"], 0u);
   EXPECT_GT(result["quiet"]["samples"], 0u);
   EXPECT_GT(result["catching_up"]["samples"], 0u);
   EXPECT_TRUE(std::filesystem::exists(scratch.path() / "member-catching-up.u32"));
