@@ -43,6 +43,13 @@ fs::path region_in(const fs::path& backup, const std::string& log) {
   return backup / log / "backup";
 }
 
+// As `cluster start --quorum` takes it.
+std::string quorum_word(log::QuorumSystem quorum) {
+  if (quorum.commit == log::QuorumSystem::kMajority) return "majority";
+  return quorum.commit == log::QuorumSystem::kAll ? "all" : std::to_string(quorum.commit);
+}
+
+// In backup.json, whose rows have to be the same for ever. What else a copy says is in the copy.
 Json row_of(const std::string& log, const BackupReport& report) {
   return {{"log", log},
           {"id", report.original.log},
@@ -54,10 +61,17 @@ Json row_of(const std::string& log, const BackupReport& report) {
           {"ring_bytes", report.ring_bytes}};
 }
 
+Json shown_row_of(const std::string& log, const BackupReport& report) {
+  Json row = row_of(log, report);
+  row["quorum"] = quorum_word(report.quorum);
+  return row;
+}
+
 void print_row(const char* what, const std::string& log, const BackupReport& report) {
-  std::printf("log %s: %s positions %" PRIu64 " to %" PRIu64 " (%" PRIu64 " entries, %s)\n",
-              log.c_str(), what, report.trimmed.value + 1, report.through.value, report.entries,
-              human_bytes(static_cast<double>(report.bytes)).c_str());
+  std::printf(
+      "log %s: %s positions %" PRIu64 " to %" PRIu64 " (%" PRIu64 " entries, %s, quorum %s)\n",
+      log.c_str(), what, report.trimmed.value + 1, report.through.value, report.entries,
+      human_bytes(static_cast<double>(report.bytes)).c_str(), quorum_word(report.quorum).c_str());
 }
 
 Exit finish(const Json& rows, bool json) {
@@ -102,6 +116,7 @@ Exit run_make(const MakeOptions& options, bool json) {
     return report({Code::exists, list.string() + " is there: name another directory"}, json);
   }
   Json rows = Json::array();
+  Json shown = Json::array();
   for (const LogOptions& log : source->logs) {
     if (!options.choice.log.empty() && log.name != options.choice.log) continue;
     const fs::path file = region_in(options.to, log.name);
@@ -112,6 +127,7 @@ Exit run_make(const MakeOptions& options, bool json) {
     if (!copied) return report(copied.error(), json);
     if (!json) print_row("copied", log.name, *copied);
     rows.push_back(row_of(log.name, *copied));
+    shown.push_back(shown_row_of(log.name, *copied));
   }
   if (rows.empty()) {
     return report({Code::not_found, "there is no log '" + options.choice.log + "'"}, json);
@@ -121,7 +137,7 @@ Exit run_make(const MakeOptions& options, bool json) {
   if (const auto written = write_text(list, whole.dump(2) + "\n"); !written) {
     return report(written.error(), json);
   }
-  return finish(rows, json);
+  return finish(shown, json);
 }
 
 // Every log that the list names, whole, and as the list says.
@@ -161,7 +177,7 @@ Exit run_verify(const VerifyOptions& options, bool json) {
   Json rows = Json::array();
   for (const auto& [log, found] : *reports) {
     if (!json) print_row("sound,", log, found);
-    rows.push_back(row_of(log, found));
+    rows.push_back(shown_row_of(log, found));
   }
   return finish(rows, json);
 }
@@ -181,10 +197,17 @@ Result<void> restore_all(const RestoreOptions& options,
                                    " logs, the configuration " + std::to_string(node.logs.size()) +
                                    ": list the same ones");
   }
+  // All that can be refused, before anything is made.
   for (const LogOptions& log : node.logs) {
-    if (!reports.contains(log.name)) {
+    const auto found = reports.find(log.name);
+    if (found == reports.end()) {
       return fail(Code::not_found, "the backup has no log '" + log.name + "'");
     }
+    const auto same =
+        engine::expect_quorum_of(found->second, log, region_in(options.from, log.name).string());
+    if (!same) return same;
+  }
+  for (const LogOptions& log : node.logs) {
     const auto restored =
         engine::restore_log(node, log, region_in(options.from, log.name).string());
     if (!restored) return tl::unexpected(restored.error());
@@ -204,6 +227,13 @@ Result<void> restore_cluster(const RestoreOptions& options,
   for (const auto& [log, found] : reports) {
     shape.logs.push_back(log);
     shape.ring_bytes = std::max(shape.ring_bytes, found.ring_bytes);
+    shape.quorum_of[log] = quorum_word(found.quorum);
+    const uint8_t commit = found.quorum.commit;
+    if (commit != log::QuorumSystem::kAll && commit > options.replicas) {
+      return fail(Code::invalid, "log '" + log + "' commits with " + std::to_string(commit) +
+                                     " copies: restore it with --replicas " +
+                                     std::to_string(commit) + " or more");
+    }
   }
   shape.make_regions = [&](const EngineOptions& node) {
     return restore_all(options, reports, node);
@@ -231,7 +261,7 @@ Exit run_restore(const RestoreOptions& options, bool json) {
   Json rows = Json::array();
   for (const auto& [log, found] : *reports) {
     if (!json) print_row("restored", log, found);
-    rows.push_back(row_of(log, found));
+    rows.push_back(shown_row_of(log, found));
   }
   return finish(rows, json);
 }
@@ -270,8 +300,8 @@ void add_restore(Commands& commands) {
       "  caisson restore --from B --dir D2                a new local cluster\n"
       "  caisson restore --from B --config node.toml      one node of a new cluster; on each of "
       "its founders\n\n"
-      "Entries, positions and streams are the original's; the cluster's identity is not: the two "
-      "never mix.\n",
+      "Entries, positions, streams and quorum system are the original's; the cluster's identity is "
+      "not: the two never mix.\n",
       options, run_restore);
   command->add_option("--from", options->from, "the backup's directory")->required();
   auto* dir = command->add_option("--dir", options->directory, "a new cluster's directory");

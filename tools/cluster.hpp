@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -63,7 +64,8 @@ struct ClusterShape {
   uint32_t spares = 0;  // numbered behind them
   std::vector<std::string> logs{"main"};
   uint64_t ring_bytes = 64ull << 20;
-  std::string quorum = "majority";  // as ClusterLog::quorum
+  std::string quorum = "majority";               // as ClusterLog::quorum
+  std::map<std::string, std::string> quorum_of;  // … of single logs, where it is another
   Idle idle = Idle::adaptive;
   PersistenceMode persistence = PersistenceMode::emulated;
   std::vector<std::vector<int>> cores;  // of each replica's pollers; empty: chosen by the engine

@@ -259,8 +259,9 @@ Result<Cluster> plan(const ClusterShape& shape) {
   for (size_t i = 0; i < shape.logs.size(); ++i) {
     LogOptions log;
     log.ring_bytes = shape.ring_bytes;
-    cluster.logs.push_back(
-        {shape.logs[i], i + 1, shape.ring_bytes, engine::entry_bytes_max_of(log), shape.quorum});
+    const auto own = shape.quorum_of.find(shape.logs[i]);
+    cluster.logs.push_back({shape.logs[i], i + 1, shape.ring_bytes, engine::entry_bytes_max_of(log),
+                            own != shape.quorum_of.end() ? own->second : shape.quorum});
   }
   return cluster;
 }

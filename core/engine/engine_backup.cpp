@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/engine/config.hpp"
@@ -38,18 +39,23 @@ struct Run {
   log::Cursor end;  // the last batch end that is committed
   uint64_t entries = 0;
   Position committed;
-  View last_view;
+  std::optional<log::Membership> view;  // the last one among them
 };
 
 // From `from` on, up to the last batch end that the entries themselves, or `committed`, say is
 // committed.
 Run walk(const log::Ring& ring, const log::Cursor& from, Position committed) {
-  Run run{from, 0, committed, {}};
+  Run run{from, 0, committed, std::nullopt};
   std::vector<log::Cursor> batch_ends;  // not known to be committed yet
   log::Cursor cursor = from;
   for (;;) {
     const log::Step next = log::step(ring, cursor, from.end + ring.bytes());
     if (next.reason != log::Break::none) break;
+    if (static_cast<log::Kind>(next.header.kind) == log::Kind::view) {
+      if (auto view = log::decode_view(log::payload(ring, cursor.end, next.header))) {
+        run.view = *view;
+      }
+    }
     cursor = next.next;
     run.committed = std::max(run.committed, log::commit_hint(next.header));
     if ((next.header.flags & log::kFlagBatchEnd) != 0) batch_ends.push_back(cursor);
@@ -72,13 +78,16 @@ void copy_ring(const log::Ring& from, Offset begin, Offset end, pmem::Region& to
   to.persist_ring(begin, end - begin);
 }
 
-BackupReport report_of(const log::Superblock& superblock, const log::Cursor& end) {
+BackupReport report_of(const log::Superblock& superblock, const Run& run) {
+  // Every view of a log has the same; who was not admitted by its superblock's knows none.
+  const log::Membership& view = run.view ? *run.view : superblock.membership;
   return {{inverted(superblock.identity.cluster), superblock.identity.log},
           superblock.trim.position,
-          end.position,
-          end.position - superblock.trim.position,
-          end.end - superblock.trim.end,
-          superblock.ring_bytes};
+          run.end.position,
+          run.end.position - superblock.trim.position,
+          run.end.end - superblock.trim.end,
+          superblock.ring_bytes,
+          view.quorum};
 }
 
 Result<BackupReport> copy_once(const EngineOptions& options, const LogOptions& log,
@@ -128,7 +137,7 @@ Result<BackupReport> copy_once(const EngineOptions& options, const LogOptions& l
       code != Code::ok) {
     return fail(code, file + ": the superblock cannot be written");
   }
-  return report_of(sealed, run.end);
+  return report_of(sealed, arrived);
 }
 
 // A backup that was opened, and is whole.
@@ -136,6 +145,7 @@ struct Whole {
   std::unique_ptr<const pmem::FileRegion> region;
   log::Superblock superblock;
   log::Ring ring;
+  BackupReport report;
 };
 
 Result<Whole> open_backup(const std::string& file) {
@@ -157,7 +167,7 @@ Result<Whole> open_backup(const std::string& file) {
                                    std::to_string(superblock->validated.position.value) +
                                    ": this copy is damaged, use another one");
   }
-  return Whole{std::move(*region), *superblock, ring};
+  return Whole{std::move(*region), *superblock, ring, report_of(*superblock, run)};
 }
 
 // The entries of a backup, chained anew under another identity.
@@ -226,7 +236,7 @@ Result<void> fill(const EngineOptions& options, const LogOptions& log, const Who
   log::Membership founders;
   founders.view = replication::decreed_after(last);
   founders.voters = voters_of(options);
-  founders.quorum = quorum_of(log);
+  founders.quorum = backup.report.quorum;
   rewriter.put(founders);
   next.identity = identity;
   next.replica = options.replica;
@@ -269,7 +279,18 @@ Position committed_in_file(const EngineOptions& options, const LogOptions& log) 
 Result<BackupReport> verify_backup(const std::string& file) {
   const auto backup = open_backup(file);
   if (!backup) return tl::unexpected(backup.error());
-  return report_of(backup->superblock, backup->superblock.validated);
+  return backup->report;
+}
+
+Result<void> expect_quorum_of(const BackupReport& backup, const LogOptions& log,
+                              const std::string& file) {
+  if (backup.quorum == quorum_of(log)) return {};
+  const std::string theirs = quorum_text(backup.quorum);
+  return fail(Code::invalid, "log '" + log.name + "': the log that was copied to " + file +
+                                 " was created with " + theirs + ", the configuration says " +
+                                 quorum_text(quorum_of(log)) +
+                                 ". A quorum system never changes: write " + theirs +
+                                 " into the configuration of every node");
 }
 
 Result<BackupReport> restore_log(const EngineOptions& wanted, const LogOptions& named,
@@ -283,11 +304,14 @@ Result<BackupReport> restore_log(const EngineOptions& wanted, const LogOptions& 
   }
   const auto backup = open_backup(file);
   if (!backup) return tl::unexpected(backup.error());
-  BackupReport report = report_of(backup->superblock, backup->superblock.validated);
+  const BackupReport& report = backup->report;
   if (report.original.cluster == options.cluster) {
     return fail(Code::wrong_cluster,
                 "a restored log needs a cluster of its own: cluster.uuid is the original's, and a "
                 "clone must never pose as the original. Choose another one");
+  }
+  if (const auto same = expect_quorum_of(report, *found, file); !same) {
+    return tl::unexpected(same.error());
   }
   // With room to go on, and to trim: see docs/design.md on checkpoints.
   if (report.bytes + found->ring_bytes / 8 > found->ring_bytes) {

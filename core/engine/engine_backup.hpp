@@ -12,6 +12,7 @@
 
 #include "caisson/options.hpp"
 #include "caisson/types.hpp"
+#include "core/log/quorum.hpp"
 
 namespace caisson::engine {
 
@@ -22,6 +23,7 @@ struct BackupReport {
   uint64_t entries = 0;
   uint64_t bytes = 0;  // of entries
   uint64_t ring_bytes = 0;
+  log::QuorumSystem quorum;  // of the original, and of whatever is made of it (R17)
 };
 
 // Copies this node's region of `log`, whether the node runs or not, into a new `file`. exists ·
@@ -38,8 +40,13 @@ Result<BackupReport> verify_backup(const std::string& file);
 // Makes this node's region of a new log that continues the backup's: the same entries at the same
 // positions, the streams with them, and behind them a first view of the nodes of `options`. To be
 // done on each founding node, once, instead of creating it. wrong_cluster: the original's cluster ·
-// exists · too_large: the ring is too small.
+// exists · too_large: the ring is too small · invalid: as below.
 Result<BackupReport> restore_log(const EngineOptions& options, const LogOptions& log,
                                  const std::string& file);
+
+// invalid: `log` names another quorum system than the backup in `file` has: what few copies have
+// committed must be found by those who elect, for ever.
+Result<void> expect_quorum_of(const BackupReport& backup, const LogOptions& log,
+                              const std::string& file);
 
 }  // namespace caisson::engine

@@ -138,6 +138,14 @@ log::QuorumSystem quorum_of(const LogOptions& log) {
   return {log::QuorumSystem::kMajority};
 }
 
+std::string quorum_text(log::QuorumSystem quorum) {
+  switch (quorum.commit) {
+    case log::QuorumSystem::kMajority: return "quorum = \"majority\"";
+    case log::QuorumSystem::kAll: return "quorum = \"all\"";
+    default: return "quorum = \"flexible\", commit_quorum = " + std::to_string(quorum.commit);
+  }
+}
+
 std::vector<PeerRegion> peer_regions(const EngineOptions& options, const LogOptions& log) {
   std::vector<PeerRegion> found;
   for (const auto& [peer, path] : peer_paths(options, log)) {
@@ -153,10 +161,9 @@ Result<void> expect_quorum_as_created(const EngineOptions& options, const LogOpt
   const std::string where = "log '" + log.name + "': ";
   const std::string path = region_path(options.directory, log.name);
   if (own.quorum != quorum_of(log)) {
-    return fail(Code::invalid, where + "the configuration says quorum = \"" +
-                                   std::string(name(log.quorum)) + "\", " + path +
-                                   " was created with another quorum system; correct the "
-                                   "configuration, it never changes");
+    return fail(Code::invalid, where + "the configuration says " + quorum_text(quorum_of(log)) +
+                                   ", " + path + " was created with " + quorum_text(own.quorum) +
+                                   "; correct the configuration, it never changes");
   }
   for (const PeerRegion& peer : peers) {
     const log::Membership& theirs = peer.superblock.membership;

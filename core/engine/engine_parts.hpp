@@ -62,6 +62,8 @@ Result<NodeGround> open_node_ground(const EngineOptions& options);
 // Of the first view: every peer that is no spare.
 ReplicaSet voters_of(const EngineOptions& options);
 log::QuorumSystem quorum_of(const LogOptions& log);
+// As a configuration says it.
+std::string quorum_text(log::QuorumSystem quorum);
 // invalid: the log, or a peer's replica of it, was created with another quorum system (R17).
 Result<void> expect_quorum_as_created(const EngineOptions& options, const LogOptions& log,
                                       const log::Membership& own,

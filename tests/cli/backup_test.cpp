@@ -17,6 +17,14 @@ namespace fs = std::filesystem;
 
 int code(Exit exit) { return static_cast<int>(exit); }
 
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  EXPECT_NE(text.find(from), std::string::npos) << text;
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
 // A cluster that was restored; stopped at the end.
 class Restored {
  public:
@@ -127,14 +135,9 @@ TEST_F(Backup, ACloneCannotPoseAsTheOriginal) {
   ASSERT_EQ(replicas.append(some_lines(100)).exit, 0);
   ASSERT_EQ(make().exit, 0);
   // Into the same cluster, somewhere else.
-  std::string config = read_file(replicas.directory() / "replica-1" / "node.toml");
-  const fs::path posing = replicas.directory() / "replica-1" / "posing.toml";
-  const size_t at = config.find("\"data\"");
-  ASSERT_NE(at, std::string::npos) << config;
-  for (size_t i = at; i != std::string::npos; i = config.find("\"data\"", i)) {
-    config.replace(i, 6, "\"other\"");
-  }
-  write_file(posing, config);
+  const fs::path home = replicas.directory() / "replica-1";
+  const fs::path posing = home / "posing.toml";
+  write_file(posing, replaced(read_file(home / "node.toml"), "\"data\"", "\"other\""));
   const Outcome same = run({"restore", "--from", backup(), "--config", posing, "--json"});
   EXPECT_EQ(same.exit, code(Exit::wrong_cluster)) << same.output;
   // The copy itself, put in the place of a region.
@@ -142,6 +145,53 @@ TEST_F(Backup, ACloneCannotPoseAsTheOriginal) {
   fs::copy_file(copy(), replicas.region(2), fs::copy_options::overwrite_existing);
   const Outcome posed = replicas({"cluster", "start", "--replica", "2", "--json"});
   EXPECT_EQ(posed.exit, code(Exit::wrong_cluster)) << posed.output;
+}
+
+TEST(BackupQuorum, ARestoredClusterHasTheOriginalsAndNoOther) {
+  const Replicas replicas({"--quorum", "all"});
+  ASSERT_EQ(replicas.append(some_lines(50)).exit, 0);
+  const fs::path backup = replicas.scratch() / "backup";
+  const Outcome made = replicas({"backup", "make", "--to", backup, "--json"});
+  ASSERT_EQ(made.exit, 0) << made.output;
+  EXPECT_EQ(made.json()["logs"][0]["quorum"], "all");
+  EXPECT_THAT(run({"backup", "verify", "--from", backup}).output, HasSubstr("quorum all"));
+
+  const Restored clone(backup, replicas.scratch() / "clone");
+  ASSERT_EQ(clone.made.exit, 0) << clone.made.output << clone.made.errors;
+  EXPECT_EQ(clone.made.json()["logs"][0]["quorum"], "all");
+  ASSERT_EQ(clone.started.exit, 0) << clone.started.output;
+  const Json members = clone({"member", "list", "--json"}).json()["logs"][0];
+  EXPECT_EQ(members["commit_quorum"], 3) << members.dump(1);
+  EXPECT_EQ(members["election_quorum"], 1) << members.dump(1);
+  EXPECT_EQ(clone({"append"}, "on\n").exit, 0);
+
+  // A node that is configured by hand, and says nothing or something else.
+  const fs::path home = replicas.scratch() / "clone" / "replica-1";
+  for (const auto& [says, means] :
+       {std::pair{"", "majority"}, {"quorum = \"majority\"", "majority"}}) {
+    const fs::path config = home / "other.toml";
+    const std::string elsewhere = replaced(read_file(home / "node.toml"), "\"data\"", "\"other\"");
+    write_file(config, replaced(elsewhere, "quorum = \"all\"", says));
+    const Outcome refused = run({"restore", "--from", backup, "--config", config, "--json"});
+    EXPECT_EQ(refused.exit, code(Exit::configuration)) << refused.output;
+    EXPECT_THAT(refused.output, HasSubstr((backup / "main" / "backup").string()));
+    EXPECT_THAT(refused.output, HasSubstr("all"));
+    EXPECT_THAT(refused.output, HasSubstr(means));
+    EXPECT_FALSE(fs::exists(home / "other")) << "nothing is made";
+  }
+}
+
+TEST(BackupQuorum, FewerReplicasThanCopiesThatCommitAreRefused) {
+  const Replicas replicas({"--quorum", "3"});
+  ASSERT_EQ(replicas.append("kept\n").exit, 0);
+  const fs::path backup = replicas.scratch() / "backup";
+  ASSERT_EQ(replicas({"backup", "make", "--to", backup}).exit, 0);
+  const fs::path clone = replicas.scratch() / "clone";
+  const Outcome refused =
+      run({"restore", "--from", backup, "--dir", clone, "--replicas", "2", "--json"});
+  EXPECT_EQ(refused.exit, code(Exit::configuration)) << refused.output;
+  EXPECT_THAT(refused.output, HasSubstr("--replicas 3"));
+  EXPECT_FALSE(fs::exists(clone));
 }
 
 TEST_F(Backup, DamageIsFoundAndNotRestored) {
