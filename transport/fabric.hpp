@@ -175,7 +175,7 @@ class Postbox {
   // too_large: above message_bytes_max(). One thread at a time for each peer.
   [[nodiscard]] virtual Code post(ReplicaId to, std::span<const std::byte> message) = 0;
   virtual size_t message_bytes_max() const = 0;
-  // Not zero: something may lie in our own box. Costs its reader one load.
+  // Not zero: something may lie in our own box. To be asked for at each look: boxes are replaced.
   virtual const std::atomic<uint64_t>& bell() const = 0;
   // Takes one message out and says whose slot it lay in; 0: none was found. `out` holds
   // message_bytes_max(). One thread at a time.

@@ -39,6 +39,8 @@ class NodeLock {
   // A process owns the directory now. False also if nobody can tell.
   static bool taken(const std::string& directory);
   bool held() const { return fd_ >= 0; }
+  // It is still `directory`'s: nobody has put another one in its place, or has deleted it.
+  bool of(const std::string& directory) const;
 
  private:
   int fd_ = -1;

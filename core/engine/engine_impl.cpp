@@ -112,12 +112,14 @@ Result<void> EngineImpl::make_pollers() {
                                    " pollers are named; at most " + std::to_string(kPollersMax) +
                                    " are possible");
   }
-  auto ground = open_node_ground(options_);
+  auto ground = open_node_ground(
+      options_, lock_,
+      [keeper = housekeeper_.get()](const Error& error) { keeper->problem(error); });
   if (!ground) return tl::unexpected(ground.error());
   heartbeats_ = std::move(ground->heartbeats);
   postbox_ = std::move(ground->postbox);
   express_ = std::make_unique<Express>(*postbox_);
-  housekeeper_->set_chore(std::move(ground->connect));
+  housekeeper_->set_chore(std::move(ground->look_after));
   const auto count = static_cast<uint32_t>(placement_.seats.size());
   for (uint32_t i = 0; i < count; ++i) {
     PollerOptions poller;

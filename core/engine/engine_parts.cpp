@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <optional>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "core/engine/config.hpp"
@@ -58,6 +59,53 @@ class ShmUpkeep final : public Upkeep {
   pmem::FileRegion& region_;
   transport::shm::ShmEndpoint& endpoint_;
   transport::ReplicaSet cold_;  // never mapped so far: the peer is not created yet
+};
+
+// The small files by which the nodes of a machine hear of each other.
+class NodeFiles {
+ public:
+  NodeFiles(const EngineOptions& options, const NodeLock& lock,
+            transport::shm::ShmHeartbeats& beats, transport::shm::ShmPostbox& post,
+            std::function<void(const Error&)> tell)
+      : directory_(options.directory),
+        lock_(lock),
+        beats_(beats),
+        post_(post),
+        tell_(std::move(tell)) {}
+
+  void look_after() {
+    (void)beats_.connect();
+    (void)post_.connect();
+    if (!lock_.of(directory_)) {
+      // Whatever lies there now is somebody else's.
+      return say(said_of_directory_,
+                 {Code::damaged, "the data directory " + directory_ +
+                                     " was removed or replaced while this node runs: stop it"});
+    }
+    after_mending(said_of_beats_, heartbeat_path(directory_), beats_.mend());
+    after_mending(said_of_post_, post_path(directory_), post_.mend());
+  }
+
+ private:
+  void after_mending(std::string& said, const std::string& path, const Result<bool>& mended) {
+    if (!mended) return say(said, mended.error());
+    if (!*mended) return said.clear();
+    say(said, {Code::damaged, path + " was deleted, replaced or cut short while this node runs, or "
+                                     "a page of it is poisoned: it was made anew"});
+  }
+  // What goes on being so is said once.
+  void say(std::string& said, const Error& error) {
+    if (error.message != std::exchange(said, error.message)) tell_(error);
+  }
+
+  const std::string directory_;
+  const NodeLock& lock_;
+  transport::shm::ShmHeartbeats& beats_;
+  transport::shm::ShmPostbox& post_;
+  const std::function<void(const Error&)> tell_;
+  std::string said_of_directory_;
+  std::string said_of_beats_;
+  std::string said_of_post_;
 };
 
 // The front of a peer's region, and the superblock in it: of this log, or nothing.
@@ -271,7 +319,8 @@ Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log) 
   return ground;
 }
 
-Result<NodeGround> open_node_ground(const EngineOptions& options) {
+Result<NodeGround> open_node_ground(const EngineOptions& options, const NodeLock& lock,
+                                    std::function<void(const Error&)> tell) {
   transport::shm::HeartbeatOptions beats;
   transport::shm::PostboxOptions post;
   beats.own_path = heartbeat_path(options.directory);
@@ -287,11 +336,9 @@ Result<NodeGround> open_node_ground(const EngineOptions& options) {
   auto postbox = transport::shm::ShmPostbox::open(post);
   if (!postbox) return tl::unexpected(postbox.error());
   NodeGround node;
-  node.connect = [beats = heartbeats->get(), post = postbox->get()] {
-    (void)beats->connect();
-    (void)post->connect();
-  };
-  node.connect();
+  node.look_after = [files = std::make_shared<NodeFiles>(options, lock, **heartbeats, **postbox,
+                                                         std::move(tell))] { files->look_after(); };
+  node.look_after();
   node.heartbeats = std::move(*heartbeats);
   node.postbox = std::move(*postbox);
   return node;

@@ -10,6 +10,7 @@
 
 #include "caisson/options.hpp"
 #include "caisson/types.hpp"
+#include "core/engine/engine_directory.hpp"
 #include "core/engine/log_impl.hpp"
 #include "core/log/superblock_format.hpp"
 #include "pmem/region.hpp"
@@ -54,10 +55,13 @@ Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log);
 struct NodeGround {
   std::unique_ptr<transport::Heartbeats> heartbeats;
   std::unique_ptr<transport::Postbox> postbox;
-  // Looks for peers that were not there before, or were made anew. Never on a poller.
-  std::function<void()> connect;
+  // Looks for peers that were not there before, or were made anew, and after the node's own files:
+  // what has become of them is told once. Never on a poller.
+  std::function<void()> look_after;
 };
-Result<NodeGround> open_node_ground(const EngineOptions& options);
+// `lock` owns the node's directory; it, and what `tell` refers to, outlive what is made here.
+Result<NodeGround> open_node_ground(const EngineOptions& options, const NodeLock& lock,
+                                    std::function<void(const Error&)> tell);
 
 // Of the first view: every peer that is no spare.
 ReplicaSet voters_of(const EngineOptions& options);

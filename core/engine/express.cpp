@@ -64,8 +64,7 @@ class AeadContext {
   bool ready_ = false;
 };
 
-Express::Express(transport::Postbox& box)
-    : box_(box), bell_(box.bell()), taken_(box.message_bytes_max()) {}
+Express::Express(transport::Postbox& box) : box_(box), taken_(box.message_bytes_max()) {}
 Express::~Express() = default;
 
 void Express::set_key(ReplicaId peer, LinkHalf half, const LinkKey* key) {

@@ -43,7 +43,7 @@ class Express {
   uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
 
   // ---- One thread ----
-  bool pending() const { return bell_.load(std::memory_order_relaxed) != 0; }
+  bool pending() const { return box_.bell().load(std::memory_order_relaxed) != 0; }
   // The next frame that is authentic; false: none was found, for now. Looks at a bounded number.
   bool receive(ReplicaId& from, std::string& frame);
 
@@ -59,7 +59,6 @@ class Express {
   bool open(Half& half, std::string_view sealed, std::string& frame);
 
   transport::Postbox& box_;
-  const std::atomic<uint64_t>& bell_;
   std::array<Half, kReplicaIdMax + 1> sending_;
   std::array<Half, kReplicaIdMax + 1> receiving_;
   std::vector<std::byte> taken_;

@@ -87,5 +87,43 @@ TEST(Poison, ALeaderThatLosesPagesMakesRoomAndIsReplaced) {
   replace(replicas, lost);
 }
 
+// Heartbeats and post are mapped by every node of the machine: cut short under all of them, and
+// deleted, they end no process, and are there again.
+TEST(Poison, NodesWhoseHeartbeatAndPostAreCutShortGoOn) {
+  const Replicas replicas;
+  const std::string lines = some_lines(40'000, 7);
+  write_file(replicas.scratch() / "in", lines);
+  Background load({"append", "--dir", replicas.directory(), "--json", "--timeout", "60"},
+                  replicas.scratch() / "in", replicas.scratch() / "out");
+  pause_ms(20);
+  for (int replica = 1; replica <= 3; ++replica) {
+    for (const char* const name : {"heartbeat", "post"}) {
+      const fs::path file = replicas.data(replica) / name;
+      const auto bytes = fs::file_size(file);
+      const auto whole = [&] {
+        std::error_code none_yet;
+        return fs::file_size(file, none_yet) == bytes && !none_yet;
+      };
+      fs::resize_file(file, 0);
+      EXPECT_TRUE(eventually(whole)) << file;
+      fs::remove(file);
+      EXPECT_TRUE(eventually(whole)) << file;
+    }
+  }
+  EXPECT_EQ(load.wait(), 0) << read_file(replicas.scratch() / "out");
+  const Json status = replicas.status();
+  for (int replica = 1; replica <= 3; ++replica) {
+    SCOPED_TRACE(replica);
+    const Json& report = status["replicas"][static_cast<size_t>(replica - 1)];
+    EXPECT_TRUE(report["logs"].is_array()) << report.dump(1);
+    EXPECT_THAT(read_file(replicas.data(replica).parent_path() / "log"),
+                HasSubstr("it was made anew"));
+    EXPECT_TRUE(eventually([&] { return replicas.read(replica) == lines; }));
+  }
+  // A death is told by the new files as it was by the old ones.
+  ASSERT_EQ(replicas({"cluster", "kill", "--replica", "leader"}).exit, 0);
+  EXPECT_EQ(replicas.append("after\n").exit, 0);
+}
+
 }  // namespace
 }  // namespace caisson::test

@@ -44,7 +44,10 @@ class Memory : public testing::TestWithParam<bool> {
   }
   Code append(const std::string& text) { return appender_->append(bytes_of(text)).code; }
 
-  Cluster cluster_{{.runs_inline = GetParam()}};
+  Cluster cluster_{{.runs_inline = GetParam(), .adjust = [](EngineOptions& options) {
+                      options.log_file = options.directory + "/log";
+                      options.log_level = "warn";
+                    }}};
   int leader_ = 0;
   int follower_ = 0;
   std::unique_ptr<Appender> appender_;
@@ -80,6 +83,33 @@ TEST_P(Memory, AnEntryThatRotsIsRepairedOnFollowerAndLeader) {
     EXPECT_EQ(status_of(cluster_, id)["scrub"]["rotten"], 0);
     EXPECT_EQ(cluster_.contents(id), std::vector<std::string>{"an entry that is looked for"});
   }
+}
+
+// Files that are no replica's memory, and yet mapped: nobody dies of what becomes of them, and
+// their node has them anew before anybody looks for it elsewhere.
+TEST_P(Memory, ANodesHeartbeatAndPostAreMadeAnew) {
+  for (const int id : {follower_, leader_}) {
+    for (const char* const name : {"/heartbeat", "/post"}) {
+      const std::string path = cluster_.home(id) + name;
+      const auto bytes = std::filesystem::file_size(path);
+      const auto whole = [&] {
+        std::error_code none_yet;
+        return std::filesystem::file_size(path, none_yet) == bytes && !none_yet;
+      };
+      std::filesystem::resize_file(path, 0);
+      ASSERT_TRUE(cluster_.until(whole)) << path;
+      EXPECT_EQ(append("after it was cut short"), Code::ok);
+      std::filesystem::remove(path);
+      ASSERT_TRUE(cluster_.until(whole)) << path;
+      EXPECT_EQ(append("after it was deleted"), Code::ok);
+    }
+    const std::string log = cluster_.home(id) + "/log";
+    EXPECT_TRUE(cluster_.until([&] {
+      return find_in(log, "/heartbeat was deleted, replaced or cut short") != std::string::npos &&
+             find_in(log, "/post was deleted, replaced or cut short") != std::string::npos;
+    }));
+  }
+  ASSERT_TRUE(cluster_.until([&] { return cluster_.contents(follower_).size() == 9; }));
 }
 
 INSTANTIATE_TEST_SUITE_P(Pollers, Memory, testing::Bool(), poller_kind);

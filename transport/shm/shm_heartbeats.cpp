@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "transport/shm/cells.hpp"
-#include "transport/shm/node_file.hpp"
 
 namespace caisson::transport::shm {
 namespace {
@@ -23,8 +22,6 @@ uint32_t death_word(const HeartbeatPage& page) {
   auto& word = const_cast<int&>(page.death.mutex.__data.__lock);
   return static_cast<uint32_t>(std::atomic_ref<int>(word).load(std::memory_order_acquire));
 }
-
-void unmap_page(const HeartbeatPage* page) { unmap_node_file(page, kHeartbeatFileBytes); }
 
 bool make_robust(pthread_mutex_t& mutex) {
   std::memset(&mutex, 0, sizeof mutex);
@@ -44,60 +41,75 @@ ShmHeartbeats::ShmHeartbeats(const HeartbeatOptions& options)
 
 Result<std::unique_ptr<ShmHeartbeats>> ShmHeartbeats::open(const HeartbeatOptions& options) {
   std::unique_ptr<ShmHeartbeats> heartbeats(new ShmHeartbeats(options));
-  if (auto taken = heartbeats->take_over(); !taken) return tl::unexpected(taken.error());
+  auto taken = heartbeats->take_over(OwnFile::open(options.own_path, kHeartbeatFileBytes));
+  if (!taken) return tl::unexpected(taken.error());
+  heartbeats->counter_ = load_word(heartbeats->own_.load()->beat.counter);
   heartbeats->connect();
   return heartbeats;
 }
 
-Result<void> ShmHeartbeats::take_over() {
-  auto file = open_or_create(options_.own_path, kHeartbeatFileBytes);
+Result<void> ShmHeartbeats::take_over(Result<OwnFile> file) {
   if (!file) return tl::unexpected(file.error());
-  file_ = std::move(*file);
-  own_ = static_cast<HeartbeatPage*>(
-      map_node_file(file_, kHeartbeatFileBytes, PROT_READ | PROT_WRITE));
-  if (own_ == nullptr) {
-    return fail(Code::io, "cannot map the heartbeat file " + options_.own_path + ": remove it");
-  }
+  auto& page = file->mapping().as<HeartbeatPage>();
   // The lock is ours, so nobody holds the mutex: its last owner is dead.
-  if (!make_robust(own_->death.mutex)) {
+  if (!make_robust(page.death.mutex)) {
     return fail(Code::io, "cannot make a robust mutex in " + options_.own_path);
   }
-  counter_ = load_word(own_->beat.counter);
-  write_process(own_->head.process, pmem::this_process());
-  store_word(own_->head.left, 0);
-  store_word(own_->head.magic, kHeartbeatMagic);
+  write_process(page.head.process, pmem::this_process());
+  store_word(page.head.left, 0);
+  store_word(page.head.magic, kHeartbeatMagic);
+  files_.push_back(std::move(*file));
+  own_.store(&page, std::memory_order_release);
   return {};
 }
 
+Result<bool> ShmHeartbeats::mend() {
+  OwnFile& own = files_.back();
+  const bool ours = load_word(own.mapping().as<HeartbeatPage>().head.magic) == kHeartbeatMagic;
+  if (ours && own.sound()) return false;
+  if (auto taken = take_over(own.successor()); !taken) return tl::unexpected(taken.error());
+  return true;
+}
+
 ShmHeartbeats::~ShmHeartbeats() {
-  if (own_ == nullptr) return;
+  if (files_.empty()) return;
+  HeartbeatPage& own = *own_.load(std::memory_order_acquire);
   if (armed_ && ::gettid() == poller_thread_) {
-    store_word(own_->head.left, 1);
-    ::pthread_mutex_unlock(&own_->death.mutex);
-    armed_ = false;
+    store_word(own.head.left, 1);
+    if (tied_ == &own) ::pthread_mutex_unlock(&own.death.mutex);
+    armed_ = tied_ != &own;
   }
-  // A living thread's list of robust mutexes must not lead into unmapped memory.
-  const bool held = armed_ && (death_word(*own_) & FUTEX_OWNER_DIED) == 0;
-  if (!held) unmap_page(own_);
+  // A living thread's list of robust mutexes must not lead into unmapped memory. It leads through
+  // all that it ever locked here and could not give back: of a page that is lost, nothing is left.
+  const bool held = armed_ && tied_ == &own && (death_word(own) & FUTEX_OWNER_DIED) == 0;
+  for (OwnFile& file : files_) {
+    const bool last = &file == &files_.back();
+    if (last ? held || file.mapping().lost() : poller_thread_ != 0) file.keep_mapped();
+  }
 }
 
 void ShmHeartbeats::beat() {
-  if (poller_thread_ == 0) [[unlikely]]
-    tie_to_this_thread();
-  store_word(own_->beat.counter, ++counter_);
+  HeartbeatPage& own = *own_.load(std::memory_order_acquire);
+  if (tied_ != &own) [[unlikely]]
+    tie_to_this_thread(own);
+  store_word(own.beat.counter, ++counter_);
 }
 
-void ShmHeartbeats::tie_to_this_thread() {
+void ShmHeartbeats::tie_to_this_thread(HeartbeatPage& page) {
+  tied_ = &page;
   poller_thread_ = ::gettid();
-  if (::pthread_mutex_trylock(&own_->death.mutex) != 0) return;
-  armed_ = (death_word(*own_) & FUTEX_TID_MASK) == static_cast<uint32_t>(poller_thread_);
+  armed_ = ::pthread_mutex_trylock(&page.death.mutex) == 0 &&
+           (death_word(page) & FUTEX_TID_MASK) == static_cast<uint32_t>(poller_thread_);
 }
 
 Beat ShmHeartbeats::read(ReplicaId peer) const {
-  const HeartbeatPage* const page = peers_.of(peer);
-  if (page == nullptr || load_word(page->head.magic) != kHeartbeatMagic) return {};
-  const bool died = (death_word(*page) & FUTEX_OWNER_DIED) != 0;
-  return {load_word(page->beat.counter), died || load_word(page->head.left) != 0, true};
+  const NodeMapping* const file = peers_.of(peer);
+  if (file == nullptr) return {};
+  const auto& page = file->as<const HeartbeatPage>();
+  if (load_word(page.head.magic) != kHeartbeatMagic) return {};
+  const bool died = (death_word(page) & FUTEX_OWNER_DIED) != 0;
+  const Beat beat{load_word(page.beat.counter), died || load_word(page.head.left) != 0, true};
+  return file->lost() ? Beat{} : beat;
 }
 
 size_t ShmHeartbeats::connect() { return peers_.connect(options_.peers, options_.own_path); }

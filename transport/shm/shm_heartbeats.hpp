@@ -12,8 +12,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "pmem/backing_file.hpp"
 #include "transport/fabric.hpp"
 #include "transport/shm/heartbeat_format.hpp"
 #include "transport/shm/node_file.hpp"
@@ -48,21 +48,28 @@ class ShmHeartbeats final : public Heartbeats {
   // missing. Thread: one at a time; not the poller's if it can be helped.
   size_t connect();
 
+  // Makes our own file anew if somebody has deleted it, cut it short or put another in its place,
+  // or a page of it is lost: until then, and until the poller's next beat, peers hear nothing.
+  // True: it has done so. Codes as open(). Thread: as connect().
+  Result<bool> mend();
+
   // False if the death word could not be tied to the poller: peers then see only the counter stop.
   bool death_word_armed() const { return armed_; }
 
  private:
   explicit ShmHeartbeats(const HeartbeatOptions& options);
-  Result<void> take_over();
-  void tie_to_this_thread();
+  Result<void> take_over(Result<OwnFile> file);
+  void tie_to_this_thread(HeartbeatPage& page);
 
   HeartbeatOptions options_;
-  pmem::BackingFile file_;
-  HeartbeatPage* own_ = nullptr;
+  std::vector<OwnFile> files_;  // the last one is ours, those before it were
+  std::atomic<HeartbeatPage*> own_{nullptr};
+  // The poller's.
   uint64_t counter_ = 0;
+  HeartbeatPage* tied_ = nullptr;  // the page that its thread beats and has locked
   int poller_thread_ = 0;
   bool armed_ = false;
-  PeerFiles<const HeartbeatPage> peers_;
+  PeerFiles peers_;
 };
 
 }  // namespace caisson::transport::shm

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "transport/shm/cells.hpp"
-#include "transport/shm/node_file.hpp"
 
 namespace caisson::transport::shm {
 namespace {
@@ -25,34 +24,42 @@ ShmPostbox::ShmPostbox(const PostboxOptions& options)
 
 Result<std::unique_ptr<ShmPostbox>> ShmPostbox::open(const PostboxOptions& options) {
   std::unique_ptr<ShmPostbox> box(new ShmPostbox(options));
-  if (auto taken = box->take_over(); !taken) return tl::unexpected(taken.error());
+  auto taken = box->take_over(OwnFile::open(options.own_path, sizeof(PostFile)));
+  if (!taken) return tl::unexpected(taken.error());
   box->connect();
   return box;
 }
 
-Result<void> ShmPostbox::take_over() {
-  auto file = open_or_create(options_.own_path, sizeof(PostFile));
+Result<void> ShmPostbox::take_over(Result<OwnFile> file) {
   if (!file) return tl::unexpected(file.error());
-  file_ = std::move(*file);
-  own_ = static_cast<PostFile*>(map_node_file(file_, sizeof(PostFile), PROT_READ | PROT_WRITE));
-  if (own_ == nullptr) {
-    return fail(Code::io, "cannot map the post file " + options_.own_path + ": remove it");
-  }
-  bell_of(*own_).store(0, std::memory_order_relaxed);
-  for (PostSlot& slot : own_->slots) store_word(slot.taken, load_word(slot.posted));
-  store_word(own_->magic, kPostboxMagic);
+  auto& own = file->mapping().as<PostFile>();
+  bell_of(own).store(0, std::memory_order_relaxed);
+  for (PostSlot& slot : own.slots) store_word(slot.taken, load_word(slot.posted));
+  store_word(own.magic, kPostboxMagic);
+  files_.push_back(std::move(*file));
+  own_.store(&own, std::memory_order_release);
   return {};
 }
 
-ShmPostbox::~ShmPostbox() { unmap_node_file(own_, sizeof(PostFile)); }
+Result<bool> ShmPostbox::mend() {
+  OwnFile& own = files_.back();
+  const bool ours = load_word(own.mapping().as<PostFile>().magic) == kPostboxMagic;
+  if (ours && own.sound()) return false;
+  if (auto taken = take_over(own.successor()); !taken) return tl::unexpected(taken.error());
+  return true;
+}
+
+ShmPostbox::~ShmPostbox() = default;
 
 size_t ShmPostbox::connect() { return peers_.connect(options_.peers, options_.own_path); }
 
 Code ShmPostbox::post(ReplicaId to, std::span<const std::byte> message) {
   if (message.empty() || message.size() > kPostBytesMax) return Code::too_large;
-  PostFile* const file = peers_.of(to);
-  if (file == nullptr || load_word(file->magic) != kPostboxMagic) return Code::not_found;
-  PostSlot& slot = file->slots[options_.self.value];
+  const NodeMapping* const mapping = peers_.of(to);
+  if (mapping == nullptr) return Code::not_found;
+  auto& file = mapping->as<PostFile>();
+  if (load_word(file.magic) != kPostboxMagic) return Code::not_found;
+  PostSlot& slot = file.slots[options_.self.value];
   const uint64_t posted = load_word(slot.posted);
   const bool free = load_word(slot.taken) == posted;
   if (free) {
@@ -61,23 +68,27 @@ Code ShmPostbox::post(ReplicaId to, std::span<const std::byte> message) {
     store_word(slot.posted, posted + 1);
   }
   // Also if it is not: whoever posted that may have died before it rang.
-  bell_of(*file).fetch_or(uint64_t{1} << options_.self.value, std::memory_order_release);
+  bell_of(file).fetch_or(uint64_t{1} << options_.self.value, std::memory_order_release);
+  // It may lie in a page of zeros that only we see.
+  if (mapping->lost()) return Code::not_found;
   return free ? Code::ok : Code::again;
 }
 
 const std::atomic<uint64_t>& ShmPostbox::bell() const {
-  return *reinterpret_cast<const std::atomic<uint64_t>*>(&own_->bell);
+  return *reinterpret_cast<const std::atomic<uint64_t>*>(
+      &own_.load(std::memory_order_acquire)->bell);
 }
 
 size_t ShmPostbox::take(ReplicaId& from, std::span<std::byte> out) {
-  const auto bell = bell_of(*own_);
+  PostFile& own = *own_.load(std::memory_order_acquire);
+  const auto bell = bell_of(own);
   uint64_t rung = std::rotr(bell.load(std::memory_order_acquire), next_);
   for (const int first = next_; rung != 0; rung &= rung - 1) {
     const int id = (first + std::countr_zero(rung)) % static_cast<int>(kReplicaIdMax + 1);
     next_ = id + 1;  // each in turn
     // Before the look: who posts after it rings again.
     bell.fetch_and(~(uint64_t{1} << id), std::memory_order_acq_rel);
-    PostSlot& slot = own_->slots[static_cast<size_t>(id)];
+    PostSlot& slot = own.slots[static_cast<size_t>(id)];
     const uint64_t posted = load_word(slot.posted);
     if (posted == load_word(slot.taken)) continue;
     const uint64_t bytes = load_word(slot.bytes);

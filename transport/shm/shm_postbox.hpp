@@ -8,8 +8,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "pmem/backing_file.hpp"
 #include "transport/fabric.hpp"
 #include "transport/shm/node_file.hpp"
 #include "transport/shm/postbox_format.hpp"
@@ -41,15 +41,20 @@ class ShmPostbox final : public Postbox {
   // Thread: one at a time; not a poller's if it can be helped.
   size_t connect();
 
+  // Makes our own file anew if somebody has deleted it, cut it short or put another in its place,
+  // or a page of it is lost: until then nothing arrives. True: it has done so. Codes as open().
+  // Thread: as connect().
+  Result<bool> mend();
+
  private:
   explicit ShmPostbox(const PostboxOptions& options);
-  Result<void> take_over();
+  Result<void> take_over(Result<OwnFile> file);
 
   const PostboxOptions options_;
-  pmem::BackingFile file_;
-  PostFile* own_ = nullptr;
+  std::vector<OwnFile> files_;  // the last one is ours; in those before it somebody may still look
+  std::atomic<PostFile*> own_{nullptr};
   int next_ = 0;  // whose slot is looked into first
-  PeerFiles<PostFile> peers_;
+  PeerFiles peers_;
 };
 
 }  // namespace caisson::transport::shm
