@@ -55,6 +55,7 @@ Measured in_a_child(Work&& work) {
   close(ends[0]);
   int status = 0;
   waitpid(child, &status, 0);
+  Cluster::clean_up_after(child);
   return measured;
 }
 

@@ -75,8 +75,7 @@ class Cluster {
  public:
   explicit Cluster(Shape shape = {}) : shape_(std::move(shape)) {
     static std::atomic<int> number{0};
-    directory_ =
-        "/dev/shm/caisson-engine-test-" + std::to_string(getpid()) + "-" + std::to_string(number++);
+    directory_ = directory_of(getpid(), number++);
     std::filesystem::create_directories(directory_);
     ports_ = free_ports(shape_.replicas);
     engines_.resize(shape_.replicas);
@@ -85,6 +84,13 @@ class Cluster {
   ~Cluster() {
     for (auto& engine : engines_) engine.reset();
     std::filesystem::remove_all(directory_);
+  }
+
+  // What a process has left behind that ended without closing its clusters.
+  static void clean_up_after(pid_t process) {
+    std::error_code error;
+    int number = 0;
+    while (std::filesystem::remove_all(directory_of(process, number), error) > 0) ++number;
   }
 
   const std::string& directory() const { return directory_; }
@@ -242,6 +248,10 @@ class Cluster {
   }
 
  private:
+  static std::string directory_of(pid_t process, int number) {
+    return "/dev/shm/caisson-engine-test-" + std::to_string(process) + "-" + std::to_string(number);
+  }
+
   const Shape shape_;
   std::string directory_;
   std::vector<uint16_t> ports_;
