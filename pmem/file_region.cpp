@@ -2,6 +2,7 @@
 #include "pmem/file_region.hpp"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cassert>
@@ -82,6 +83,15 @@ Poison FileRegion::poison() const {
     poison.at = layout_->slots_at;  // in a spare slot, or met through a mapping that was lent
   }
   return poison;
+}
+
+// Re-homing moves segments within the file, so its name is its own from creation on. Where it was
+// moved to is nobody's business: it can be brought back.
+void FileRegion::look_at_name() {
+  struct stat now {};
+  if (file_.device() || deleted() || ::fstat(file_.fd(), &now) != 0 || now.st_nlink != 0) return;
+  deleted_.store(true, std::memory_order_release);
+  mark_.set(nullptr);
 }
 
 Code FileRegion::map_again(RingMapping& mapping) const {

@@ -7,6 +7,7 @@
 #include <sys/file.h>
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <span>
@@ -76,6 +77,11 @@ class FileRegion final : public Region {
   bool poisoned() const override { return mark_.found(); }
   Poison poison() const override;
 
+  // Looks whether the file still has a name. What is stored in one that somebody has deleted is
+  // gone with its last mapping: the region is as good as poisoned from then on. [any thread]
+  void look_at_name();
+  bool deleted() const { return deleted_.load(std::memory_order_acquire); }
+
   // The owner is done: gives its lock back while the mapping stays, for those who still read it.
   // From here on nothing may be stored through this object.
   void release_lock() { (void)::flock(file_.fd(), LOCK_UN); }
@@ -138,6 +144,7 @@ class FileRegion final : public Region {
   bool writable_ = false;
 
   mutable PoisonMark mark_;
+  std::atomic<bool> deleted_{false};
   HeaderMapping header_;
   RingMapping ring_;
   std::unique_ptr<PreparedSlots> prepared_;

@@ -87,13 +87,15 @@ void print_memory(const Cluster& cluster, const ReplicaReport& report, const Log
   const Json poison = status.raw.value("poison", Json::object());
   const unsigned id{report.id.value};
   if (poison.value("poisoned", false)) {
+    const std::string what = poison.value("deleted", false)
+                                 ? "'s region was deleted while it runs"
+                                 : " is poisoned: its region lost the page at byte " +
+                                       std::to_string(poison.value("at_byte", uint64_t{0}));
     std::printf(
-        "  replica %u is poisoned: its region lost the page at byte %" PRIu64
-        ", and it takes part in nothing:\n"
+        "  replica %u%s, and it takes part in nothing:\n"
         "    stop it, move its region away, caisson cluster start --dir %s --replica %u --join, "
         "then caisson member replace --dir %s --replica %u --by %u\n",
-        id, poison.value("at_byte", uint64_t{0}), cluster.directory.c_str(), id,
-        cluster.directory.c_str(), id, id);
+        id, what.c_str(), cluster.directory.c_str(), id, cluster.directory.c_str(), id, id);
   }
   const Json scrub = status.raw.value("scrub", Json::object());
   const auto findings = scrub.value("findings", uint64_t{0});

@@ -28,6 +28,7 @@ struct Event {
     keeps_pace,
     demoted,
     poison,
+    deleted,
     rot,
     mended
   };

@@ -150,6 +150,12 @@ void Housekeeper::tell(const Event& event) {
           "the replica come back empty (caisson node --create --join), and be admitted anew "
           "(caisson member replace)",
           log, event.at);
+    case Event::Kind::deleted:
+      return logger_->error(
+          "log {}: the file of its region was deleted while it is in use, and is lost with this "
+          "process: this replica takes part in nothing. Have it come back empty (caisson node "
+          "--create --join), and be admitted anew (caisson member replace)",
+          log);
     case Event::Kind::rot:
       return logger_->error(
           "log {}: {} entries have rotted since the start; they are copied from a peer that has "

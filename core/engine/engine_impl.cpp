@@ -88,6 +88,10 @@ Result<void> EngineImpl::start() {
   housekeeper_ = std::move(*housekeeper);
   if (const auto made = make_pollers(); !made) return made;
   if (const auto opened = open_logs(); !opened) return opened;
+  housekeeper_->set_chore([this] {
+    look_after_node_();
+    for (const auto& log : logs_) log->look_at_file();
+  });
   make_courier();
   if (const auto linked = start_links(); !linked) return linked;
   if (const auto started = courier_->start(); !started) return started;
@@ -119,7 +123,7 @@ Result<void> EngineImpl::make_pollers() {
   heartbeats_ = std::move(ground->heartbeats);
   postbox_ = std::move(ground->postbox);
   express_ = std::make_unique<Express>(*postbox_);
-  housekeeper_->set_chore(std::move(ground->look_after));
+  look_after_node_ = std::move(ground->look_after);
   const auto count = static_cast<uint32_t>(placement_.seats.size());
   for (uint32_t i = 0; i < count; ++i) {
     PollerOptions poller;

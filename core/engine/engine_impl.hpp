@@ -90,6 +90,7 @@ class EngineImpl final : private LinksHandler, private ExpressHandler {
   Placement placement_;
   std::unique_ptr<transport::Heartbeats> heartbeats_;
   std::unique_ptr<transport::Postbox> postbox_;
+  std::function<void()> look_after_node_;  // the files of these two
   std::unique_ptr<Express> express_;
   std::atomic<uint64_t> beats_arrived_{0};
   std::vector<std::unique_ptr<Poller>> pollers_;

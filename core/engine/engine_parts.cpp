@@ -53,6 +53,8 @@ class ShmUpkeep final : public Upkeep {
     return endpoint_.maintain() == Code::ok && cold_ == transport::ReplicaSet{};
   }
 
+  void look_at_file() override { region_.look_at_name(); }
+  bool file_deleted() const override { return region_.deleted(); }
   void release() override { region_.release_lock(); }
 
  private:

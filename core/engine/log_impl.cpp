@@ -315,7 +315,9 @@ void LogImpl::report_changes(const replication::ReplicaStatus& before,
   if (now.orphans.full && !before.orphans.full) put(Event::Kind::no_room);
   if (now.faults != before.faults && !now.poisoned) put(Event::Kind::fault);
   event.at = now.poison.at;
-  if (now.poisoned && !before.poisoned) put(Event::Kind::poison);
+  if (now.poisoned && !before.poisoned) {
+    put(file_deleted() ? Event::Kind::deleted : Event::Kind::poison);
+  }
   event.at = now.scrub.findings;
   if (now.scrub.findings != before.scrub.findings) put(Event::Kind::rot);
   event.at = now.scrub.repaired;

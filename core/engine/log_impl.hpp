@@ -36,6 +36,10 @@ class Upkeep {
  public:
   virtual ~Upkeep() = default;
   virtual bool run() = 0;  // false: not everything could be done, try again
+  // [any thread] Looks whether somebody has deleted the log's file under it: then nothing of it
+  // counts any more (R44).
+  virtual void look_at_file() = 0;
+  virtual bool file_deleted() const = 0;
   // The log is closed for good: gives the region's lock back. What readers hold stays mapped.
   virtual void release() = 0;
 };
@@ -78,6 +82,10 @@ class LogImpl {
   const pmem::Region& region() const { return *parts_.region; }
   // Nothing is read here any more (R44).
   bool poisoned() const { return parts_.region->poisoned(); }
+  void look_at_file() const {
+    if (parts_.upkeep != nullptr) parts_.upkeep->look_at_file();
+  }
+  bool file_deleted() const { return parts_.upkeep != nullptr && parts_.upkeep->file_deleted(); }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
   // Grows with every change of what this replica holds, committed or not.
   uint64_t held_turn() const { return held_turn_.load(std::memory_order_acquire); }

@@ -107,7 +107,7 @@ bool ServerSession::advance(Reading& reading) {
     }
     if (code == Code::damaged) {
       message += reading.log->poisoned()
-                     ? "; a page of this replica's memory is gone: read another replica, and look "
+                     ? "; this replica's memory, or a page of it, is gone: read another, and look "
                        "at the status of this one"
                      : "; what this replica holds there has rotted: read another replica";
     }

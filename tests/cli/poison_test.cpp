@@ -31,11 +31,11 @@ void lose_pages(const Replicas& replicas, int replica) {
 }
 
 // What docs/operations.md says, for a replica whose pages are gone.
-void replace(const Replicas& replicas, int lost) {
+void replace(const Replicas& replicas, int lost, Exit refusal = Exit::damaged) {
   const std::string id = std::to_string(lost);
   ASSERT_EQ(replicas({"cluster", "kill", "--replica", id}).exit, 0);
   const Outcome refused = replicas({"cluster", "start", "--replica", id});
-  EXPECT_EQ(refused.exit, static_cast<int>(Exit::damaged)) << refused.output << refused.errors;
+  EXPECT_EQ(refused.exit, static_cast<int>(refusal)) << refused.output << refused.errors;
   fs::rename(replicas.region(lost).parent_path(), replicas.scratch() / "poisoned");
   const Outcome back = replicas({"cluster", "start", "--replica", id, "--join"});
   ASSERT_EQ(back.exit, 0) << back.output << back.errors;
@@ -85,6 +85,24 @@ TEST(Poison, ALeaderThatLosesPagesMakesRoomAndIsReplaced) {
   }));
   EXPECT_EQ(replicas.read(replicas.await_leader()), "before\n" + lines);
   replace(replicas, lost);
+}
+
+TEST(Poison, AReplicaWhoseRegionIsDeletedUnderItIsReplaced) {
+  const Replicas replicas;
+  ASSERT_EQ(replicas.append("before\n").exit, 0);
+  const int lost = replicas.await_leader();
+  const std::string lines = some_lines(20'000, 8);
+  write_file(replicas.scratch() / "in", lines);
+  Background load({"append", "--dir", replicas.directory(), "--json", "--timeout", "60"},
+                  replicas.scratch() / "in", replicas.scratch() / "out");
+  pause_ms(20);
+  fs::remove(replicas.region(lost));
+  EXPECT_EQ(load.wait(), 0) << read_file(replicas.scratch() / "out");
+  ASSERT_TRUE(eventually([&] { return poisoned(replicas, lost); })) << replicas.status().dump(1);
+  EXPECT_EQ(log_of(replicas, lost)["poison"]["deleted"], true);
+  EXPECT_THAT(replicas({"status"}).output, HasSubstr("was deleted while it runs"));
+  EXPECT_EQ(replicas.read(replicas.await_leader()), "before\n" + lines);
+  replace(replicas, lost, Exit::amnesia);
 }
 
 // Heartbeats and post are mapped by every node of the machine: cut short under all of them, and

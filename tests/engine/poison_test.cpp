@@ -112,6 +112,40 @@ TEST_P(Memory, ANodesHeartbeatAndPostAreMadeAnew) {
   ASSERT_TRUE(cluster_.until([&] { return cluster_.contents(follower_).size() == 9; }));
 }
 
+// What a follower without a file takes would be gone with its process: it is no copy.
+TEST_P(Memory, AReplicaWhoseRegionIsDeletedUnderItIsNoCopy) {
+  std::filesystem::remove(region_of(cluster_, follower_));
+  ASSERT_TRUE(
+      cluster_.until([&] { return status_of(cluster_, follower_)["poison"]["poisoned"] == true; }));
+  EXPECT_EQ(status_of(cluster_, follower_)["poison"]["deleted"], true);
+  EXPECT_EQ(status_of(cluster_, follower_)["role"], "damaged");
+  std::vector<std::byte> out;
+  EXPECT_EQ(cluster_.log(follower_).read(Position{1}, out), Code::damaged);
+  EXPECT_TRUE(cluster_.until([&] {
+    return find_in(cluster_.home(follower_) + "/log", "was deleted while it is in use") !=
+           std::string::npos;
+  }));
+  // The third one makes the majority; without it, once that is noticed, there is none.
+  ASSERT_EQ(append("with the third"), Code::ok);
+  const int third = 6 - leader_ - follower_;
+  EXPECT_EQ(status_of(cluster_, third)["poison"]["deleted"], false);
+  cluster_.close(third);
+  const AppendOptions briefly{.timeout_ns = kSecondNs / 5};
+  EXPECT_TRUE(cluster_.until(
+      [&] { return appender_->append(bytes_of("alone"), briefly).code != Code::ok; }));
+}
+
+TEST_P(Memory, ALeaderWhoseRegionIsDeletedUnderItMakesRoom) {
+  std::filesystem::remove(region_of(cluster_, leader_));
+  ASSERT_TRUE(cluster_.until([&] { return status_of(cluster_, leader_)["role"] == "damaged"; }));
+  const int next = cluster_.leader({}, {leader_});
+  ASSERT_NE(next, 0);
+  const auto appender = cluster_.appender(next);
+  ASSERT_NE(appender, nullptr);
+  EXPECT_EQ(appender->append(bytes_of("more")).code, Code::ok);
+  EXPECT_EQ(cluster_.contents(next).back(), "more");
+}
+
 INSTANTIATE_TEST_SUITE_P(Pollers, Memory, testing::Bool(), poller_kind);
 
 }  // namespace

@@ -47,6 +47,25 @@ class PoisonGuard : public ::testing::Test {
   std::unique_ptr<FileRegion> region_;
 };
 
+TEST_F(PoisonGuard, ARegionWhoseFileIsDeletedIsAsGoodAsPoisoned) {
+  const uint32_t segment = 0;
+  ASSERT_EQ(region_->rehome(std::span(&segment, 1), {}), Code::ok);
+  region_->look_at_name();
+  EXPECT_FALSE(region_->deleted()) << "segments move within the file";
+  ASSERT_EQ(::rename(path_.c_str(), (path_ + ".elsewhere").c_str()), 0);
+  region_->look_at_name();
+  EXPECT_FALSE(region_->deleted()) << "it can be brought back";
+  EXPECT_FALSE(region_->poisoned());
+  ASSERT_EQ(::unlink((path_ + ".elsewhere").c_str()), 0);
+  EXPECT_FALSE(region_->poisoned()) << "nobody has looked";
+  region_->look_at_name();
+  EXPECT_TRUE(region_->deleted());
+  EXPECT_TRUE(region_->poisoned());
+  const uint64_t pages = region_->poison().pages;
+  region_->look_at_name();
+  EXPECT_EQ(region_->poison().pages, pages) << "once is enough";
+}
+
 TEST_F(PoisonGuard, TheProcessGoesOnAndTheRegionSaysWhichPageIsGone) {
   region_->store_ring(Offset{0}, "kept", 4);
   region_->store_ring(Offset{kRing - 4096}, "gone", 4);
