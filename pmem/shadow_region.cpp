@@ -304,6 +304,19 @@ void ShadowRegion::erase_newest_superblock() {
   erase_superblock(generation[1] > generation[0] ? 1 : 0);
 }
 
+std::vector<std::byte> ShadowRegion::ring_bytes_at(Offset at, uint64_t n) const {
+  require(n <= geometry_.ring_bytes);
+  const std::byte* begin = ring_ + (at.value & (geometry_.ring_bytes - 1));
+  return {begin, begin + n};
+}
+
+void ShadowRegion::overwrite_ring(Offset at, std::span<const std::byte> bytes) {
+  for (const std::byte byte : bytes) {
+    damage(at.value & (geometry_.ring_bytes - 1), 1, [byte](std::byte* here) { *here = byte; });
+    at = at + 1;
+  }
+}
+
 void ShadowRegion::poison_ring_page(Offset at) {
   const uint64_t page = (at.value & (geometry_.ring_bytes - 1)) / kPageBytes * kPageBytes;
   damage(page, kPageBytes, [](std::byte* byte) { *byte = std::byte{0}; });

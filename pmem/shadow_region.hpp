@@ -107,6 +107,10 @@ class ShadowRegion final : public Region {
   void erase_superblock(unsigned slot);
   // The newest superblock slot reads as zeros: the replica has forgotten its last write (H14).
   void erase_newest_superblock();
+  // What stands in the ring, and what is to stand there, for whoever looks: writes that never got
+  // to the medium, or went to another place.
+  std::vector<std::byte> ring_bytes_at(Offset at, uint64_t n) const;
+  void overwrite_ring(Offset at, std::span<const std::byte> bytes);
   // The page that holds ring offset `at` is gone for good, and somebody has met it.
   void poison_ring_page(Offset at);
   // All zeros: amnesia (P17).

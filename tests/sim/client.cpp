@@ -27,7 +27,15 @@ Client::Client(World& world, const ClientOptions& options)
   world_.after(random_.below(options_.pace_ns), [this] { turn(); });
 }
 
+void Client::retire() {
+  retired_ = stopped_ = true;
+  attach_due_ = opening_ = false;
+  unanswered_.clear();
+  reconnect(0);
+}
+
 void Client::finish() {
+  if (retired_) return;
   if (options_.client < kProbes) stopped_ = true;
   attach_due_ = weak();
   // A voter that is gone for good will never persist anything.
@@ -50,6 +58,7 @@ std::string Client::describe() const {
 }
 
 void Client::turn() {
+  if (retired_) return;
   world_.after(options_.pace_ns / 2 + random_.below(options_.pace_ns), [this] { turn(); });
   if (opening_ && world_.now() - opening_since_ns_ > options_.patience_ns) opening_ = false;
   if (opening_) return;
@@ -335,6 +344,7 @@ void Client::ask_again(const Op& op) {
 
 void Client::repeat(const Op& op, uint64_t times) {
   world_.after(random_.below(3 * kMs), [this, op, times] {
+    if (retired_) return;
     if (times > 1) repeat(op, times - 1);
     const uint8_t id = world_.leader();
     if (id == 0) return;

@@ -54,6 +54,8 @@ class Client {
   bool ended() const { return stopped_ || made_ >= options_.appends; }
   // Asks for nothing new.
   void finish();
+  // Gone for good: what it waits for is nobody's any more.
+  void retire();
   std::string describe() const;
   uint64_t answered() const { return answered_; }
   uint64_t refused() const { return refused_; }
@@ -114,6 +116,7 @@ class Client {
   uint64_t opening_since_ns_ = 0;
   uint64_t opening_turn_ = 0;
   bool stopped_ = false;
+  bool retired_ = false;
   bool attach_due_ = false;  // one more session, to hear every apology that is due
   Id told_;                  // the last that it was told is in the log, of this incarnation
 };

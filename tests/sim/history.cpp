@@ -17,7 +17,7 @@ constexpr std::array<std::string_view, 21> kNames = {
 
 using Field = std::pair<std::string_view, uint64_t*>;
 
-std::array<Field, 12> fields(Event& e) {
+std::array<Field, 13> fields(Event& e) {
   return {{{"replica", &e.replica},
            {"life", &e.life},
            {"position", &e.position},
@@ -29,7 +29,8 @@ std::array<Field, 12> fields(Event& e) {
            {"digest", &e.digest},
            {"level", &e.level},
            {"group", &e.group},
-           {"count", &e.count}}};
+           {"count", &e.count},
+           {"at_ns", &e.at_ns}}};
 }
 
 [[noreturn]] void reject(const std::string& line) {

@@ -72,6 +72,7 @@ struct Event {
   uint64_t group = 0;  // submit: batch number, 0 if alone · expose of a session: 1 if it resumes ·
                        // expose of a view: who has a voice, bit i for replica i
   uint64_t count = 0;
+  uint64_t at_ns = 0;  // virtual time
 };
 
 using History = std::vector<Event>;

@@ -100,6 +100,8 @@ bool World::step(uint64_t until_ns) {
   fabric_->run_until(now_ns_);
   if (own_ns <= now_ns_) {
     std::function<void()> run = std::move(const_cast<Timed&>(timed_.top()).run);
+    ++counters_.events;
+    trace_ = (trace_ ^ now_ns_ ^ timed_.top().order << 40) * 0x100000001b3u;
     timed_.pop();
     run();
   }
@@ -215,6 +217,7 @@ bool World::start(uint8_t id) {
     m.wrecked = true;
     return false;
   }
+  if (watched()) tell("replica " + std::to_string(id) + " starts");
   restart_reader(m);
   notice(id, true);
   after(random_.below(options_.turn_ns), [this, id, life = m.life] { turn(id, life); });
@@ -225,6 +228,7 @@ void World::turn(uint8_t id, uint64_t life) {
   Machine& m = machine(id);
   if (!m.up() || m.life != life || m.paused) return;
   uint32_t work = 0;
+  ++counters_.turns;
   m.clock_seen_ns = std::max(m.clock_seen_ns, local_now(m));
   const bool lived = inside(m, [&] {
     m.detector->poll(local_now(m));
@@ -251,6 +255,7 @@ bool World::inside(Machine& m, const std::function<void()>& f) {
     return true;
   } catch (const Died& died) {
     inside_ = before;
+    ++counters_.died_inside;
     if (died.how == Death::power_all) {
       power_cut_all();
     } else {
@@ -270,9 +275,16 @@ void World::pass(ReplicaId id, std::string_view call) {
 void World::drop(Machine& m, Death how) {
   m.plan = {};
   m.inbox.clear();
+  if (m.up()) ++counters_.processes_died;
+  if (watched()) {
+    tell("replica " + std::to_string(m.id.value) +
+         (how == Death::process ? m.up() ? ": its process dies" : ": its start is cut short"
+                                : ": its power is lost"));
+  }
   if (how == Death::process) {
     fabric_->process_died(m.id);
   } else {
+    ++counters_.powers_lost;
     fabric_->power_lost(m.id);
     m.region->power_cut(random_.next());
     record({.what = What::loss, .replica = m.id.value});
@@ -301,6 +313,8 @@ void World::power_cut_all() {
 
 void World::destroy(uint8_t id) {
   Machine& m = machine(id);
+  ++counters_.memories_lost;
+  if (watched()) tell("replica " + std::to_string(id) + ": its memory is gone for good");
   drop(m, Death::power);
   make_region(m, {});
   fabric_->replace_region(m.id, *m.region);
@@ -354,6 +368,8 @@ void World::wipe_the_damaged() {
     if (m.replica->log().committed() < trimmed) destroy(id);
   }
 }
+
+LogIdentity World::identity() const { return identity_of(options_.seed); }
 
 log::Membership World::view() const {
   const uint8_t id = leader();
@@ -411,6 +427,7 @@ void World::isolate(uint8_t id) {
 }
 
 void World::heal() {
+  tell("everything is healed");
   for (const uint8_t a : ids()) {
     for (const uint8_t b : ids()) {
       if (a != b) mend(a, b);
@@ -450,13 +467,18 @@ void World::notice(uint8_t of, bool up) {
 // Through the codec, as on a real link.
 void World::send(ReplicaId from, ReplicaId to, const control::Message& message) {
   if (to.value > machines_.size()) return;  // there is no link to whom nobody knows
-  if (random_.permille(options_.message_loss_permille)) return;
+  ++counters_.messages;
+  if (random_.permille(options_.message_loss_permille)) {
+    ++counters_.messages_lost;
+    return;
+  }
   const std::string bytes = control::encode({identity_of(options_.seed), from, to, message});
   const int copies = random_.permille(options_.message_twice_permille) ? 2 : 1;
+  counters_.messages_twice += copies == 2;
   for (int i = 0; i < copies; ++i) {
-    const uint64_t span_ns = random_.permille(options_.message_late_permille)
-                                 ? options_.message_late_ns_max
-                                 : options_.message_ns_max;
+    const bool late = random_.permille(options_.message_late_permille);
+    counters_.messages_late += late;
+    const uint64_t span_ns = late ? options_.message_late_ns_max : options_.message_ns_max;
     after(random_.below(span_ns + 1), [this, from, to, bytes] { deliver(from, to, bytes); });
   }
 }

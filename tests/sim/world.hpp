@@ -69,8 +69,30 @@ struct WorldOptions {
 
 enum class Death : uint8_t { process, power, power_all };
 
+// What a run was, in numbers.
+struct WorldCounters {
+  uint64_t events = 0;  // steps of the simulator itself; those of its fabric are counted there
+  uint64_t turns = 0;   // of pollers
+  uint64_t messages = 0;
+  uint64_t messages_lost = 0;
+  uint64_t messages_twice = 0;
+  uint64_t messages_late = 0;
+  uint64_t processes_died = 0;
+  uint64_t powers_lost = 0;  // machine by machine
+  uint64_t died_inside = 0;  // of those, between two steps of what they were doing
+  uint64_t memories_lost = 0;
+};
+
 class World;
 class Client;
+
+// Watches a run as it happens; changes nothing.
+class Witness {
+ public:
+  virtual ~Witness() = default;
+  virtual void saw(const Event& event) = 0;
+  virtual void told(uint64_t at_ns, const std::string& what) = 0;
+};
 
 // One machine: its memory, and the process that runs its replica while it runs.
 struct Machine {
@@ -162,6 +184,7 @@ class World {
   log::Membership view() const;
   // Its region is the one that has that place in the view.
   bool admitted(const Machine& m, const log::Membership& view) const;
+  LogIdentity identity() const;
   // The leader, if there is one, is asked to trim all but the latest entries.
   void trim();
 
@@ -191,6 +214,14 @@ class World {
   // Heals, waits for service and agreement, reads every log again, judges. Empty: sound.
   std::vector<Violation> finish(uint64_t bound_ns = 400 * kMs);
   const History& history() const { return history_; }
+  const WorldCounters& counters() const { return counters_; }
+  // Outlives the world, or none. Set before anything happens, it sees everything but the first
+  // starts.
+  void set_witness(Witness* witness) { witness_ = witness; }
+  bool watched() const { return witness_ != nullptr; }
+  void tell(const std::string& what) {
+    if (witness_ != nullptr) witness_->told(now_ns_, what);
+  }
   uint64_t trace() const { return trace_ ^ fabric_->trace(); }
   Random& random() { return random_; }
   const WorldOptions& options() const { return options_; }
@@ -252,6 +283,8 @@ class World {
                                                                  // that anybody exposed of it
   uint64_t shown_max_ = 0;
   uint64_t trace_ = 0;
+  WorldCounters counters_;
+  Witness* witness_ = nullptr;
 };
 
 // A digest of bytes; the checker compares nothing else.

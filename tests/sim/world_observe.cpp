@@ -42,6 +42,8 @@ Event& World::record(Event event) {
   trace_ = (trace_ ^ static_cast<uint64_t>(event.what) ^ (event.position << 8) ^
             (event.id.sequence << 32) ^ event.digest) *
            0x100000001b3u;
+  event.at_ns = now_ns_;
+  if (watched()) witness_->saw(event);
   if (history_.size() < kEventsMax) {
     history_.push_back(event);
   } else {
@@ -236,6 +238,8 @@ void World::read_again() {
         record(entry_event(*m, view));
       } else if (!m->wrecked) {
         record({.what = What::unreadable, .replica = m->id.value, .life = m->life, .position = p});
+      } else {
+        record({.what = What::skip, .replica = m->id.value, .life = m->life, .position = p});
       }
     }
   }

@@ -108,6 +108,8 @@ void SimFabric::run_until(uint64_t now_ns) {
     Event event = std::move(const_cast<Event&>(events_.top()));
     events_.pop();
     now_ns_ = event.at_ns;
+    ++counters_.events;
+    trace(event.order << 40);
     event.run();
   }
   now_ns_ = now_ns;
@@ -118,7 +120,9 @@ void SimFabric::trace(uint64_t word) {
 }
 
 uint64_t SimFabric::delay(uint64_t max_ns, ReplicaId at) {
-  const uint64_t span_ns = random_.permille(options_.late_permille) ? options_.late_ns_max : max_ns;
+  const bool late = random_.permille(options_.late_permille);
+  counters_.late += late;
+  const uint64_t span_ns = late ? options_.late_ns_max : max_ns;
   return random_.below(span_ns + 1) * nodes_[at.value].slowness;
 }
 

@@ -52,6 +52,10 @@ struct SimCounters {
   uint64_t lines_dropped = 0;    // lost in flight at a revocation, a detach or a power cut
   uint64_t lines_from_dead = 0;  // landed after their writer's process had died or let go
   uint64_t bits_flipped = 0;
+  uint64_t lines_scattered = 0;  // travelled alone: they may land in any order
+  uint64_t lines_again = 0;      // landed twice
+  uint64_t late = 0;             // whatever took long
+  uint64_t events = 0;
 };
 
 class SimEndpoint;

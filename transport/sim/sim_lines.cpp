@@ -30,6 +30,7 @@ void SimFabric::post(Attachment& attachment, uint64_t id, Offset at, const std::
   const bool live = in_own_ring && random_.permille(options_.live_source_permille);
   const bool scatter = random_.permille(options_.scatter_permille);
   const uint64_t together_ns = delay(options_.land_ns_max, attachment.to);
+  if (scatter) counters_.lines_scattered += (n + kCacheLineBytes - 1) / kCacheLineBytes;
   for (size_t done = 0; done < n;) {
     const Offset here = at + done;
     const size_t line = std::min<size_t>(n - done, kCacheLineBytes - here.value % kCacheLineBytes);
@@ -87,6 +88,7 @@ void SimFabric::line_due(uint32_t index, uint32_t stamp) {
     refuse(line.attachment);
     return;
   }
+  counters_.lines_again += line.landed;
   store_line(attachment, line);
   if (random_.permille(options_.duplicate_permille)) {
     schedule(delay(options_.land_ns_max, attachment.to),
