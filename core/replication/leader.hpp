@@ -89,7 +89,8 @@ class Leader {
     Incarnation incarnation;
     uint64_t answer = 0;  // of the seal answer that `divergence` was found from
     log::Cursor divergence;
-    Offset posted;  // handed to the fabric
+    Offset posted;        // handed to the fabric
+    log::Cursor vouched;  // while it is caught up: our own copy was read again and holds up to here
     Offset placed;
     Offset persisted;      // 0 unless attached: nothing else is counted
     Milestone held;        // when it was attached, or had been lost; see held_by()
@@ -171,6 +172,7 @@ class Leader {
   uint32_t tend(ReplicaId id, Peer& peer, uint64_t now_ns);
   void read_cell(ReplicaId id, Peer& peer);
   uint32_t catch_up(ReplicaId id, Peer& peer);
+  Offset vouch(Peer& peer, Offset end) const;
   void allow_catch_up(uint64_t now_ns);
   void unseal(ReplicaId id, Peer& peer, uint64_t now_ns);
   void open(ReplicaId id, Peer& peer, const transport::Grant& grant, uint64_t now_ns);

@@ -114,6 +114,7 @@ void Leader::opened(ReplicaId id, Peer& peer, uint64_t now_ns) {
   peer.held = {peer.divergence.end, peer.divergence.position, 0};
   peer.posted = peer.placed = peer.persisted = peer.divergence.end;
   peer.validated_end = peer.tended_end = peer.divergence.end;
+  peer.vouched = peer.divergence;
   peer.moved_ns = peer.pace_ns = now_ns;
   peer.caught_from = peer.posted;
   // What it lacks is most often little, and somebody waits for a quorum.
@@ -189,6 +190,17 @@ void Leader::allow_catch_up(uint64_t now_ns) {
   catch_up_allowance_ = std::min(catch_up_allowance_ + earned, kCatchUpBytes) + 2 * appended;
 }
 
+// What has rotted at rest here is copied nowhere: it would be counted there, and nobody could read
+// it (P12). The scrubber mends it first. Returns where the good bytes end, at `end` or before.
+Offset Leader::vouch(Peer& peer, Offset end) const {
+  while (peer.vouched.end < end) {
+    const log::Step next = log::step(c_.state.ring(), peer.vouched, own_persisted_);
+    if (next.reason != log::Break::none) return peer.vouched.end;
+    peer.vouched = next.next;
+  }
+  return end;
+}
+
 uint32_t Leader::catch_up(ReplicaId id, Peer& peer) {
   if (in_sync_.has(id)) return 0;
   // Nobody waits for who has no voice: what it lacks may have been trimmed meanwhile.
@@ -202,6 +214,9 @@ uint32_t Leader::catch_up(ReplicaId id, Peer& peer) {
   if (bytes < std::min(wanted, kCatchUpPieceBytes)) bytes = 0;
   if (bytes > 0) {
     catch_up_allowance_ -= bytes;
+    bytes = vouch(peer, peer.posted + bytes) - peer.posted;
+  }
+  if (bytes > 0) {
     c_.endpoint.write(id, peer.posted, bytes);
     peer.posted = peer.posted + bytes;
     c_.endpoint.complete_through(just(id), false, peer.posted);

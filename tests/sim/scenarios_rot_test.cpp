@@ -129,6 +129,45 @@ TEST(S17, AnOrphanRepairsNothing) {
   EXPECT_GT(sum.constructed, 10u);
 }
 
+// P12: a leader whose own copy has rotted catches up a follower that lacks the entry. What it
+// copied would be counted there, and nobody could read it.
+Outcome a_rotten_copy_is_copied(uint64_t seed) {
+  World world(still_world(seed));
+  Script script(world);
+  const uint8_t leader = script.await_service();
+  if (leader == 0) return conclude(world, false);
+  world.run_for(2 * kMs);
+  const auto others = script.others(leader);
+  const uint8_t away = others[0], sound = others[1];
+  world.isolate(away);
+  const Stretch stretch = append_some(script, leader, 8);
+  if (stretch.end == Offset{}) return conclude(world, false);
+  world.run_for(2 * kMs);
+  // Nobody is there to repair it from.
+  world.kill(sound, Death::power);
+  world.machine(leader).wrecked = true;
+  world.record({.what = What::damage, .replica = leader});
+  rot(world, leader, stretch.begin + world.random().below(log::kHeaderBytes));
+  world.mend(leader, away);
+  world.mend(away, leader);
+  world.run_for(4 * kMs);
+  const uint64_t more = script.append(leader);
+  world.run_for(4 * kMs);
+  const bool counted = script.acknowledged(more);
+  world.kill(leader, Death::power);
+  world.mend(away, sound);
+  world.mend(sound, away);
+  world.start(sound);
+  const uint8_t now = script.await_leader();
+  if (now == 0 || counted) world.breach("I6", "what nobody can read was counted as a copy");
+  return conclude(world, true);
+}
+
+TEST(S17, ARottenCopyIsNotCopied) {
+  const Outcome sum = over_seeds(1, 20, a_rotten_copy_is_copied);
+  EXPECT_GT(sum.constructed, 15u);
+}
+
 // R44: the page that is gone held an entry that was counted there and not looked at yet. What
 // stands in for it looks like the end of the log.
 Outcome a_page_behind_the_tail(uint64_t seed) {
