@@ -153,8 +153,8 @@ void SimFabric::drop_lines(Attachment& attachment, uint32_t land_permille) {
   });
 }
 
-// The owner no longer listens. What its adapter has read by now still travels; what it would have
-// read later does not.
+// The owner no longer listens. What its adapter has read by now still travels, and so does all that
+// was reported placed; what it would have read later does not.
 void SimFabric::let_go(uint64_t id) {
   const auto found = attachments_.find(id);
   if (found == attachments_.end()) return;
@@ -164,7 +164,7 @@ void SimFabric::let_go(uint64_t id) {
   std::erase_if(attachment.lines, [&](uint32_t index) {
     Line& line = lines_[index];
     if (line.landed || !line.live) return false;
-    if (random_.permille(500)) {
+    if (line.at + line.bytes > attachment.pipe && random_.permille(500)) {
       free_line(index);
       ++counters_.lines_dropped;
       return true;
