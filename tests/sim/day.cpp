@@ -51,6 +51,7 @@ Totals count(World& world, const Performer& performer, uint64_t ended_ns) {
   t.lines_refused = f.lines_refused;
   t.lines_from_dead = f.lines_from_dead;
   t.late = f.late;
+  t.quorums_damaged = world.quorum_damaged();
   t.committed = world.committed_max();
   count_history(world.history(), ended_ns, t);
   return t;
@@ -85,6 +86,7 @@ void add(Totals& sum, const Totals& one) {
   sum.views += one.views;
   sum.takeovers += one.takeovers;
   sum.apologies += one.apologies;
+  sum.quorums_damaged += one.quorums_damaged;
   sum.recovery_ns_max = std::max(sum.recovery_ns_max, one.recovery_ns_max);
 }
 
@@ -101,7 +103,13 @@ Verdict run_day(const Schedule& day, const DayOptions& options) {
     world.add_client(std::make_unique<Client>(world, client));
   }
   std::unique_ptr<Reader> reader;
-  if (day.reader) reader = std::make_unique<Reader>(world, ReaderOptions{});
+  // A follower's proof takes what has rotted in another's ring for the end of its log
+  // (docs/simulation.md: what is known to be missing).
+  const bool rots = std::any_of(day.actions.begin(), day.actions.end(), [](const Action& a) {
+    return a.what == Fault::bit_rot || a.what == Fault::stale_sector ||
+           a.what == Fault::misdirected;
+  });
+  if (day.reader) reader = std::make_unique<Reader>(world, ReaderOptions{.proofs = !rots});
   Performer performer(world, day.actions);
   world.run_for(day.run_ns);
   performer.stop();

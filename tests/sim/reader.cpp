@@ -19,7 +19,8 @@ void Reader::turn() {
       if (m.turns() && m.replica->status().leader == m.id) id = each;
     }
   }
-  const auto path = static_cast<ReadPath>(1 + random_.below(3));
+  auto path = static_cast<ReadPath>(1 + random_.below(3));
+  if (path == ReadPath::proof && !options_.proofs) path = ReadPath::leader;
   const uint64_t timeout_ns =
       random_.permille(200) ? 0 : random_.below(options_.timeout_ns_max + 1);
   world_.read(id, path, timeout_ns, [this](const replication::ReadPoint& point) {

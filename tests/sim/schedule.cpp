@@ -36,7 +36,7 @@ uint64_t amount_of(Fault what, Random& random) {
   }
 }
 
-std::vector<Action> draw_actions(const Schedule& day, Random& random) {
+void draw_actions(Schedule& day, Random& random) {
   std::array<uint64_t, kFaults> weights;
   for (size_t i = 0; i < kFaults; ++i) {
     weights[i] = random.permille(500) ? 0 : random.between(1, kKinds[i].common);
@@ -44,7 +44,7 @@ std::vector<Action> draw_actions(const Schedule& day, Random& random) {
   const uint64_t all = std::accumulate(weights.begin(), weights.end(), uint64_t{0});
   const uint8_t machines = day.world.replicas + day.world.spares;
   const uint64_t longest_ns = random.between(500, 6'000) * kUs;
-  std::vector<Action> actions(random.between(8, 12 + day.run_ns / kMs));
+  std::vector<Action> actions(random.between(10, 14 + day.run_ns / kMs));
   for (Action& a : actions) {
     a.at_ns = random.below(day.run_ns);
     uint64_t dice = random.below(all);
@@ -58,9 +58,30 @@ std::vector<Action> draw_actions(const Schedule& day, Random& random) {
     a.amount = amount_of(a.what, random);
     a.salt = random.next();
   }
-  std::stable_sort(actions.begin(), actions.end(),
+  day.actions.insert(day.actions.end(), actions.begin(), actions.end());
+  std::stable_sort(day.actions.begin(), day.actions.end(),
                    [](const Action& a, const Action& b) { return a.at_ns < b.at_ns; });
-  return actions;
+}
+
+// A standby has to learn first; then, on some days, it is all that is left.
+void draw_standby(Schedule& day, Random& random) {
+  day.world.spares = std::max<uint8_t>(day.world.spares, 1);
+  day.world.auto_apply = true;
+  day.world.standby = {.bytes = random.between(8, 48) * 1024};
+  day.world.standby_refuses = random.permille(300);
+  Action a;
+  a.what = Fault::standby;
+  a.other = static_cast<uint8_t>(day.world.replicas + 1);
+  for (int i = 0; i < 3; ++i) {
+    a.at_ns = random.between(kMs, day.run_ns / 2);
+    day.actions.push_back(a);
+  }
+  if (random.permille(500)) return;
+  a.what = Fault::take_over;
+  a.at_ns = random.between(day.run_ns / 2, day.run_ns - kMs);
+  a.for_ns = random.below(kMs);
+  a.salt = random.next();
+  day.actions.push_back(a);
 }
 
 ClientOptions draw_client(uint64_t id, const WorldOptions& world, Random& random) {
@@ -91,11 +112,6 @@ Schedule draw_schedule(uint64_t seed) {
   Schedule day;
   day.world = swarm_world(seed);
   if (random.permille(40)) day.world.replicas = 6;
-  if (random.permille(300)) {
-    day.world.spares = std::max<uint8_t>(day.world.spares, 1);
-    day.world.standby = {.bytes = random.between(8, 48) * 1024};
-    day.world.standby_refuses = random.permille(300);
-  }
   day.world.demotes_slow = random.permille(200);
   const uint64_t clients = random.between(1, 4);
   for (uint64_t id = 1; id <= clients; ++id) {
@@ -103,7 +119,8 @@ Schedule draw_schedule(uint64_t seed) {
   }
   day.reader = random.permille(700);
   day.run_ns = random.between(8, 25) * kMs;
-  day.actions = draw_actions(day, random);
+  if (random.permille(250)) draw_standby(day, random);
+  draw_actions(day, random);
   return day;
 }
 

@@ -364,6 +364,7 @@ void World::wipe_the_damaged() {
   const Position trimmed = machine(leads).replica->log().trimmed();
   for (const uint8_t id : ids()) {
     const Machine& m = machine(id);
+    if (!m.up() && m.wrecked) destroy(id);  // it cannot even start
     if (!m.up() || m.replica->status().role != replication::Role::damaged) continue;
     if (m.replica->log().committed() < trimmed) destroy(id);
   }
@@ -445,7 +446,7 @@ void World::heal() {
     m.slowness = 1;
     fabric_->set_slowness(m.id, 1);
     resume(id);
-    if (!m.up() && !m.wrecked) start(id);
+    if (!m.up()) start(id);
   }
 }
 

@@ -215,6 +215,8 @@ class World {
   std::vector<Violation> finish(uint64_t bound_ns = 400 * kMs);
   const History& history() const { return history_; }
   const WorldCounters& counters() const { return counters_; }
+  // finish() found nobody who could serve: too many voters are damaged for a quorum.
+  bool quorum_damaged() const { return quorum_damaged_; }
   // Outlives the world, or none. Set before anything happens, it sees everything but the first
   // starts.
   void set_witness(Witness* witness) { witness_ = witness; }
@@ -259,6 +261,7 @@ class World {
   void make_region(Machine& m, ReplicaSet voters);
   void trim_now_and_then();
   bool agreed() const;
+  bool quorum_is_sound() const;
   void read_again();
   replication::ReplicaOptions replica_options(ReplicaId id) const;
 
@@ -284,6 +287,7 @@ class World {
   uint64_t shown_max_ = 0;
   uint64_t trace_ = 0;
   WorldCounters counters_;
+  bool quorum_damaged_ = false;
   Witness* witness_ = nullptr;
 };
 

@@ -3,6 +3,7 @@
 // every term; and the judgement at the end.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "tests/sim/client.hpp"
 #include "tests/sim/world.hpp"
@@ -69,7 +70,7 @@ uint64_t World::committed_max() const { return shown_max_; }
 void World::restart_reader(Machine& m) {
   m.cursor_known = false;
   m.unreadable = 0;
-  m.trimmed = m.replica->log().trimmed().value;
+  const uint64_t trimmed = std::exchange(m.trimmed, m.replica->log().trimmed().value);
   m.led = Term{};
   // The application goes on where its own durable state stands; without one, where the log begins.
   m.shown = options_.auto_apply ? m.trimmed : m.applied;
@@ -85,6 +86,10 @@ void World::restart_reader(Machine& m) {
   record({.what = What::skip, .replica = m.id.value, .life = m.life, .position = m.shown});
   if (!options_.auto_apply) {
     record({.what = What::applied, .replica = m.id.value, .position = m.applied});
+  }
+  // It may have died as soon as its trim point was persistent.
+  if (m.trimmed > trimmed) {
+    record({.what = What::trim, .replica = m.id.value, .life = m.life, .position = m.trimmed});
   }
 }
 
@@ -227,6 +232,20 @@ void World::install(Machine& m) {
   }
 }
 
+// Those that could lead, and serve, are enough. Who is damaged has no vote until somebody repairs
+// it (P16), and where too many are, only an operator helps (R43).
+bool World::quorum_is_sound() const {
+  log::Membership latest;
+  ReplicaSet sound;
+  for (const auto& m : machines_) {
+    if (!m->up() || m->replica->status().role == replication::Role::damaged) continue;
+    sound.add(m->id);
+    const log::Membership& known = m->replica->status().membership;
+    if (known.view > latest.view) latest = known;
+  }
+  return latest.suffices(sound);
+}
+
 void World::read_again() {
   for (const auto& m : machines_) {
     if (!m->up()) continue;
@@ -291,12 +310,17 @@ std::vector<Violation> World::finish(uint64_t bound_ns) {
       },
       bound_ns);
   const bool agree = served && run_until([&] { return agreed(); }, bound_ns);
-  if (!agree) {
+  if (!agree && !quorum_is_sound()) {
+    quorum_damaged_ = true;
+  } else if (!agree) {
     record({.what = What::stall});
     breach("LIVE", describe());
   }
-  record({.what = What::end});
-  read_again();
+  // Where nobody could commit, the final reading does not show all that is there.
+  if (!quorum_damaged_) {
+    record({.what = What::end});
+    read_again();
+  }
   std::vector<Violation> found = judge(history_);
   found.insert(found.end(), breaches_.begin(), breaches_.end());
   return found;

@@ -75,7 +75,7 @@ Ending run_one(const Options& options) {
 Ending run_shrink(const Options& options) {
   const auto day = schedule_for(options);
   if (!day) return report_error(day.error(), options.json);
-  const Apart first = run_apart(*day);
+  const Apart first = run_apart(*day, options.canary);
   if (first.ending == Ending::ok) {
     return report(
         Ending::missed,
@@ -91,7 +91,7 @@ Ending run_shrink(const Options& options) {
       progress.show(std::to_string(tried) + " runs, " + std::to_string(smaller.actions.size()) +
                     " actions");
     }
-    const Apart run = run_apart(smaller);
+    const Apart run = run_apart(smaller, options.canary);
     return run.ending == first.ending && run.verdict.violations.front().invariant == invariant;
   });
   progress.clear();
