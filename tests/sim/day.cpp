@@ -51,6 +51,7 @@ Totals count(World& world, const Performer& performer, uint64_t ended_ns) {
   t.lines_refused = f.lines_refused;
   t.lines_from_dead = f.lines_from_dead;
   t.late = f.late;
+  t.replaced = w.replaced;
   t.quorums_damaged = world.quorum_damaged();
   t.committed = world.committed_max();
   count_history(world.history(), ended_ns, t);
@@ -86,6 +87,7 @@ void add(Totals& sum, const Totals& one) {
   sum.views += one.views;
   sum.takeovers += one.takeovers;
   sum.apologies += one.apologies;
+  sum.replaced += one.replaced;
   sum.quorums_damaged += one.quorums_damaged;
   sum.recovery_ns_max = std::max(sum.recovery_ns_max, one.recovery_ns_max);
 }

@@ -26,6 +26,10 @@ bool Performer::take_over(const Action& action) {
   for_each(now.standbys, [&](ReplicaId id) { standby = id.value; });
   Machine& m = world_.machine(standby);
   if (!m.up() || !world_.admitted(m, now) || m.replica->status().membership != now) return false;
+  // One that no leader has reached since an earlier term may hold what that one never committed
+  // (docs/found.md).
+  const Term leads = world_.machine(world_.leader()).replica->leading();
+  if (m.replica->log().tail().term != leads) return false;
   const LogIdentity identity = world_.identity();
   Random random(action.salt);
   for (const uint8_t id : world_.ids()) {

@@ -69,6 +69,9 @@ void draw_standby(Schedule& day, Random& random) {
   day.world.auto_apply = true;
   day.world.standby = {.bytes = random.between(8, 48) * 1024};
   day.world.standby_refuses = random.permille(300);
+  // What is larger than the bound is refused for ever, also where it was taken before there was
+  // one.
+  for (ClientOptions& client : day.clients) client.large_permille = 0;
   Action a;
   a.what = Fault::standby;
   a.other = static_cast<uint8_t>(day.world.replicas + 1);
