@@ -17,17 +17,19 @@ std::optional<log::Superblock> superblock_of(const Machine& m) {
 }
 
 // Where damage must be noticed: behind the trim point, and below what the replica knows to be good
-// (P16). Rot of the very last batch cannot be told from a tear; docs/durability.md says so.
+// (P16). Rot of the very last batch cannot be told from a tear; docs/durability.md says so. Nor
+// what an adapter has yet to read: that is sent as it is found then.
 struct Stretch {
   uint64_t begin = 0;
   uint64_t end = 0;
   bool holds(uint64_t at, uint64_t bytes) const { return at >= begin && at + bytes <= end; }
 };
 
-Stretch vouched_for(const Machine& m) {
+Stretch vouched_for(World& world, const Machine& m) {
   const auto superblock = superblock_of(m);
   if (!superblock) return {};
-  Stretch stretch{superblock->trim.end.value, superblock->validated.end.value};
+  const uint64_t end = std::min(superblock->validated.end, world.fabric().on_its_way(m.id)).value;
+  Stretch stretch{superblock->trim.end.value, end};
   // What it trimmed since is nobody's any more.
   if (m.up()) stretch.begin = std::max(stretch.begin, m.replica->log().trim_cursor().end.value);
   return stretch;
@@ -239,7 +241,7 @@ Machine* Performer::may_rot(uint8_t id) {
 bool Performer::rot(const Action& action, uint8_t id) {
   Machine* m = may_rot(id);
   if (m == nullptr) return false;
-  const Stretch stretch = vouched_for(*m);
+  const Stretch stretch = vouched_for(world_, *m);
   if (stretch.begin >= stretch.end) return false;
   rotten_ = m->id.value;
   m->wrecked = true;
@@ -263,7 +265,7 @@ bool Performer::stale(const Action& action, uint8_t id) {
   rotten_ = m->id.value;
   const bool elsewhere = action.what == Fault::misdirected;
   world_.after(action.for_ns, [this, m, at, old, elsewhere, random]() mutable {
-    const Stretch stretch = vouched_for(*m);
+    const Stretch stretch = vouched_for(world_, *m);
     if (stopped_ || !stretch.holds(at.value, old.size())) return;
     m->wrecked = true;
     world_.record({.what = What::damage, .replica = m->id.value});

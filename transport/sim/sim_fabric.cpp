@@ -98,6 +98,17 @@ void SimFabric::land_now(ReplicaId from, ReplicaId to, const std::function<bool(
   }
 }
 
+Offset SimFabric::on_its_way(ReplicaId from) const {
+  Offset first{UINT64_MAX};
+  for (const auto& [id, attachment] : attachments_) {
+    if (attachment.from != from) continue;
+    for (const uint32_t index : attachment.lines) {
+      if (!lines_[index].landed) first = std::min(first, lines_[index].at);
+    }
+  }
+  return first;
+}
+
 void SimFabric::set_slowness(ReplicaId id, uint64_t factor) { node(id).slowness = factor; }
 
 uint64_t SimFabric::next_ns() const { return events_.empty() ? UINT64_MAX : events_.top().at_ns; }

@@ -89,6 +89,8 @@ class SimFabric {
   void release(ReplicaId from, ReplicaId to) { link(from, to).hold = kNothingHeld; }
   // Lands what is on its way from `from` to `to` and satisfies `pick`, held or not.
   void land_now(ReplicaId from, ReplicaId to, const std::function<bool(Offset at)>& pick);
+  // The first byte that `from` has posted and that is not there yet; all ones: there is none.
+  Offset on_its_way(ReplicaId from) const;
   // Everything this node's memory takes part in becomes this many times slower.
   void set_slowness(ReplicaId id, uint64_t factor);
   void fail_next_revocation(ReplicaId id) { node(id).fail_revocation = true; }
