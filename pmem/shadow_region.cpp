@@ -156,6 +156,7 @@ void ShadowRegion::pass_point(PointKind kind) {
 }
 
 void ShadowRegion::remember(uint64_t line) {
+  if (changed_) changed_->push_back(line);
   const auto [found, fresh] = unpersisted_.try_emplace(line);
   if (fresh) return;  // what stood here before is on the media
   std::vector<Line>& versions = found->second;
@@ -214,10 +215,7 @@ void ShadowRegion::arm_cut(uint64_t point, uint64_t seed) {
 
 std::vector<std::byte> ShadowRegion::media_after_cut(uint64_t seed) const {
   std::vector<std::byte> media = media_;
-  std::vector<uint64_t> lines;
-  lines.reserve(unpersisted_.size());
-  for (const auto& each : unpersisted_) lines.push_back(each.first);
-  std::sort(lines.begin(), lines.end());  // the map's order is nobody's promise
+  const std::vector<uint64_t> lines = unpersisted();
   Dice dice(seed);
   // Some cuts lose nearly everything, some nearly nothing.
   const uint64_t survive_of_8 = dice.below(9);
@@ -237,8 +235,45 @@ std::vector<std::byte> ShadowRegion::media_after_cut(uint64_t seed) const {
   return media;
 }
 
+std::vector<uint64_t> ShadowRegion::unpersisted() const {
+  std::vector<uint64_t> lines;
+  lines.reserve(unpersisted_.size());
+  for (const auto& each : unpersisted_) lines.push_back(each.first);
+  std::sort(lines.begin(), lines.end());  // the map's order is nobody's promise
+  return lines;
+}
+
 void ShadowRegion::power_cut(uint64_t seed) {
-  media_ = cut_media_ ? std::move(*cut_media_) : media_after_cut(seed);
+  const std::vector<std::byte> image = cut_media_ ? std::move(*cut_media_) : media_after_cut(seed);
+  come_back(image);
+}
+
+void ShadowRegion::load(std::span<const std::byte> image) {
+  require(image.size() == media_.size());
+  come_back(image);
+  changed_.emplace();
+}
+
+void ShadowRegion::reload(std::span<const std::byte> image) {
+  require(image.size() == media_.size() && changed_.has_value());
+  for (const uint64_t line : *changed_) {
+    std::memcpy(media_.data() + line * kLine, image.data() + line * kLine, kLine);
+    std::memcpy(visible(line * kLine), image.data() + line * kLine, kLine);
+  }
+  changed_->clear();
+  unpersisted_.clear();
+  cut_media_.reset();
+  armed_point_.reset();
+}
+
+void ShadowRegion::place(uint64_t line, const std::byte* content) {
+  std::memcpy(media_.data() + line * kLine, content, kLine);
+  std::memcpy(visible(line * kLine), content, kLine);
+  if (changed_) changed_->push_back(line);
+}
+
+void ShadowRegion::come_back(std::span<const std::byte> image) {
+  std::memcpy(media_.data(), image.data(), image.size());
   cut_media_.reset();
   armed_point_.reset();
   unpersisted_.clear();
@@ -248,11 +283,8 @@ void ShadowRegion::power_cut(uint64_t seed) {
 }
 
 void ShadowRegion::evict_some(uint64_t seed) {
-  std::vector<uint64_t> lines;
-  for (const auto& each : unpersisted_) lines.push_back(each.first);
-  std::sort(lines.begin(), lines.end());
   Dice dice(seed);
-  for (const uint64_t line : lines) {
+  for (const uint64_t line : unpersisted()) {
     if (dice.below(2) == 0) settle(line * kLine, kLine);
   }
 }

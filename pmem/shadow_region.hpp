@@ -89,6 +89,21 @@ class ShadowRegion final : public Region {
   // power is lost now. Disarms.
   void power_cut(uint64_t seed = 0);
 
+  // ---- Every image a cut may leave, one by one
+  // ----------------------------------------------------
+
+  // The whole space in lines: ring, superblocks, salvage area. What is persistent of it.
+  std::span<const std::byte> media() const { return media_; }
+  // The numbers of the lines that a cut may leave either way, ascending; and what is visible there.
+  std::vector<uint64_t> unpersisted() const;
+  const std::byte* visible_line(uint64_t line) const { return visible(line * kCacheLineBytes); }
+  // The machine comes back with this on its media. `image`: as large as media().
+  void load(std::span<const std::byte> image);
+  // The same again: only what was changed since is copied.
+  void reload(std::span<const std::byte> image);
+  // Another content of a line, on the media and visible.
+  void place(uint64_t line, const std::byte* content);
+
   // Lines of the cache may be written back at any time: persists a random subset of the
   // unpersisted.
   void evict_some(uint64_t seed);
@@ -135,6 +150,7 @@ class ShadowRegion final : public Region {
   void settle(uint64_t at, uint64_t n);
   void remember(uint64_t line);
   std::vector<std::byte> media_after_cut(uint64_t seed) const;
+  void come_back(std::span<const std::byte> image);
   void flip(uint64_t at, unsigned bit);
   void damage(uint64_t at, uint64_t n, const std::function<void(std::byte*)>& change);
 
@@ -147,6 +163,7 @@ class ShadowRegion final : public Region {
   // What an unpersisted line has held since its last persist, oldest first, without the visible
   // one.
   std::unordered_map<uint64_t, std::vector<Line>> unpersisted_;
+  std::optional<std::vector<uint64_t>> changed_;  // lines, since an image was loaded
 
   uint64_t points_ = 0;
   std::function<void(const Point&)> hook_;

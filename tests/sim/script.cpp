@@ -105,6 +105,8 @@ void Script::submit(uint8_t id, uint64_t number, const std::string& payload, Dur
     appends_[number].outcome = r.code;
     if (r.code == Code::ok) {
       appends_[number].acknowledged = true;
+      appends_[number].position = r.position;
+      appends_[number].term = r.term;
       world_.record({.what = What::ack,
                      .position = r.position.value,
                      .term = r.term.value,
@@ -123,14 +125,14 @@ uint64_t Script::append(uint8_t id, size_t bytes, Durability level) {
   return number;
 }
 
-std::vector<uint64_t> Script::append_batch(uint8_t id, size_t count, size_t bytes) {
+std::vector<uint64_t> Script::append_batch(uint8_t id, size_t count, size_t bytes,
+                                           Durability level) {
   std::vector<uint64_t> numbers;
   ++client_;
   for (size_t i = 0; i < count; ++i) {
     numbers.push_back(++number_);
     appends_[number_].id = {client_, 1, i + 1};
-    submit(id, number_, bytes_of(number_, bytes), Durability::persisted, i + 1 == count, client_,
-           count);
+    submit(id, number_, bytes_of(number_, bytes), level, i + 1 == count, client_, count);
   }
   return numbers;
 }
@@ -143,6 +145,8 @@ bool Script::append_acknowledged(uint8_t id, size_t bytes) {
 bool Script::acknowledged(uint64_t append) const { return appends_.at(append).acknowledged; }
 
 Code Script::outcome(uint64_t append) const { return appends_.at(append).outcome; }
+Position Script::position(uint64_t append) const { return appends_.at(append).position; }
+Term Script::term(uint64_t append) const { return appends_.at(append).term; }
 
 void Script::hold_all(uint8_t from, Offset at) {
   for (const uint8_t other : world_.ids()) {

@@ -46,11 +46,14 @@ class Script {
   // One append of a client of its own; its outcome is recorded for the judge.
   uint64_t append(uint8_t id, size_t bytes = 100, Durability level = Durability::persisted);
   // An atomic batch of one client.
-  std::vector<uint64_t> append_batch(uint8_t id, size_t count, size_t bytes = 100);
+  std::vector<uint64_t> append_batch(uint8_t id, size_t count, size_t bytes = 100,
+                                     Durability level = Durability::persisted);
   // Appends one and waits for its acknowledgement.
   bool append_acknowledged(uint8_t id, size_t bytes = 100);
   bool acknowledged(uint64_t append) const;
-  Code outcome(uint64_t append) const;         // ok before any
+  Code outcome(uint64_t append) const;       // ok before any
+  Position position(uint64_t append) const;  // once it is acknowledged
+  Term term(uint64_t append) const;
   Code accepted() const { return accepted_; }  // of the last submission
 
   Offset tail(uint8_t id) { return world_.machine(id).replica->log().tail().end; }
@@ -65,6 +68,8 @@ class Script {
     Id id;
     bool acknowledged = false;
     Code outcome = Code::ok;
+    Position position;
+    Term term;
   };
   void submit(uint8_t id, uint64_t number, const std::string& payload, Durability level,
               bool batch_end, uint64_t group, uint64_t count);

@@ -267,6 +267,7 @@ bool World::inside(Machine& m, const std::function<void()>& f) {
 
 void World::pass(ReplicaId id, std::string_view call) {
   if (inside_ != id) return;
+  if (watcher_) watcher_(machine(id.value), call);
   Machine::Plan& plan = machine(id.value).plan;
   if (plan.countdown == 0 || (!plan.call.empty() && plan.call != call)) return;
   if (--plan.countdown == 0) throw Died{plan.how};
@@ -467,6 +468,7 @@ void World::notice(uint8_t of, bool up) {
 
 // Through the codec, as on a real link.
 void World::send(ReplicaId from, ReplicaId to, const control::Message& message) {
+  if (listener_) listener_(from, message);
   if (to.value > machines_.size()) return;  // there is no link to whom nobody knows
   ++counters_.messages;
   if (random_.permille(options_.message_loss_permille)) {

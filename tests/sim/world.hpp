@@ -209,6 +209,13 @@ class World {
   Client& add_client(std::unique_ptr<Client> client);
   std::vector<std::unique_ptr<Client>>& clients() { return clients_; }
 
+  // Called before each step of a machine's own code, on memory or on the fabric, takes effect; and
+  // with each message that it sends.
+  using Watcher = std::function<void(Machine&, std::string_view call)>;
+  using Listener = std::function<void(ReplicaId from, const control::Message&)>;
+  void watch(Watcher watcher) { watcher_ = std::move(watcher); }
+  void listen(Listener listener) { listener_ = std::move(listener); }
+
   // ---- Judgement ----
   Event& record(Event event);
   // A breach that needs no history to be seen.
@@ -229,6 +236,7 @@ class World {
   uint64_t trace() const { return trace_ ^ fabric_->trace(); }
   Random& random() { return random_; }
   const WorldOptions& options() const { return options_; }
+  replication::ReplicaOptions replica_options(ReplicaId id) const;
   bool exposed(const Id& id) const;  // it, or a later one of its stream, is committed
   std::string describe() const;      // who stands where; for a run that got stuck
   uint64_t committed_max() const;    // highest position any replica ever exposed
@@ -265,7 +273,6 @@ class World {
   bool agreed() const;
   bool quorum_is_sound() const;
   void read_again();
-  replication::ReplicaOptions replica_options(ReplicaId id) const;
 
   WorldOptions options_;
   Random random_;
@@ -281,6 +288,8 @@ class World {
   std::unordered_map<uint64_t, OnReadPoint> reading_;
   uint64_t reads_ = 0;
   ReplicaId inside_;
+  Watcher watcher_;
+  Listener listener_;
   History history_;
   std::vector<Violation> breaches_;
   std::unordered_map<uint64_t, uint64_t> states_;  // position -> replay digest, as first seen
