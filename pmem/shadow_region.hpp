@@ -89,8 +89,7 @@ class ShadowRegion final : public Region {
   // power is lost now. Disarms.
   void power_cut(uint64_t seed = 0);
 
-  // ---- Every image a cut may leave, one by one
-  // ----------------------------------------------------
+  // ---- Every image a cut may leave, one by one --------------------------------------------------
 
   // The whole space in lines: ring, superblocks, salvage area. What is persistent of it.
   std::span<const std::byte> media() const { return media_; }

@@ -24,6 +24,21 @@ bool poisoned(const Replicas& replicas, int replica) {
   return log.contains("poison") && log["poison"]["poisoned"] == true;
 }
 
+// `lines` are being appended while `harm` is done, and go through.
+template <typename Harm>
+void harm_under_load(const Replicas& replicas, const std::string& lines, Harm harm) {
+  write_file(replicas.scratch() / "in", lines);
+  Background load({"append", "--dir", replicas.directory(), "--json", "--timeout", "60"},
+                  replicas.scratch() / "in", replicas.scratch() / "out");
+  pause_ms(20);
+  harm();
+  EXPECT_EQ(load.wait(), 0) << read_file(replicas.scratch() / "out");
+}
+
+void expect_poisoned(const Replicas& replicas, int replica) {
+  ASSERT_TRUE(eventually([&] { return poisoned(replicas, replica); })) << replicas.status().dump(1);
+}
+
 // The ring lies behind the salvage area, which is as large.
 void lose_pages(const Replicas& replicas, int replica) {
   const fs::path region = replicas.region(replica);
@@ -48,14 +63,9 @@ void replace(const Replicas& replicas, int lost, Exit refusal = Exit::damaged) {
 TEST(Poison, AFollowerThatLosesPagesUnderLoadIsReplacedAndNothingIsLost) {
   const Replicas replicas;
   const std::string lines = some_lines(40'000, 5);
-  write_file(replicas.scratch() / "in", lines);
   const int lost = replicas.follower();
-  Background load({"append", "--dir", replicas.directory(), "--json", "--timeout", "60"},
-                  replicas.scratch() / "in", replicas.scratch() / "out");
-  pause_ms(20);
-  lose_pages(replicas, lost);
-  EXPECT_EQ(load.wait(), 0) << read_file(replicas.scratch() / "out");
-  ASSERT_TRUE(eventually([&] { return poisoned(replicas, lost); })) << replicas.status().dump(1);
+  harm_under_load(replicas, lines, [&] { lose_pages(replicas, lost); });
+  expect_poisoned(replicas, lost);
   EXPECT_EQ(log_of(replicas, lost)["role"], "damaged") << "its process goes on";
   const Outcome read = replicas({"read", "--replica", std::to_string(lost)});
   EXPECT_EQ(read.exit, static_cast<int>(Exit::damaged)) << read.errors;
@@ -72,13 +82,8 @@ TEST(Poison, ALeaderThatLosesPagesMakesRoomAndIsReplaced) {
   ASSERT_EQ(replicas.append("before\n").exit, 0);
   const int lost = replicas.await_leader();
   const std::string lines = some_lines(20'000, 6);
-  write_file(replicas.scratch() / "in", lines);
-  Background load({"append", "--dir", replicas.directory(), "--json", "--timeout", "60"},
-                  replicas.scratch() / "in", replicas.scratch() / "out");
-  pause_ms(20);
-  lose_pages(replicas, lost);
-  EXPECT_EQ(load.wait(), 0) << read_file(replicas.scratch() / "out");
-  ASSERT_TRUE(eventually([&] { return poisoned(replicas, lost); })) << replicas.status().dump(1);
+  harm_under_load(replicas, lines, [&] { lose_pages(replicas, lost); });
+  expect_poisoned(replicas, lost);
   ASSERT_TRUE(eventually([&] {
     const int leader = replicas.leader();
     return leader != 0 && leader != lost;
@@ -92,13 +97,8 @@ TEST(Poison, AReplicaWhoseRegionIsDeletedUnderItIsReplaced) {
   ASSERT_EQ(replicas.append("before\n").exit, 0);
   const int lost = replicas.await_leader();
   const std::string lines = some_lines(20'000, 8);
-  write_file(replicas.scratch() / "in", lines);
-  Background load({"append", "--dir", replicas.directory(), "--json", "--timeout", "60"},
-                  replicas.scratch() / "in", replicas.scratch() / "out");
-  pause_ms(20);
-  fs::remove(replicas.region(lost));
-  EXPECT_EQ(load.wait(), 0) << read_file(replicas.scratch() / "out");
-  ASSERT_TRUE(eventually([&] { return poisoned(replicas, lost); })) << replicas.status().dump(1);
+  harm_under_load(replicas, lines, [&] { fs::remove(replicas.region(lost)); });
+  expect_poisoned(replicas, lost);
   EXPECT_EQ(log_of(replicas, lost)["poison"]["deleted"], true);
   EXPECT_THAT(replicas({"status"}).output, HasSubstr("was deleted while it runs"));
   EXPECT_EQ(replicas.read(replicas.await_leader()), "before\n" + lines);
@@ -110,25 +110,22 @@ TEST(Poison, AReplicaWhoseRegionIsDeletedUnderItIsReplaced) {
 TEST(Poison, NodesWhoseHeartbeatAndPostAreCutShortGoOn) {
   const Replicas replicas;
   const std::string lines = some_lines(40'000, 7);
-  write_file(replicas.scratch() / "in", lines);
-  Background load({"append", "--dir", replicas.directory(), "--json", "--timeout", "60"},
-                  replicas.scratch() / "in", replicas.scratch() / "out");
-  pause_ms(20);
-  for (int replica = 1; replica <= 3; ++replica) {
-    for (const char* const name : {"heartbeat", "post"}) {
-      const fs::path file = replicas.data(replica) / name;
-      const auto bytes = fs::file_size(file);
-      const auto whole = [&] {
-        std::error_code none_yet;
-        return fs::file_size(file, none_yet) == bytes && !none_yet;
-      };
-      fs::resize_file(file, 0);
-      EXPECT_TRUE(eventually(whole)) << file;
-      fs::remove(file);
-      EXPECT_TRUE(eventually(whole)) << file;
+  harm_under_load(replicas, lines, [&] {
+    for (int replica = 1; replica <= 3; ++replica) {
+      for (const char* const name : {"heartbeat", "post"}) {
+        const fs::path file = replicas.data(replica) / name;
+        const auto bytes = fs::file_size(file);
+        const auto whole = [&] {
+          std::error_code none_yet;
+          return fs::file_size(file, none_yet) == bytes && !none_yet;
+        };
+        fs::resize_file(file, 0);
+        EXPECT_TRUE(eventually(whole)) << file;
+        fs::remove(file);
+        EXPECT_TRUE(eventually(whole)) << file;
+      }
     }
-  }
-  EXPECT_EQ(load.wait(), 0) << read_file(replicas.scratch() / "out");
+  });
   const Json status = replicas.status();
   for (int replica = 1; replica <= 3; ++replica) {
     SCOPED_TRACE(replica);

@@ -106,7 +106,7 @@ Verdict run_day(const Schedule& day, const DayOptions& options) {
   }
   std::unique_ptr<Reader> reader;
   // A follower's proof takes what has rotted in another's ring for the end of its log
-  // (docs/simulation.md: what is known to be missing).
+  // (docs/found.md).
   const bool rots = std::any_of(day.actions.begin(), day.actions.end(), [](const Action& a) {
     return a.what == Fault::bit_rot || a.what == Fault::stale_sector ||
            a.what == Fault::misdirected;

@@ -81,10 +81,7 @@ class Writer {
     open_.erase(found);
     json["position"] = e.position;
     json["durability"] = kLevels.at(e.level);
-    json["return_ns"] = e.at_ns;
-    json["result"] = "ok";
-    json["term"] = e.term;
-    out_ << json << '\n';
+    end(json, e, "ok");
   }
 
   // Of one attempt: a later one may still be answered ok.
@@ -93,10 +90,7 @@ class Writer {
     if (found == open_.end()) return;
     Json json = found->second;
     json["op"] = "attempt";
-    json["return_ns"] = e.at_ns;
-    json["result"] = "not_appended";
-    json["term"] = e.term;
-    out_ << json << '\n';
+    end(json, e, "not_appended");
   }
 
   void read(const Event& e) {
@@ -115,8 +109,13 @@ class Writer {
     Json json = line(replica_of(e), "deliver");
     json["value"] = e.kind == kDataKind ? value_of(e) : kKinds.at(e.kind);
     json["position"] = e.position;
-    json["invoke_ns"] = json["return_ns"] = e.at_ns;
-    json["result"] = "ok";
+    json["invoke_ns"] = e.at_ns;
+    end(json, e, "ok");
+  }
+
+  void end(Json& json, const Event& e, const char* result) {
+    json["return_ns"] = e.at_ns;
+    json["result"] = result;
     json["term"] = e.term;
     out_ << json << '\n';
   }

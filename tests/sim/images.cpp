@@ -12,6 +12,8 @@ namespace caisson::simtest {
 
 namespace {
 
+// All subsets up to so many lines; beyond, all that keep, or lose, two lines or fewer.
+constexpr size_t kAllSubsetsOf = 16;
 constexpr uint64_t kAgainEvery = 16;
 
 // Of a line in its place. The digest of a memory is the sum of those of its lines, so that one line
@@ -65,13 +67,13 @@ class Images::Bench {
     Position trimmed;
     Term everywhere;  // that the log holds at the position asked for
   };
-  Found open(const Machine& m, Position asked) {
+  Found open(Position asked) {
     Found found;
     Silence outbox;
     auto endpoint = fabric_.open_endpoint(id_);
     auto heartbeats = fabric_.open_heartbeats(id_);
     control::FailureDetector detector({}, *heartbeats, peers_);
-    auto replica = replication::Replica::open(world_.replica_options(m.id), region_, *endpoint,
+    auto replica = replication::Replica::open(world_.replica_options(id_), region_, *endpoint,
                                               detector, outbox, world_.now());
     if (replica) {
       found.status = (*replica)->status();
@@ -99,8 +101,7 @@ class Images::Bench {
   ReplicaSet peers_;
 };
 
-Images::Images(World& world, size_t all_subsets_of)
-    : world_(world), all_subsets_of_(all_subsets_of) {
+Images::Images(World& world) : world_(world) {
   world.watch([this](Machine& m, std::string_view call) { examine(m, call); });
   world.listen([this](ReplicaId from, const control::Message& message) { hear(from, message); });
 }
@@ -174,7 +175,7 @@ void Images::examine(Machine& m, std::string_view call) {
   bench.region().load(bench.base);
   const size_t n = lines.size();
   std::vector<bool> kept(n, false);
-  if (n <= all_subsets_of_) {
+  if (n <= kAllSubsetsOf) {
     for (uint64_t subset = 0; subset < uint64_t{1} << n; ++subset) {
       for (size_t i = 0; i < n; ++i) kept[i] = ((subset >> i) & 1) != 0;
       recover(m, lines, kept);
@@ -235,7 +236,7 @@ void Images::recover(Machine& m, const std::vector<uint64_t>& lines,
   const Position asked = everywhere_[m.id].first;
   put();
   const uint64_t begun = bench.region().points();
-  const Bench::Found first = bench.open(m, asked);
+  const Bench::Found first = bench.open(asked);
   const uint64_t steps = bench.region().points() - begun;
   judge(first, "recovered");
   if (counts_.images % kAgainEvery != 0 || steps == 0) return;
@@ -243,9 +244,9 @@ void Images::recover(Machine& m, const std::vector<uint64_t>& lines,
   ++counts_.again;
   put();
   bench.region().arm_cut(bench.region().points() + counts_.again % steps, counts_.again);
-  (void)bench.open(m, asked);
+  (void)bench.open(asked);
   bench.region().power_cut();
-  const Bench::Found second = bench.open(m, asked);
+  const Bench::Found second = bench.open(asked);
   judge(second, "recovered again");
   if (second.tail != first.tail || second.trimmed != first.trimmed ||
       second.status.promised != first.status.promised) {

@@ -27,11 +27,8 @@ struct ImageCounts {
 
 class Images {
  public:
-  // All subsets up to so many lines; beyond, all that keep, or lose, two lines or fewer.
-  static constexpr size_t kAllSubsetsOf = 16;
-
   // Watches `world`, which outlives it. What is wrong becomes a breach of the world.
-  Images(World& world, size_t all_subsets_of = kAllSubsetsOf);
+  explicit Images(World& world);
   ~Images();
   Images(const Images&) = delete;
   Images& operator=(const Images&) = delete;
@@ -53,7 +50,6 @@ class Images {
   Bench& bench_of(const Machine& m);
 
   World& world_;
-  const size_t all_subsets_of_;
   ReplicaSet looked_at_;
   std::map<ReplicaId, Mark> everywhere_;
   std::map<ReplicaId, Term> promised_;     // … to others, in as many words

@@ -9,19 +9,21 @@
 #include <string_view>
 
 #include "tests/sim/canary.hpp"
+#include "tools/exit_codes.hpp"
 
 namespace caisson::simtest {
 
+// The numbers are those of `caisson` itself.
 enum class Ending : int {
-  ok = 0,
-  failure = 1,
-  violated = 3,
-  usage = 4,
-  invalid = 5,
-  stuck = 7,
-  not_found = 8,
-  io = 23,
-  missed = 24,
+  ok = static_cast<int>(tools::Exit::ok),
+  failure = static_cast<int>(tools::Exit::failure),
+  violated = static_cast<int>(tools::Exit::damaged),
+  usage = static_cast<int>(tools::Exit::usage),
+  invalid = static_cast<int>(tools::Exit::configuration),
+  stuck = static_cast<int>(tools::Exit::timed_out),
+  not_found = static_cast<int>(tools::Exit::not_found),
+  io = static_cast<int>(tools::Exit::io),
+  missed = static_cast<int>(tools::Exit::missed),
 };
 
 struct EndingRow {
@@ -30,7 +32,6 @@ struct EndingRow {
   std::string_view meaning;
 };
 
-// As of `caisson` itself where both have one (tools/exit_codes.hpp).
 inline constexpr std::array kEndings = {
     EndingRow{Ending::ok, "ok", "no seed failed; with --canary: every seed was reported"},
     EndingRow{Ending::failure, "failure", "a seed ended its process: a crash, or no end in sight"},
