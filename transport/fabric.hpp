@@ -54,6 +54,8 @@ struct Standing {
   Term promised;       // 0: cannot be read, or nothing is promised; proves nothing
   uint64_t birth = 0;  // of the region that was read
   Offset head;         // what lies below in its ring may have been overwritten
+  Position validated;  // its ring held everything up to here
+  uint64_t fault = 0;  // as in TargetCell
 };
 
 // Heartbeat of a node's poller as its peers see it. `counter` is advanced by the data-plane poller

@@ -12,28 +12,59 @@ namespace caisson::replication {
 Code Follower::seal_ring(Extent extent) {
   // What was taken for the tail may have been overwritten since; the bytes that are there now are
   // what the leader counted. Forgotten now, not behind the revocation: that may be tried again.
-  if (unsure()) c_.state.truncate(granted_behind_);
+  if (unsure()) {
+    if (const Code code = forget_unsure(); code != Code::ok) return code;
+  }
   stop();
   if (const Code code = c_.endpoint.revoke_all(); code != Code::ok) return code;
-  if (extent == Extent::whole) {
-    const log::Superblock& superblock = c_.durable.superblock();
-    c_.state.reset(superblock.trim, {superblock.view_position, superblock.membership});
+  const Code code = extent == Extent::whole ? find_all() : find_tail();
+  if (code == Code::ok) publish();
+  return code;
+}
+
+Code Follower::confess() {
+  if (const Code code = c_.durable.save_damage(c_.state.tail().position); code != Code::ok) {
+    return code;
   }
-  const log::Scan found = log::scan(c_.state);
-  chained_end_ = c_.state.tail().end;
-  if (c_.state.tail() != c_.state.batch_tail()) c_.state.truncate(c_.state.batch_tail());
-  if (extent == Extent::whole) {
-    if (const Code code = look_for_damage(); code != Code::ok) return code;
+  return seal_ring(Extent::whole);
+}
+
+Code Follower::forget_unsure() {
+  log::Cursor keep = granted_behind_;
+  if (c_.state.committed() > keep.position) {
+    const auto committed = c_.state.cursor_at(c_.state.committed());
+    if (!committed.has_value()) return find_all();
+    keep = *committed;
   }
-  commit_hinted(std::max(found.hinted, c_.durable.superblock().committed));
-  publish();
+  c_.state.truncate(keep);
   return Code::ok;
 }
 
-Code Follower::look_for_damage() {
+Code Follower::find_tail() {
+  const log::Scan found = log::scan(c_.state);
+  chained_end_ = c_.state.tail().end;
+  if (c_.state.tail() != c_.state.batch_tail()) c_.state.truncate(c_.state.batch_tail());
+  commit_hinted(std::max(found.hinted, c_.durable.superblock().committed));
+  return Code::ok;
+}
+
+Code Follower::find_all() {
+  const log::Superblock& superblock = c_.durable.superblock();
+  const Position known = c_.state.committed();
+  c_.state.reset(superblock.trim, {superblock.view_position, superblock.membership});
+  const log::Scan found = log::scan(c_.state);
+  chained_end_ = c_.state.tail().end;
+  if (c_.state.tail() != c_.state.batch_tail()) c_.state.truncate(c_.state.batch_tail());
+  if (const Code code = look_for_damage(known); code != Code::ok) return code;
+  commit_hinted(std::max({found.hinted, superblock.committed, known}));
+  return Code::ok;
+}
+
+// `evidence`: it was good through here once.
+Code Follower::look_for_damage(Position evidence) {
   const log::Superblock& superblock = c_.durable.superblock();
   const log::Cursor& tail = c_.state.batch_tail();
-  Position evidence = superblock.damaged_through;
+  evidence = std::max(evidence, superblock.damaged_through);
   // Who has no voice may be behind by any number of entries, and some of them here already.
   if (c_.elector()) {
     evidence =
@@ -246,7 +277,8 @@ void Follower::accept(const transport::CommitCell& cell) {
 
 void Follower::look_again() {
   if (!unsure()) return;
-  c_.state.truncate(granted_behind_);
+  // Failing costs this replica's vote until a seal succeeds in it.
+  (void)forget_unsure();
   validate();
 }
 

@@ -20,6 +20,9 @@ class Follower {
   // behind the tail (P16); otherwise the scan goes on from the tail known so far.
   enum class Extent : uint8_t { whole, tail };
   [[nodiscard]] Code seal_ring(Extent extent);
+  // Some of our log, up to its tail, has rotted: no vote until that is repaired (P16). Reads all of
+  // it again. Only while nobody is granted our ring.
+  [[nodiscard]] Code confess();
 
   bool damaged() const { return c_.durable.superblock().damaged_through.value != 0; }
   // A new name for every answer; older ones are stale from then on.
@@ -92,7 +95,11 @@ class Follower {
   }
   void look_again();
   void commit_hinted(Position hinted);
-  [[nodiscard]] Code look_for_damage();
+  // Our log ends in what is sure: what both held when the grant was given, and what is committed.
+  [[nodiscard]] Code forget_unsure();
+  [[nodiscard]] Code find_tail();
+  [[nodiscard]] Code find_all();
+  [[nodiscard]] Code look_for_damage(Position evidence);
   void repaired();
 
   static constexpr uint32_t kEntriesPerPoll = 512;  // keeps a turn below ~20 us of 64 B entries

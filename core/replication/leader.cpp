@@ -6,9 +6,10 @@
 
 namespace caisson::replication {
 
-Leader::Leader(Context& context, Follower& books)
+Leader::Leader(Context& context, Follower& books, Mender& mender)
     : c_(context),
       books_(books),
+      mender_(mender),
       queue_(context.options.outstanding_max),
       records_(kRecords),
       headroom_bytes_(kHeadroomBytes + checkpoint_bytes_max()) {}
@@ -106,6 +107,8 @@ void Leader::begin(Term term, uint64_t nonce, uint64_t now_ns) {
   told_ = {};
   posted_ns_ = alive_ns_ = now_ns;
   tend_ns_ = tended_ns_ = 0;
+  mend_ns_ = 0;
+  rotten_ = false;
   catch_up_allowance_ = 0;
   allowed_ns_ = now_ns;
   allowed_end_ = fanned_end_;
@@ -143,6 +146,7 @@ void Leader::step_down() {
   c_.endpoint.complete_through({}, true, fanned_end_);
   books_.set_leading(false);
   queue_.step_down(term_, marks_);
+  if (rotten_) (void)books_.confess();
 }
 
 // ---- Placing ----

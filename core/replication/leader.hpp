@@ -17,13 +17,14 @@
 #include "core/replication/append_queue.hpp"
 #include "core/replication/context.hpp"
 #include "core/replication/follower.hpp"
+#include "core/replication/mender.hpp"
 #include "core/replication/milestones.hpp"
 
 namespace caisson::replication {
 
 class Leader {
  public:
-  Leader(Context& context, Follower& books);
+  Leader(Context& context, Follower& books, Mender& mender);
 
   // Our own log is the adopted one, persistent up to its tail. The term start follows once start()
   // is called.
@@ -35,6 +36,7 @@ class Leader {
   [[nodiscard]] Code start();
   // Stops counting, lets go of every follower, withdraws claims, and puts what was sealed but not
   // yet fanned out into our own ring, where the next leader's repair will find and salvage it (P1).
+  // If some of our log has rotted, and nobody could mend it, we have no vote from here on (P16).
   void step_down();
 
   bool active() const { return active_; }
@@ -100,6 +102,7 @@ class Leader {
     Offset tended_end;        // validated_end when it was last looked at by tend()
     uint64_t moved_ns = 0;    // when that last moved, or had nowhere to move
     Offset caught_from;       // what lay below was there already
+    bool starved = false;     // lacks what has rotted here, and could not be mended so far
     bool kept_up = false;     // has been in step since it was attached
     Code refused = Code::ok;  // why it could not be attached the last time
     bool slow = false;
@@ -171,8 +174,9 @@ class Leader {
   uint32_t tend(uint64_t now_ns);
   uint32_t tend(ReplicaId id, Peer& peer, uint64_t now_ns);
   void read_cell(ReplicaId id, Peer& peer);
-  uint32_t catch_up(ReplicaId id, Peer& peer);
-  Offset vouch(Peer& peer, Offset end) const;
+  uint32_t catch_up(ReplicaId id, Peer& peer, uint64_t now_ns);
+  Offset vouch(Peer& peer, Offset end, uint64_t now_ns);
+  bool mend(const log::Cursor& at, uint64_t now_ns);
   void allow_catch_up(uint64_t now_ns);
   void unseal(ReplicaId id, Peer& peer, uint64_t now_ns);
   void open(ReplicaId id, Peer& peer, const transport::Grant& grant, uint64_t now_ns);
@@ -222,6 +226,7 @@ class Leader {
 
   Context& c_;
   Follower& books_;
+  Mender& mender_;
   AppendQueue queue_;
   alignas(kCacheLineBytes) std::byte staging_[kStagingBytes];
   std::vector<Record> records_;
@@ -269,6 +274,8 @@ class Leader {
   Claim claim_;
   uint64_t claim_deadline_ns_ = 0;
 
+  uint64_t mend_ns_ = 0;             // when what has rotted here may be asked for (again)
+  bool rotten_ = false;              // … and nobody could be asked, or had it
   uint64_t catch_up_allowance_ = 0;  // bytes
   uint64_t allowed_ns_ = 0;          // when it was last added to …
   Offset allowed_end_;               // … and how far the log went

@@ -39,7 +39,7 @@ void Leader::unseal(ReplicaId id, Peer& peer, uint64_t now_ns) {
   peer.held = held_by(peer);
   peer.phase = Phase::unsealed;
   peer.placed = peer.persisted = Offset{0};
-  peer.kept_up = peer.slow = false;
+  peer.starved = peer.kept_up = peer.slow = false;
   peer.retry_ns = now_ns;
 }
 
@@ -120,7 +120,7 @@ void Leader::opened(ReplicaId id, Peer& peer, uint64_t now_ns) {
   // What it lacks is most often little, and somebody waits for a quorum.
   allow_catch_up(now_ns);
   catch_up_allowance_ = std::max(catch_up_allowance_, kCatchUpBytes);
-  catch_up(id, peer);
+  catch_up(id, peer, now_ns);
 }
 
 void Leader::take_over(ReplicaId from, const control::SealReply& reply, uint64_t now_ns) {
@@ -190,18 +190,28 @@ void Leader::allow_catch_up(uint64_t now_ns) {
   catch_up_allowance_ = std::min(catch_up_allowance_ + earned, kCatchUpBytes) + 2 * appended;
 }
 
+bool Leader::mend(const log::Cursor& at, uint64_t now_ns) {
+  if (now_ns < mend_ns_) return false;
+  mend_ns_ = now_ns + c_.options.retry_ns;
+  rotten_ = !mender_.mend(at, own_persisted_);
+  return !rotten_;
+}
+
 // What has rotted at rest here is copied nowhere: it would be counted there, and nobody could read
-// it (P12). The scrubber mends it first. Returns where the good bytes end, at `end` or before.
-Offset Leader::vouch(Peer& peer, Offset end) const {
+// it (P12). Who has it mends it first. Returns where the good bytes end, at `end` or before.
+Offset Leader::vouch(Peer& peer, Offset end, uint64_t now_ns) {
   while (peer.vouched.end < end) {
     const log::Step next = log::step(c_.state.ring(), peer.vouched, own_persisted_);
-    if (next.reason != log::Break::none) return peer.vouched.end;
-    peer.vouched = next.next;
+    if (next.reason == log::Break::none) {
+      peer.vouched = next.next;
+    } else if (!mend(peer.vouched, now_ns)) {
+      return peer.vouched.end;
+    }
   }
   return end;
 }
 
-uint32_t Leader::catch_up(ReplicaId id, Peer& peer) {
+uint32_t Leader::catch_up(ReplicaId id, Peer& peer, uint64_t now_ns) {
   if (in_sync_.has(id)) return 0;
   // Nobody waits for who has no voice: what it lacks may have been trimmed meanwhile.
   if (peer.posted < c_.state.trim_cursor().end) {
@@ -214,7 +224,8 @@ uint32_t Leader::catch_up(ReplicaId id, Peer& peer) {
   if (bytes < std::min(wanted, kCatchUpPieceBytes)) bytes = 0;
   if (bytes > 0) {
     catch_up_allowance_ -= bytes;
-    bytes = vouch(peer, peer.posted + bytes) - peer.posted;
+    bytes = vouch(peer, peer.posted + bytes, now_ns) - peer.posted;
+    peer.starved = bytes == 0;
   }
   if (bytes > 0) {
     c_.endpoint.write(id, peer.posted, bytes);
@@ -281,7 +292,7 @@ uint32_t Leader::tend(uint64_t now_ns) {
     allow_catch_up(now_ns);
     for_each(followers_ - in_sync_, [&](ReplicaId id) {
       Peer& peer = peers_[id.value];
-      if (peer.phase == Phase::attached) work += catch_up(id, peer);
+      if (peer.phase == Phase::attached) work += catch_up(id, peer, now_ns);
     });
   }
   if (now_ns - tend_ns_ < kTendEvery_ns) return work;
@@ -291,7 +302,7 @@ uint32_t Leader::tend(uint64_t now_ns) {
   for_each(followers_, [&](ReplicaId id) {
     Peer& peer = peers_[id.value];
     work += tend(id, peer, now_ns);
-    if (peer.phase == Phase::attached && !c_.detector.suspected(id)) alive.add(id);
+    if (peer.phase == Phase::attached && !peer.starved && !c_.detector.suspected(id)) alive.add(id);
   });
   if (c_.membership().commits(alive)) alive_ns_ = now_ns;
   release_departed(now_ns);

@@ -19,7 +19,8 @@ Standings words(const Context& c) {
   const log::Superblock& own = c.durable.superblock();
   for_each(c.state.voices() - just(c.options.self),
            [&](ReplicaId id) { all[id.value] = c.endpoint.standing_of(id); });
-  all[c.options.self.value] = {own.promised, own.birth, own.trim.end};
+  all[c.options.self.value] = {own.promised, own.birth, own.trim.end, c.state.tail().position,
+                               own.damaged_through.value};
   return all;
 }
 
@@ -27,8 +28,8 @@ Standings words(const Context& c) {
 // still promise it meet every quorum of every view that an election may ask. With `commits` they
 // meet every one that may have committed, too. `lapped_above`: who has trimmed further does not
 // count.
-Code unsealed(const Context& c, Term term, ReplicaSet readable, Offset lapped_above, bool commits) {
-  const Standings all = words(c);
+Code unsealed(const Context& c, const Standings& all, Term term, ReplicaSet readable,
+              Offset lapped_above, bool commits) {
   const auto& views = c.state.views();
   for (size_t i = views.size(); i-- > 0;) {
     const log::Membership& view = views[i].membership;
@@ -79,7 +80,7 @@ std::optional<Position> reach(const Context& c, ReplicaId id, Term term) {
 }  // namespace
 
 Proof prove_leading(const Context& c, Term term) {
-  const Code code = unsealed(c, term, {~uint64_t{0}}, Offset{UINT64_MAX}, false);
+  const Code code = unsealed(c, words(c), term, {~uint64_t{0}}, Offset{UINT64_MAX}, false);
   return {code, c.state.committed()};
 }
 
@@ -90,15 +91,27 @@ Proof prove_following(const Context& c, const Follower& follower) {
   }
   // First the rings, then the words: who still promises the term now had not let anybody else in
   // when its ring was read.
-  Position last = c.state.tail().position;
+  std::array<Position, kReplicaIdMax + 1> last{};
   ReplicaSet readable;
   for_each(c.state.voices() | just(c.options.self), [&](ReplicaId id) {
     const auto reached = reach(c, id, term);
     if (!reached.has_value()) return;
     readable.add(id);
-    last = std::max(last, *reached);
+    last[id.value] = *reached;
   });
-  return {unsealed(c, term, readable, c.state.tail().end, true), last};
+  const Standings all = words(c);
+  // R44: who lacks some of what it once held says nothing of what was committed. What it has only
+  // just validated is there now.
+  for_each(readable, [&](ReplicaId id) {
+    const transport::Standing& word = all[id.value];
+    if (word.fault == 0 && word.validated > last[id.value]) {
+      last[id.value] = reach(c, id, term).value_or(Position{});
+    }
+    if (word.fault != 0 || word.validated > last[id.value]) readable.remove(id);
+  });
+  Position furthest = c.state.tail().position;
+  for_each(readable, [&](ReplicaId id) { furthest = std::max(furthest, last[id.value]); });
+  return {unsealed(c, all, term, readable, c.state.tail().end, true), furthest};
 }
 
 }  // namespace caisson::replication

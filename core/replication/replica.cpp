@@ -54,10 +54,11 @@ class ReplicaImpl final : public Replica {
            SplitMix(options.seed),
            superblock.applied},
         follower_(c_),
-        leader_(c_, follower_),
+        mender_(c_),
+        leader_(c_, follower_, mender_),
         election_(c_, follower_),
         reads_(c_, leader_, follower_),
-        scrubber_(c_) {}
+        scrubber_(c_, mender_) {}
 
   Code recover(uint64_t now_ns);
 
@@ -178,6 +179,7 @@ class ReplicaImpl final : public Replica {
 
   Context c_;
   Follower follower_;
+  Mender mender_;
   Leader leader_;
   Election election_;
   Reads reads_;

@@ -4,18 +4,17 @@
 // (R44).
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "caisson/types.hpp"
 #include "core/replication/context.hpp"
+#include "core/replication/mender.hpp"
 
 namespace caisson::replication {
 
 class Scrubber {
  public:
-  explicit Scrubber(Context& context);
+  Scrubber(Context& context, Mender& mender);
 
   // One piece, if one is due. `idle`: this turn had nothing else to do.
   void poll(uint64_t now_ns, bool idle) {
@@ -34,16 +33,14 @@ class Scrubber {
   void piece(uint64_t now_ns);
   void rest(uint64_t now_ns, uint64_t wait_ns);
   bool mend();
-  bool fetch(ReplicaId from);
-  void store_differing();
 
   Context& c_;
+  Mender& mender_;
   const uint64_t bytes_per_s_;
   log::Cursor at_;   // behind the last entry that was verified
   Position rotten_;  // the last finding
   uint64_t due_ns_ = 0;
   uint64_t overdue_ns_ = 0;
-  std::vector<std::byte> fetched_;  // an entry as a peer holds it
   ScrubStatus status_;
 };
 

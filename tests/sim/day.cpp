@@ -51,7 +51,6 @@ Totals count(World& world, const Performer& performer, uint64_t ended_ns) {
   t.lines_refused = f.lines_refused;
   t.lines_from_dead = f.lines_from_dead;
   t.late = f.late;
-  t.replaced = w.replaced;
   t.quorums_damaged = world.quorum_damaged();
   t.committed = world.committed_max();
   count_history(world.history(), ended_ns, t);
@@ -87,7 +86,6 @@ void add(Totals& sum, const Totals& one) {
   sum.views += one.views;
   sum.takeovers += one.takeovers;
   sum.apologies += one.apologies;
-  sum.replaced += one.replaced;
   sum.quorums_damaged += one.quorums_damaged;
   sum.recovery_ns_max = std::max(sum.recovery_ns_max, one.recovery_ns_max);
 }
@@ -105,13 +103,7 @@ Verdict run_day(const Schedule& day, const DayOptions& options) {
     world.add_client(std::make_unique<Client>(world, client));
   }
   std::unique_ptr<Reader> reader;
-  // A follower's proof takes what has rotted in another's ring for the end of its log
-  // (docs/found.md).
-  const bool rots = std::any_of(day.actions.begin(), day.actions.end(), [](const Action& a) {
-    return a.what == Fault::bit_rot || a.what == Fault::stale_sector ||
-           a.what == Fault::misdirected;
-  });
-  if (day.reader) reader = std::make_unique<Reader>(world, ReaderOptions{.proofs = !rots});
+  if (day.reader) reader = std::make_unique<Reader>(world, ReaderOptions{});
   Performer performer(world, day.actions);
   world.run_for(day.run_ns);
   performer.stop();

@@ -40,7 +40,6 @@ struct Totals {
   uint64_t views = 0;
   uint64_t takeovers = 0;
   uint64_t apologies = 0;
-  uint64_t replaced = 0;         // machines with damaged bytes, for want of service
   uint64_t quorums_damaged = 0;  // days that ended without a quorum that is sound
   uint64_t recovery_ns_max = 0;  // from the end of the faults until all agree
 };

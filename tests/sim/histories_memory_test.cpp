@@ -175,7 +175,13 @@ Outcome late_local_store(uint64_t seed) {
   const std::vector<std::byte> garbage(1000, std::byte{0xee});
   bool stored = false;
   if (claim.payload != nullptr && m.up() && m.life == life) {
+    const std::byte* const ring = m.region->ring_data();
+    const std::vector<std::byte> before(ring, ring + m.region->geometry().ring_bytes);
     stored = world.fabric().application_store(m.id, claim.payload, garbage);
+    // Asked of the bytes: what is spoilt would be found, and mended, before anybody read it.
+    if (!std::equal(before.begin(), before.end(), ring)) {
+      world.breach("I3", "an application stored into a log that had taken its claim back");
+    }
   }
   world.run_for(kMs);
   if (world.random().permille(500)) {

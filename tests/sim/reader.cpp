@@ -20,7 +20,6 @@ void Reader::turn() {
     }
   }
   auto path = static_cast<ReadPath>(1 + random_.below(3));
-  if (path == ReadPath::proof && !options_.proofs) path = ReadPath::leader;
   const uint64_t timeout_ns =
       random_.permille(200) ? 0 : random_.below(options_.timeout_ns_max + 1);
   world_.read(id, path, timeout_ns, [this](const replication::ReadPoint& point) {

@@ -11,7 +11,6 @@ namespace caisson::simtest {
 struct ReaderOptions {
   uint64_t pace_ns = 60 * kUs;
   uint64_t timeout_ns_max = 4 * kMs;
-  bool proofs = true;              // asks followers for their own proof, too
   uint32_t leader_permille = 300;  // asks whoever believes to lead, the others anybody
 };
 

@@ -116,6 +116,43 @@ TEST(P19, ADeposedLeaderAnswersNoRead) {
   EXPECT_GT(over_seeds(1, 40, deposed_leader_is_asked).constructed, 30u);
 }
 
+// R44, P19: a follower lacks what is acknowledged. The leader cannot be read; of the one other,
+// what it lacks has rotted, or its process has found that and started anew without.
+Outcome what_is_acknowledged_has_rotted(uint64_t seed) {
+  WorldOptions o = quiet_world(seed);
+  o.trims = false;
+  World world(o);
+  Script script(world);
+  const uint8_t leader = script.await_service();
+  if (leader == 0) return conclude(world);
+  const auto others = script.others(leader);
+  const uint8_t reader = others[0], rotten = others[1];
+  world.run_for(3 * kMs);
+  world.fabric().hold(ReplicaId{leader}, ReplicaId{reader}, script.tail(leader));
+  const Offset at = script.tail(leader);
+  const bool constructed = script.append_acknowledged(leader);
+  world.run_for(kMs);
+  apart(world, leader, reader);
+  Machine& m = world.machine(rotten);
+  m.wrecked = true;
+  world.record({.what = What::damage, .replica = rotten});
+  m.region->flip_ring_bit(at + world.random().below(log::kHeaderBytes), 0);
+  if (seed % 2 == 0) {
+    apart(world, leader, rotten);
+    world.kill(rotten, Death::process);
+    world.start(rotten);
+  }
+  std::vector<Read> reads;
+  for (int i = 0; i < 8; ++i) reads.emplace_back(world, reader, ReadPath::proof, 200 * kUs);
+  world.run_for(300 * kUs);
+  world.fabric().release(ReplicaId{leader}, ReplicaId{reader});
+  return conclude(world, constructed);
+}
+
+TEST(P19, WhatHasRottedIsNotTheEndOfALog) {
+  EXPECT_GT(over_seeds(1, 40, what_is_acknowledged_has_rotted).constructed, 30u);
+}
+
 // P19: the leader has handed over and promised the new term itself; the one other whom it can read
 // was not reached by the new leader, and promises the old one still.
 Outcome own_seal(uint64_t seed) {

@@ -81,7 +81,6 @@ struct WorldCounters {
   uint64_t powers_lost = 0;  // machine by machine
   uint64_t died_inside = 0;  // of those, between two steps of what they were doing
   uint64_t memories_lost = 0;
-  uint64_t replaced = 0;  // machines with damaged bytes that stood in the way of service
 };
 
 class World;
@@ -179,7 +178,6 @@ class World {
   bool dismiss_the_lost();
   // Damaged ones that the others' logs no longer reach back to are wiped, to be dismissed (R43).
   void wipe_the_damaged();
-  void replace_the_wrecked();
   // A standby goes on alone behind `last`, and says that at most `lost` entries are lost.
   void take_over(uint8_t id, Position last, uint64_t lost);
   // The view in force where somebody leads; no voters if nobody does.

@@ -12,9 +12,8 @@ namespace caisson::simtest {
 
 namespace {
 
-constexpr uint64_t kReplayEvery = 8;   // positions between two comparisons of replayed states
-constexpr uint64_t kApplyLagMax = 40;  // how far an application's durable mark lags
-constexpr uint64_t kReplacedAfterNs = 100 * kMs;
+constexpr uint64_t kReplayEvery = 8;      // positions between two comparisons of replayed states
+constexpr uint64_t kApplyLagMax = 40;     // how far an application's durable mark lags
 constexpr size_t kEventsMax = 4'000'000;  // a run that says more is broken
 
 Event entry_event(const Machine& m, const log::EntryView& entry) {
@@ -236,16 +235,6 @@ void World::install(Machine& m) {
   }
 }
 
-// A machine whose memory is known to be bad, and that stands in the way for so long, gets a new
-// one.
-void World::replace_the_wrecked() {
-  for (const auto& m : machines_) {
-    if (!m->wrecked) continue;
-    ++counters_.replaced;
-    destroy(m->id.value);
-  }
-}
-
 // Those that could lead, and serve, are enough. Who is damaged has no vote until somebody repairs
 // it (P16), and where too many are, only an operator helps (R43).
 bool World::quorum_is_sound() const {
@@ -316,13 +305,11 @@ std::vector<Violation> World::finish(uint64_t bound_ns) {
   // A fresh client is served, the old ones are answered, everybody holds the same.
   Client& probe = add_client(std::make_unique<Client>(*this, ClientOptions::probe(1'000'000)));
   uint64_t looked_ns = 0;
-  const uint64_t healed_ns = now_ns_;
   const bool served = run_until(
       [&] {
         if (now_ns_ >= looked_ns) {
           looked_ns = now_ns_ + kMs;
           wipe_the_damaged();
-          if (now_ns_ - healed_ns > kReplacedAfterNs) replace_the_wrecked();
           (void)dismiss_the_lost();
         }
         return probe.drained() && std::all_of(clients_.begin(), clients_.end(),

@@ -113,7 +113,6 @@ Json to_json(const Totals& t) {
           {"acknowledged", t.acknowledged},
           {"reads", t.reads},
           {"apologies", t.apologies},
-          {"machines_replaced", t.replaced},
           {"quorums_damaged", t.quorums_damaged},
           {"recovery_ns_max", t.recovery_ns_max},
           {"links",
@@ -178,11 +177,9 @@ void print(const Summary& s) {
       "again within %.1f ms\n",
       u(t.committed), u(t.acknowledged), u(t.reads), u(t.apologies),
       static_cast<double>(t.recovery_ns_max) / 1e6);
-  if (t.quorums_damaged + t.replaced != 0) {
-    std::printf(
-        "damaged      %llu seeds ended with too few sound voters to serve, %llu machines were "
-        "replaced\n",
-        u(t.quorums_damaged), u(t.replaced));
+  if (t.quorums_damaged != 0) {
+    std::printf("damaged      %llu seeds ended with too few sound voters to serve\n",
+                u(t.quorums_damaged));
   }
   std::printf("trace        %s, build %s\n", hex(s.trace).c_str(), build().c_str());
   if (s.options.canary != Canary::none) {

@@ -321,8 +321,9 @@ Standing BasicShmEndpoint<Probe>::standing_of(ReplicaId target) const {
   const Term promised{load_word(control.promise.promised)};
   TargetCell never;
   never.head = Offset{UINT64_MAX};  // nothing is published: nothing can be told
-  const Standing standing{promised, load_word(control.promise.birth),
-                          read_cell(control.published, never).head};
+  const uint64_t birth = load_word(control.promise.birth);
+  const TargetCell cell = read_cell(control.published, never);
+  const Standing standing{promised, birth, cell.head, cell.validated, cell.fault};
   return peer->mapping->poisoned() ? Standing{} : standing;
 }
 

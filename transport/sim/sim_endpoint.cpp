@@ -35,7 +35,10 @@ Result<Grant> SimEndpoint::grant(ReplicaId writer, Term term) {
 void SimEndpoint::publish(const TargetCell& cell) {
   fabric_.hook(self_, "publish");
   node().cell = cell;
-  node().standing.head = cell.head;
+  Standing& standing = node().standing;
+  standing.head = cell.head;
+  standing.validated = cell.validated;
+  standing.fault = cell.fault;
   for (const SimFabric::Node& other : fabric_.nodes_) {
     if (other.region != nullptr && other.id != self_ && other.alive) {
       fabric_.show_cell(self_, other.id, cell);

@@ -151,7 +151,7 @@ class SimFabric {
     bool live = true;
   };
   // Nothing is published: nothing of the ring can be believed.
-  static constexpr Standing kSilent{Term{}, 0, Offset{UINT64_MAX}};
+  static constexpr Standing kSilent{Term{}, 0, Offset{UINT64_MAX}, Position{}, 0};
   struct Node {
     ReplicaId id;
     pmem::ShadowRegion* region = nullptr;
