@@ -298,6 +298,8 @@ void ShadowRegion::damage(uint64_t at, uint64_t n, const std::function<void(std:
     change(visible(at + i));
     change(media_.data() + at + i);
   }
+  if (!changed_) return;
+  for (uint64_t line = at / kLine; line * kLine < at + n; ++line) changed_->push_back(line);
 }
 
 void ShadowRegion::flip(uint64_t at, unsigned bit) {

@@ -37,69 +37,7 @@ uint64_t digest_of_space(std::span<const std::byte> space) {
   return digest;
 }
 
-class Silence final : public control::Outbox {
- public:
-  void send(ReplicaId, const control::Message&) override {}
-};
-
 }  // namespace
-
-// A machine like one of the world's, with nobody to talk to.
-class Images::Bench {
- public:
-  Bench(const World& world, const Machine& m)
-      : world_(world), id_(m.id), region_(m.region->geometry(), m.region->persistence()) {
-    fabric_.add_node(id_, region_);
-    for (uint8_t peer = 1; peer <= world.size(); ++peer) {
-      if (ReplicaId{peer} == id_) continue;
-      peers_.add(ReplicaId{peer});
-      others_.push_back(std::make_unique<pmem::ShadowRegion>(m.region->geometry()));
-      fabric_.add_node(ReplicaId{peer}, *others_.back());
-    }
-  }
-
-  pmem::ShadowRegion& region() { return region_; }
-
-  struct Found {
-    Code refused = Code::ok;
-    replication::ReplicaStatus status;
-    log::Cursor tail;
-    Position trimmed;
-    Term everywhere;  // that the log holds at the position asked for
-  };
-  Found open(Position asked) {
-    Found found;
-    Silence outbox;
-    auto endpoint = fabric_.open_endpoint(id_);
-    auto heartbeats = fabric_.open_heartbeats(id_);
-    control::FailureDetector detector({}, *heartbeats, peers_);
-    auto replica = replication::Replica::open(world_.replica_options(id_), region_, *endpoint,
-                                              detector, outbox, world_.now());
-    if (replica) {
-      found.status = (*replica)->status();
-      const log::LogState& log = (*replica)->log();
-      found.tail = log.batch_tail();
-      found.trimmed = log.trimmed();
-      found.everywhere = log.term_at(asked);
-    } else {
-      found.refused = replica.error().code;
-    }
-    fabric_.process_died(id_);
-    return found;
-  }
-
-  // The memory that the subsets start from, and its digest.
-  std::vector<std::byte> base;
-  uint64_t base_digest = 0;
-
- private:
-  const World& world_;
-  const ReplicaId id_;
-  pmem::ShadowRegion region_;
-  std::vector<std::unique_ptr<pmem::ShadowRegion>> others_;
-  SimFabric fabric_{{}, 1};
-  ReplicaSet peers_;
-};
 
 Images::Images(World& world) : world_(world) {
   world.watch([this](Machine& m, std::string_view call) { examine(m, call); });
@@ -112,9 +50,9 @@ Images::~Images() {
 }
 
 Images::Bench& Images::bench_of(const Machine& m) {
-  auto& bench = benches_[m.id];
-  if (!bench) bench = std::make_unique<Bench>(world_, m);
-  return *bench;
+  Bench& bench = benches_[m.id];
+  if (!bench.machine) bench.machine = std::make_unique<Workbench>(world_, m);
+  return bench;
 }
 
 void Images::everywhere(ReplicaSet voters, Position position, Term term) {
@@ -171,8 +109,8 @@ void Images::examine(Machine& m, std::string_view call) {
   ++counts_.calls[std::string(call)];
   counts_.lines_max = std::max<uint64_t>(counts_.lines_max, lines.size());
   bench.base.assign(region.media().begin(), region.media().end());
-  bench.base_digest = base;
-  bench.region().load(bench.base);
+  bench.digest = base;
+  bench.machine->region().load(bench.base);
   const size_t n = lines.size();
   std::vector<bool> kept(n, false);
   if (n <= kAllSubsetsOf) {
@@ -198,7 +136,7 @@ void Images::examine(Machine& m, std::string_view call) {
 void Images::recover(Machine& m, const std::vector<uint64_t>& lines,
                      const std::vector<bool>& kept) {
   Bench& bench = bench_of(m);
-  uint64_t image = bench.base_digest;
+  uint64_t image = bench.digest;
   for (size_t i = 0; i < lines.size(); ++i) {
     if (!kept[i]) continue;
     image -= digest_of_line(lines[i], bench.base.data() + lines[i] * kCacheLineBytes);
@@ -207,12 +145,12 @@ void Images::recover(Machine& m, const std::vector<uint64_t>& lines,
   if (!images_.insert(image).second) return;
   ++counts_.images;
   const auto put = [&] {
-    bench.region().reload(bench.base);
+    bench.machine->region().reload(bench.base);
     for (size_t i = 0; i < lines.size(); ++i) {
-      if (kept[i]) bench.region().place(lines[i], m.region->visible_line(lines[i]));
+      if (kept[i]) bench.machine->region().place(lines[i], m.region->visible_line(lines[i]));
     }
   };
-  const auto judge = [&](const Bench::Found& found, const char* when) {
+  const auto judge = [&](const Workbench::Found& found, const char* when) {
     const auto wrong = [&](const char* invariant, const std::string& what) {
       world_.breach(invariant,
                     std::string(when) + ", replica " + std::to_string(m.id.value) + ": " + what);
@@ -229,24 +167,25 @@ void Images::recover(Machine& m, const std::vector<uint64_t>& lines,
       wrong("I1", "entry " + std::to_string(found.tail.position.value) + " was never written");
     }
     const auto& [position, term] = everywhere_[m.id];
-    if (found.trimmed < position && found.everywhere != term) {
+    if (found.trimmed < position && found.asked != term) {
       wrong("I6", "entry " + std::to_string(position.value) + " was acknowledged, and is lost");
     }
   };
   const Position asked = everywhere_[m.id].first;
   put();
-  const uint64_t begun = bench.region().points();
-  const Bench::Found first = bench.open(asked);
-  const uint64_t steps = bench.region().points() - begun;
+  const uint64_t begun = bench.machine->region().points();
+  const Workbench::Found first = bench.machine->open(asked);
+  const uint64_t steps = bench.machine->region().points() - begun;
   judge(first, "recovered");
   if (counts_.images % kAgainEvery != 0 || steps == 0) return;
   // Cut within the recovery, at a step that moves on from image to image.
   ++counts_.again;
   put();
-  bench.region().arm_cut(bench.region().points() + counts_.again % steps, counts_.again);
-  (void)bench.open(asked);
-  bench.region().power_cut();
-  const Bench::Found second = bench.open(asked);
+  bench.machine->region().arm_cut(bench.machine->region().points() + counts_.again % steps,
+                                  counts_.again);
+  (void)bench.machine->open(asked);
+  bench.machine->region().power_cut();
+  const Workbench::Found second = bench.machine->open(asked);
   judge(second, "recovered again");
   if (second.tail != first.tail || second.trimmed != first.trimmed ||
       second.status.promised != first.status.promised) {

@@ -13,6 +13,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "tests/sim/workbench.hpp"
 #include "tests/sim/world.hpp"
 
 namespace caisson::simtest {
@@ -40,7 +41,11 @@ class Images {
   const ImageCounts& counts() const { return counts_; }
 
  private:
-  class Bench;
+  struct Bench {
+    std::unique_ptr<Workbench> machine;
+    std::vector<std::byte> base;  // the memory that the subsets start from
+    uint64_t digest = 0;          // of that
+  };
   using Mark = std::pair<Position, Term>;
 
   void examine(Machine& m, std::string_view call);
@@ -59,7 +64,7 @@ class Images {
   std::unordered_set<uint64_t> images_;    // recovered
   std::unordered_map<uint64_t, std::unordered_set<uint32_t>>
       chains_;  // that ever stood at a position
-  std::map<ReplicaId, std::unique_ptr<Bench>> benches_;
+  std::map<ReplicaId, Bench> benches_;
   ImageCounts counts_;
 };
 

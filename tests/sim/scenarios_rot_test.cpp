@@ -218,6 +218,10 @@ Outcome nobody_else_has_it(uint64_t seed) {
   if (leader == 0) return conclude(world, false);
   const uint64_t more = rot_before_the_commit(world, script, leader, 0);
   if (more == 0) return conclude(world, false);
+  const auto faults = [&] { return world.machine(leader).replica->status().faults; };
+  if (!world.run_until([&] { return faults() != 0; }, 20 * kMs)) {
+    world.breach("P16", "votes with a log that it cannot read");
+  }
   world.run_until([&] { return world.leader() != 0 && world.leader() != leader; }, 60 * kMs);
   const uint8_t now = world.leader();
   if (now == 0 || now == leader || !script.append_acknowledged(now)) {
@@ -225,7 +229,7 @@ Outcome nobody_else_has_it(uint64_t seed) {
                              world.describe());
   }
   world.run_for(kLongEnough);
-  if (world.machine(leader).replica->status().faults != 0) {
+  if (faults() != 0) {
     world.breach("R44", "was not repaired: " + world.describe());
   }
   return conclude(world, true);
