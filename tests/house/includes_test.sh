@@ -18,6 +18,7 @@ allowed() {
     core/engine/*) echo '^(caisson|pmem|core|transport/(shm|verbs|dpdk))/|^transport/[^/]+$' ;;
     recipes/* | examples/*) echo '^caisson/' ;;
     tools/* | bench/*) echo '^(caisson|pmem|core|transport|recipes|tools|bench)/' ;;
+    tests/checker/*) echo '^tests/checker/' ;;  # shares no code with what it judges
     tests/*) echo '^(caisson|pmem|core|transport|recipes|tools|bench|tests)/' ;;
     *) echo '^$' ;;
   esac
@@ -61,6 +62,10 @@ sample bench/a.cpp <<<'#include "tests/support/cluster.hpp"'
 caught '^bench/a.cpp: '
 sample include/caisson/a.hpp <<<'#include "core/log/ring.hpp"'
 caught '^include/caisson/a.hpp: '
+sample tests/checker/a.cpp <<<'#include "core/log/entry_format.hpp"'
+caught '^tests/checker/a.cpp: '
+sample tests/checker/a.cpp <<<'#include "tests/sim/history.hpp"'
+caught '^tests/checker/a.cpp: '
 sample core/log/a.cpp <<<'#include "ring.hpp"'
 caught '^core/log/a.cpp: '
 sample examples/a/main.cpp <<<'#include "core/engine/node.hpp"'

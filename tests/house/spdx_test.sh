@@ -9,7 +9,7 @@ check() {
     if ! head -n 3 "$path" | grep -q 'SPDX-License-Identifier: BSD-3-Clause'; then
       echo "$path: has no line \"SPDX-License-Identifier: BSD-3-Clause\" among its first three"
     fi
-  done < <(files '.' | grep -vE '(\.json|\.md|\.txt|\.patch|\.diff|\.svg|\.png|^LICENSE|^\.gitignore|^\.clang-format)$' ;
+  done < <(files '.' | grep -vE '(\.jsonl?|\.md|\.txt|\.patch|\.diff|\.svg|\.png|^LICENSE|^\.gitignore|^\.clang-format)$' ;
            files '(^|/)CMakeLists\.txt$')
 }
 

@@ -89,6 +89,7 @@ void spoil(History& history, Canary canary, uint64_t seed) {
       asked.what = What::ask;
       asked.replica = asked.life = 1;
       asked.group = UINT64_MAX;
+      asked.at_ns = history.back().at_ns + 1;
       Event answered = asked;
       answered.what = What::read;
       history.push_back(asked);

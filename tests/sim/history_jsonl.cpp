@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace caisson::simtest {
 
@@ -16,17 +17,29 @@ constexpr std::array<const char*, 5> kLevels = {"volatile", "local", "replicated
 constexpr std::array<const char*, 8> kKinds = {"",     "data",    "noop",       "view",
                                                "term", "session", "checkpoint", "receipt"};
 
-std::string value_of(const Event& e) {
+std::string hex(uint64_t digest) {
   static constexpr char kHex[] = "0123456789abcdef";
-  std::string digest(16, '0');
-  for (size_t i = 0; i < 16; ++i) digest[15 - i] = kHex[(e.digest >> (4 * i)) & 15];
-  return std::to_string(e.id.client) + "." + std::to_string(e.id.incarnation) + "." +
-         std::to_string(e.id.sequence) + ":" + digest;
+  std::string text(16, '0');
+  for (size_t i = 0; i < 16; ++i) text[15 - i] = kHex[(digest >> (4 * i)) & 15];
+  return text;
 }
 
-std::string client_of(const Event& e) {
-  return "client-" + std::to_string(e.id.client) + "." + std::to_string(e.id.incarnation);
+std::string stream_of(const Event& e) {
+  return std::to_string(e.id.client) + "." + std::to_string(e.id.incarnation);
 }
+
+std::string place_of(const Event& e) { return stream_of(e) + "." + std::to_string(e.id.sequence); }
+
+std::string value_of(const Event& e) { return place_of(e) + ":" + hex(e.digest); }
+
+std::string entry_of(const Event& e) {
+  if (e.kind == kDataKind) return value_of(e);
+  std::string text = std::string(kKinds.at(e.kind)) + ":";
+  if (e.kind == kSessionKind) text += stream_of(e) + (e.group != 0 ? ":resumed:" : ":anew:");
+  return text + hex(e.digest);
+}
+
+std::string client_of(const Event& e) { return "client-" + stream_of(e); }
 
 std::string replica_of(const Event& e) {
   return "replica-" + std::to_string(e.replica) + "." + std::to_string(e.life);
@@ -45,19 +58,33 @@ class Writer {
 
   void take(const Event& e) {
     switch (e.what) {
-      case What::submit: submit(e); break;
-      case What::ack: answer(e); break;
-      case What::refuse: refused(e); break;
-      case What::ask: asked_[e.group] = e; break;
-      case What::read: read(e); break;
-      case What::expose: deliver(e); break;
-      default: break;
+      case What::submit: return submit(e);
+      case What::ack: return acknowledged(e);
+      case What::refuse: return refused(e);
+      case What::ask: asked_[e.group] = e; return;
+      case What::read: return read(e);
+      case What::expose: return deliver(e);
+      case What::unreadable: return at_position(e, "deliver", "unreadable");
+      case What::skip: return at_position(e, "skip", "ok");
+      case What::trim: return at_position(e, "trim", "ok");
+      case What::takeover: return take_over(e);
+      case What::replay: return state(e);
+      case What::lead: return lead(e);
+      case What::loss:
+      case What::reborn: return moment(line(replica_of(e), "loss"), e);
+      case What::damage: return moment(line(replica_of(e), "damage"), e);
+      case What::attach: return of_client(e, "attach", stream_of(e));
+      case What::apology: return of_client(e, "apology", place_of(e));
+      case What::taken: return of_client(e, "taken", stream_of(e));
+      case What::end: return moment(line("simulator", "end"), e);
+      case What::stall: return moment(line("simulator", "stall"), e);
+      case What::applied: return;
     }
   }
 
   // What nobody ever answered.
   void finish() {
-    for (const auto& [id, open] : open_) out_ << open << '\n';
+    for (const Id& id : unanswered_) out_ << submitted_[id] << '\n';
     for (const auto& [number, e] : asked_) {
       Json json = line(replica_of(e), "read");
       json["invoke_ns"] = e.at_ns;
@@ -70,27 +97,33 @@ class Writer {
     Json json = line(client_of(e), "append");
     json["value"] = value_of(e);
     json["invoke_ns"] = e.at_ns;
-    open_[e.id] = std::move(json);
+    if (e.group != 0) {
+      json["batch"] = batches_.try_emplace(e.group, e.id.sequence).first->second;
+      json["count"] = e.count;
+    }
+    submitted_[e.id] = std::move(json);
+    unanswered_.insert(e.id);
   }
 
-  // The first answer ends the operation; later ones are of retries, and repeat it.
-  void answer(const Event& e) {
-    const auto found = open_.find(e.id);
-    if (found == open_.end()) return;
-    Json json = std::move(found->second);
-    open_.erase(found);
+  void acknowledged(const Event& e) {
+    const auto found = submitted_.find(e.id);
+    if (found == submitted_.end()) return;
+    unanswered_.erase(e.id);
+    Json json = found->second;
     json["position"] = e.position;
     json["durability"] = kLevels.at(e.level);
-    end(json, e, "ok");
+    json["term"] = e.term;
+    moment(std::move(json), e);
   }
 
   // Of one attempt: a later one may still be answered ok.
   void refused(const Event& e) {
-    const auto found = open_.find(e.id);
-    if (found == open_.end()) return;
+    const auto found = submitted_.find(e.id);
+    if (found == submitted_.end()) return;
     Json json = found->second;
     json["op"] = "attempt";
-    end(json, e, "not_appended");
+    json["term"] = e.term;
+    moment(std::move(json), e, "not_appended");
   }
 
   void read(const Event& e) {
@@ -99,29 +132,64 @@ class Writer {
     Json json = line(replica_of(e), "read");
     json["position"] = e.position;
     json["invoke_ns"] = found->second.at_ns;
-    json["return_ns"] = e.at_ns;
-    json["result"] = "ok";
     asked_.erase(found);
-    out_ << json << '\n';
+    moment(std::move(json), e);
   }
 
   void deliver(const Event& e) {
     Json json = line(replica_of(e), "deliver");
-    json["value"] = e.kind == kDataKind ? value_of(e) : kKinds.at(e.kind);
+    json["value"] = entry_of(e);
     json["position"] = e.position;
-    json["invoke_ns"] = e.at_ns;
-    end(json, e, "ok");
+    json["term"] = e.term;
+    moment(std::move(json), e);
   }
 
-  void end(Json& json, const Event& e, const char* result) {
+  void at_position(const Event& e, const char* op, const char* result) {
+    Json json = line(replica_of(e), op);
+    json["position"] = e.position;
+    moment(std::move(json), e, result);
+  }
+
+  void take_over(const Event& e) {
+    Json json = line(replica_of(e), "takeover");
+    json["position"] = e.position;
+    json["count"] = e.count;
+    moment(std::move(json), e);
+  }
+
+  void state(const Event& e) {
+    Json json = line(replica_of(e), "state");
+    json["value"] = hex(e.digest);
+    json["position"] = e.position;
+    moment(std::move(json), e);
+  }
+
+  void lead(const Event& e) {
+    Json json = line(replica_of(e), "lead");
+    json["term"] = e.term;
+    moment(std::move(json), e);
+  }
+
+  void of_client(const Event& e, const char* op, const std::string& value) {
+    Json json = line(client_of(e), op);
+    json["value"] = value;
+    if (e.what != What::attach) json["position"] = e.position;
+    if (e.what == What::apology) json["count"] = e.count;
+    moment(std::move(json), e);
+  }
+
+  // It ends now; what has no beginning of its own began now, too.
+  void moment(Json json, const Event& e, const char* result = "ok") {
+    if (json["invoke_ns"].is_null()) json["invoke_ns"] = e.at_ns;
     json["return_ns"] = e.at_ns;
     json["result"] = result;
-    json["term"] = e.term;
     out_ << json << '\n';
   }
 
   std::ostream& out_;
-  std::map<Id, Json> open_;
+  std::map<Id, Json> submitted_;
+  std::set<Id> unanswered_;
+  std::map<uint64_t, uint64_t> batches_;  // number -> the sequence of its first entry
   std::map<uint64_t, Event> asked_;
 };
 

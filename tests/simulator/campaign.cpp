@@ -15,6 +15,7 @@
 #include <cstring>
 #include <memory>
 
+#include "tests/simulator/second_judge.hpp"
 #include "tools/command.hpp"
 
 namespace caisson::simtest {
@@ -185,9 +186,9 @@ class Campaign {
   }
 
   void start(uint64_t first, uint64_t step) {
-    workers_.push_back(std::make_unique<Worker>(
-        first, options_.last, step, [canary = options_.canary](uint64_t seed) {
-          return run_day(draw_schedule(seed), {.canary = canary});
+    workers_.push_back(
+        std::make_unique<Worker>(first, options_.last, step, [&options = options_](uint64_t seed) {
+          return run_judged_day(draw_schedule(seed), {.canary = options.canary}, options.checker);
         }));
   }
 
@@ -251,8 +252,10 @@ class Campaign {
 
 Summary run_campaign(const Options& options) { return Campaign(options).run(); }
 
-Apart run_apart(const Schedule& day, Canary canary) {
-  Worker worker(0, 0, 1, [&](uint64_t) { return run_day(day, {.canary = canary}); });
+Apart run_apart(const Schedule& day, const Options& options) {
+  Worker worker(0, 0, 1, [&](uint64_t) {
+    return run_judged_day(day, {.canary = options.canary}, options.checker);
+  });
   while (worker.hear()) {
   }
   Apart apart;

@@ -16,6 +16,6 @@ struct Apart {
   Ending ending = Ending::ok;
   Verdict verdict;
 };
-Apart run_apart(const Schedule& day, Canary canary = Canary::none);
+Apart run_apart(const Schedule& day, const Options& options);
 
 }  // namespace caisson::simtest

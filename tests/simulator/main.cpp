@@ -9,6 +9,7 @@
 #include "tests/sim/schedule_json.hpp"
 #include "tests/sim/shrink.hpp"
 #include "tests/simulator/campaign.hpp"
+#include "tests/simulator/second_judge.hpp"
 #include "tests/simulator/timeline.hpp"
 #include "tools/command.hpp"
 
@@ -51,15 +52,17 @@ Ending run_one(const Options& options) {
     Timeline timeline(options.trace_all);
     History history;
     run.verdict =
-        run_day(*day, {.witness = options.trace || options.trace_all ? &timeline : nullptr,
-                       .history = &history,
-                       .canary = options.canary});
+        run_judged_day(*day,
+                       {.witness = options.trace || options.trace_all ? &timeline : nullptr,
+                        .history = &history,
+                        .canary = options.canary},
+                       options.checker);
     run.ending = ending_of(run.verdict);
     if (!options.history_file.empty() && !write_history(options.history_file, history)) {
       return report(Ending::io, options.history_file + ": cannot be written", options.json);
     }
   } else {
-    run = run_apart(*day, options.canary);
+    run = run_apart(*day, options);
   }
   summary.totals = run.verdict.totals;
   summary.trace = run.verdict.trace;
@@ -75,7 +78,7 @@ Ending run_one(const Options& options) {
 Ending run_shrink(const Options& options) {
   const auto day = schedule_for(options);
   if (!day) return report_error(day.error(), options.json);
-  const Apart first = run_apart(*day, options.canary);
+  const Apart first = run_apart(*day, options);
   if (first.ending == Ending::ok) {
     return report(
         Ending::missed,
@@ -91,7 +94,7 @@ Ending run_shrink(const Options& options) {
       progress.show(std::to_string(tried) + " runs, " + std::to_string(smaller.actions.size()) +
                     " actions");
     }
-    const Apart run = run_apart(smaller, options.canary);
+    const Apart run = run_apart(smaller, options);
     return run.ending == first.ending && run.verdict.violations.front().invariant == invariant;
   });
   progress.clear();

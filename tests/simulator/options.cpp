@@ -24,6 +24,7 @@ constexpr const char* kFooter =
     "  caisson-sim --schedule small.json --trace   a schedule from a file\n"
     "  caisson-sim --draw 42                       the schedule that a seed draws\n"
     "  caisson-sim --seeds 1..50 --canary lost     wrong on purpose: each must be reported\n"
+    "  caisson-sim --checker build/bin/caisson-check --seeds 1..50   a second judge for each\n"
     "\nExit codes: 0 no seed failed, 1 a seed crashed, 3 an invariant broke, 4 bad arguments,\n"
     "5 no schedule, 7 no service after the faults, 8 no such file, 23 cannot write,\n"
     "24 a canary was not reported, or the seed to shrink does not fail (docs/simulation.md).";
@@ -115,6 +116,9 @@ Parsed parse(int argc, const char* const* argv) {
   app.add_option("--canary", words.canary,
                  "spoils each history on purpose: lost, early, changed, hole or stale")
       ->type_name("KIND");
+  app.add_option("--checker", o.checker,
+                 "a second judge: this program gets every history on its standard input")
+      ->type_name("PROGRAM");
   app.add_flag("--json", o.json, "prints the result as one JSON object");
   try {
     app.parse(argc, argv);

@@ -60,6 +60,7 @@ struct Options {
   std::string schedule_file;  // instead of a seed
   std::string history_file;
   std::string out_file;
+  std::string checker;  // a program that judges every history, too
   Canary canary = Canary::none;
 };
 
