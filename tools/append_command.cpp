@@ -25,6 +25,7 @@ struct AppendOptions {
   bool resume = false;
   std::string durability = "persisted";
   double timeout_s = 60;
+  std::string history;
   Framing framing = Framing::lines;
 };
 
@@ -114,6 +115,7 @@ class Append {
     print_lines("not appended", session_.not_appended());
   }
 
+  void end_history() const { session_.end_history(); }
   // What was shown need not be told again.
   void take_apologies() { session_.take_apologies(); }
 
@@ -209,12 +211,20 @@ Exit run_append(const AppendOptions& options, bool json) {
   session_options.resume = options.resume;
   session_options.durability = *durability;
   session_options.timeout = milliseconds_of(options.timeout_s);
+  const auto history = open_history(options.history);
+  if (!history) return report(history.error(), json);
+  session_options.history = history->get();
   Append append(*cluster, session_options, options.framing, json);
   auto ended = append.run();
   if (!ended && (ended.error().code == Code::timed_out || ended.error().code == Code::held)) {
     std::string why = lagging_standby(*cluster, (*log)->name);
     if (why.empty()) why = full_ring(*cluster, (*log)->name, append.waiting_bytes());
     if (!why.empty()) ended = fail(ended.error().code, ended.error().message + ": " + why);
+  }
+  append.end_history();
+  if (*history) {
+    const auto kept = (*history)->flush();
+    if (ended && !kept) ended = kept;
   }
   const Exit exit = append.exit_for(ended);
   if (!ended) std::fprintf(stderr, "caisson: %s\n", ended.error().message.c_str());
@@ -255,6 +265,7 @@ void add_append(Commands& commands) {
                    "when a line counts as appended: volatile, local, replicated, persisted or all")
       ->capture_default_str();
   add_timeout(command, options->timeout_s, "the longest that one line may wait to be acknowledged");
+  add_history(command, options->history);
   add_framing(command, options->framing);
 }
 

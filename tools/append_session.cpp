@@ -46,7 +46,7 @@ void AppendSession::push(std::span<const std::byte> payload) {
   if (pending_.empty()) heard_ = now;
   pending_.push_back({next_sequence_++,
                       std::string(reinterpret_cast<const char*>(payload.data()), payload.size()),
-                      now, 0, 0, false});
+                      now, 0, 0, false, 0});
   pending_bytes_ += payload.size();
 }
 
@@ -68,6 +68,7 @@ Result<void> AppendSession::open() {
   resumed_behind_ = opened->last_sequence;
   next_sequence_ = opened->last_sequence + 1;
   apologies_ = opened->apologies;
+  if (options_.history) options_.history->attached(options_.client, incarnation_, apologies_);
   return {};
 }
 
@@ -134,13 +135,24 @@ bool AppendSession::send_some() {
       if (!append.payloads.empty() && bytes + pending.payload.size() > kMessageBytesMax) break;
       bytes += pending.payload.size();
       append.payloads.push_back(pending.payload);
+      if (options_.history && pending.sent == 0) note_sending(pending);
       if (pending.sent++ > 0) ++retries_;
       ++pending.open;
       ++unsent_;
     }
+    if (options_.history) (void)options_.history->flush();  // its end says whether that worked
     if (leader_->send(std::move(body)) == 0) return false;
   }
   return true;
+}
+
+Asked AppendSession::asked(const Pending& pending) const {
+  return {{options_.client, incarnation_, pending.sequence}, pending.payload, pending.asked_ns};
+}
+
+void AppendSession::note_sending(Pending& pending) {
+  pending.asked_ns = HistoryFile::now_ns();
+  options_.history->asked(asked(pending));
 }
 
 AppendSession::Pending* AppendSession::find(uint64_t sequence) {
@@ -181,6 +193,10 @@ void AppendSession::take(const protocol::AppendOutcome& outcome, bool& moved, bo
   if (settled && pending->open > 0) --pending->open;
   switch (outcome.code) {
     case Code::ok:
+      if (options_.history) {
+        options_.history->appended(asked(*pending), outcome.position, options_.durability,
+                                   outcome.term);
+      }
       pending->resolved = true;
       ++acknowledged_;
       told_ = std::max(told_, outcome.sequence);
@@ -190,9 +206,13 @@ void AppendSession::take(const protocol::AppendOutcome& outcome, bool& moved, bo
       if (first_.value == 0 || outcome.position < first_) first_ = outcome.position;
       last_ = std::max(last_, outcome.position);
       return;
+    case Code::not_appended:
+      if (options_.history && outcome.term.value != 0) {
+        options_.history->attempt_refused(asked(*pending), outcome.term);
+      }
+      [[fallthrough]];
     case Code::again:
     case Code::timed_out:
-    case Code::not_appended:
       pressed = true;
       send_again(*pending);
       return;
@@ -305,6 +325,9 @@ Result<void> AppendSession::hear_apologies() {
   if (!opened) return tl::unexpected(opened.error());
   if (opened->last_sequence >= told_) return tl::unexpected(*refusal_);  // nothing of it is
   apologies_ = opened->apologies;
+  if (options_.history) {
+    options_.history->attached(options_.client, opened->incarnation, apologies_);
+  }
   lost_ = true;
   // The incarnation that they were sent under has ended: what it had not appended, it never will.
   for (Pending& pending : pending_) {
@@ -321,9 +344,22 @@ Result<void> AppendSession::hear_apologies() {
 
 void AppendSession::take_apologies() {
   if (apologies_.empty() || leader_ == nullptr) return;
-  (void)leader_->call<protocol::Done>(
-      protocol::TakeApologies{leader_->log(), options_.client, apologies_.back().noted},
-      kCallTimeout);
+  const Position through = apologies_.back().noted;
+  const auto taken = leader_->call<protocol::Done>(
+      protocol::TakeApologies{leader_->log(), options_.client, through}, kCallTimeout);
+  if (taken && options_.history) {
+    options_.history->apologies_taken(options_.client, incarnation_, through);
+  }
+}
+
+void AppendSession::end_history() const {
+  if (options_.history == nullptr) return;
+  for (const Pending& pending : pending_) {
+    if (pending.resolved || pending.open > 0) continue;
+    Asked last = asked(pending);
+    if (last.since_ns == 0) last.since_ns = HistoryFile::now_ns();  // never sent
+    options_.history->not_appended(last);
+  }
 }
 
 Result<void> AppendSession::turn(microseconds wait) {

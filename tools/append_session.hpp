@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "caisson/types.hpp"
+#include "tools/history_file.hpp"
 #include "tools/node_link.hpp"
 
 namespace caisson::tools {
@@ -25,6 +26,7 @@ struct AppendSessionOptions {
   bool resume = false;
   Durability durability = Durability::persisted;
   std::chrono::milliseconds timeout{60'000};  // the longest that one payload may wait for its word
+  HistoryFile* history = nullptr;             // gets every operation
 };
 
 class AppendSession {
@@ -38,6 +40,8 @@ class AppendSession {
   // has taken yet, and after an error of turn() those that this session lost.
   const std::vector<Apology>& apologies() const { return apologies_; }
   bool lost() const { return lost_; }
+  // Nothing more is asked for: the history says what is definitely not in the log.
+  void end_history() const;
   // They have been shown: they need not be told again. Best effort; otherwise they are.
   void take_apologies();
 
@@ -78,6 +82,7 @@ class AppendSession {
     uint32_t sent = 0;  // how often
     uint32_t open = 0;  // sendings of which it is not known whether they reached the log
     bool resolved = false;
+    uint64_t asked_ns = 0;  // when it was sent first, where a history is kept
   };
 
   Result<void> connect();
@@ -96,6 +101,8 @@ class AppendSession {
   Pending* find(uint64_t sequence);
   Result<void> check_time();
   Error refused(const Pending& pending, Code code) const;
+  Asked asked(const Pending& pending) const;
+  void note_sending(Pending& pending);
 
   AppendSessionOptions options_;
   NodeLinks links_;

@@ -47,6 +47,13 @@ void add_framing(CLI::App* command, Framing& framing) {
       ->default_str("lines");
 }
 
+void add_history(CLI::App* command, std::string& file) {
+  command
+      ->add_option("--history", file,
+                   "add every operation to this file, as JSON lines for a checker")
+      ->type_name("FILE");
+}
+
 CLI::Option* add_timeout(CLI::App* command, double& seconds, const std::string& description) {
   const auto in_range = [](const std::string& text) {
     double number = -1;

@@ -26,6 +26,7 @@ CLI::Option* add_position(CLI::App* command, const std::string& name, uint64_t& 
                           const std::string& description);
 void add_log_choice(CLI::App* command, LogChoice& choice);
 void add_framing(CLI::App* command, Framing& framing);
+void add_history(CLI::App* command, std::string& file);
 CLI::Option* add_timeout(CLI::App* command, double& seconds, const std::string& description);
 
 inline std::chrono::milliseconds milliseconds_of(double seconds) {

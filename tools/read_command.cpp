@@ -27,6 +27,7 @@ struct ReadOptions {
   bool follow = false;
   bool positions = false;
   double timeout_s = 30;
+  std::string history;
   Framing framing = Framing::lines;
 };
 
@@ -83,6 +84,9 @@ Exit run_read(const ReadOptions& options, bool json) {
   session_options.linearizable = path_of(options.linearizable);
   session_options.follow = options.follow;
   session_options.timeout = milliseconds_of(options.timeout_s);
+  const auto history = open_history(options.history);
+  if (!history) return report(history.error(), json);
+  session_options.history = history->get();
   if (options.follow) end_on_signals();
   ReadSession session(*cluster, session_options);
   const std::string freshness = freshness_of(options);
@@ -109,6 +113,8 @@ Exit run_read(const ReadOptions& options, bool json) {
   };
   const auto ended = session.run(take, pause);
   const auto flushed = writer.flush();
+  const auto kept = *history ? (*history)->flush() : Result<void>{};
+  if (ended && !kept) return report(kept.error(), json);
   if (interrupted.load()) return Exit::ok;
   if (!ended) return report(ended.error(), json);
   if (!flushed) return report(flushed.error(), json);
@@ -159,6 +165,7 @@ void add_read(Commands& commands) {
                     "write the position and a tab before each line");
   add_timeout(command, options->timeout_s,
               "how long to wait for --wait-for, or for somebody who serves");
+  add_history(command, options->history);
   add_framing(command, options->framing);
 }
 

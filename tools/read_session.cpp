@@ -51,6 +51,7 @@ Result<void> ReadSession::begin(NodeLink& link) {
     ask.timeout_us = microseconds_of(options_.timeout);
     patience += options_.timeout;
   }
+  const uint64_t since_ns = HistoryFile::now_ns();
   const auto tail = link.call<protocol::TailIs>(ask, patience);
   if (!tail) return tl::unexpected(tail.error());
   const auto log = link.open_log(options_.log, kCallTimeout);
@@ -65,20 +66,32 @@ Result<void> ReadSession::begin(NodeLink& link) {
   if (options_.linearizable.has_value() && !tail->linearizable) {
     return fail(Code::unsupported, link.who() + " knows no linearizable reads: upgrade it");
   }
+  if (options_.history && tail->linearizable) options_.history->read(tail->position, since_ns);
   limit_ = options_.follow ? options_.to : std::min(options_.to, tail->position);
   begun_ = true;
   return {};
 }
 
+// Between what a reader is shown stand entries of the engine's own.
+void ReadSession::note_hidden(Position end) {
+  if (options_.history == nullptr) return;
+  for (Position p = next_; p < end && p <= limit_; p = p + 1) options_.history->hidden(p);
+}
+
 Result<bool> ReadSession::take_entries(const protocol::Entries& entries, const TakeEntry& take) {
   for (const protocol::ReadEntry& entry : entries.entries) {
     if (entry.position < next_) continue;
+    note_hidden(entry.position);
     if (entry.position > limit_) return false;
+    if (options_.history) {
+      options_.history->delivered(entry.position, entry.term, entry.identity, entry.payload);
+    }
     const auto taken = take(entry);
     if (!taken) return taken;
     next_ = entry.position + 1;
     if (!*taken) return false;
   }
+  note_hidden(entries.next);
   next_ = std::max(next_, entries.next);
   return next_ <= limit_;
 }

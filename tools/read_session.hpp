@@ -9,6 +9,7 @@
 
 #include "caisson/reads.hpp"
 #include "caisson/types.hpp"
+#include "tools/history_file.hpp"
 #include "tools/node_link.hpp"
 
 namespace caisson::tools {
@@ -21,6 +22,7 @@ struct ReadSessionOptions {
   Position wait_for;                     // 0: do not wait
   std::optional<ReadPath> linearizable;  // everything acknowledged before the reading begins
   bool follow = false;
+  HistoryFile* history = nullptr;  // gets every operation
   std::chrono::milliseconds timeout{30'000};
 };
 
@@ -43,6 +45,7 @@ class ReadSession {
   // False: the reading has ended; true: it goes on elsewhere.
   Result<bool> read_from(NodeLink& link, const TakeEntry& take, const Pause& pause);
   Result<bool> take_entries(const protocol::Entries& entries, const TakeEntry& take);
+  void note_hidden(Position end);
 
   ReadSessionOptions options_;
   NodeLinks links_;

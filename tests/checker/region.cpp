@@ -215,6 +215,7 @@ class Walk {
     const auto chain = load<uint32_t>(header_, 4);
     const uint8_t kind = header_[32];
     const uint8_t flags = header_[33];
+    if (header_ == Bytes(kHeader)) return end("nothing follows");
     if (crc_of(hash, chain) != load<uint32_t>(header_, 0)) return end("a header does not verify");
     if (load<uint16_t>(header_, 34) != 1 || kind == 0 || kind >= kKinds.size() || flags > 1) {
       return end("a header is of an unknown format");

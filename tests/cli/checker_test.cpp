@@ -21,13 +21,6 @@ namespace fs = std::filesystem;
 
 int code(Ending ending) { return static_cast<int>(ending); }
 
-std::string beside(const char* name) { return (fs::path(program()).parent_path() / name).string(); }
-
-Outcome check(Arguments arguments, const std::string& input = "") {
-  arguments.insert(arguments.begin(), beside("caisson-check"));
-  return run_other(arguments, input);
-}
-
 fs::path source() {
   const char* const root = std::getenv("CAISSON_SOURCE_DIR");
   return root != nullptr ? root : ".";

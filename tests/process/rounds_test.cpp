@@ -143,7 +143,10 @@ TEST(Rounds, NoLineIsLostOrThereTwiceWhoeverIsKilledOrPaused) {
   const Replicas replicas({"--ring-bytes", "256MiB"});
   const fs::path pipe = replicas.scratch() / "pipe", copy = replicas.scratch() / "copy";
   Feeder feeder(pipe, copy);
-  Background append({"append", "--json", "--dir", replicas.directory().string(), "--timeout", "60"},
+  const std::string appends = replicas.scratch() / "appends.jsonl";
+  const std::string reads = replicas.scratch() / "reads.jsonl";
+  Background append({"append", "--json", "--dir", replicas.directory().string(), "--timeout", "60",
+                     "--history", appends},
                     pipe, replicas.scratch() / "out");
   Rounds game(replicas, seed);
   for (uint64_t round = 1; round <= rounds && !::testing::Test::HasFailure(); ++round) {
@@ -158,7 +161,8 @@ TEST(Rounds, NoLineIsLostOrThereTwiceWhoeverIsKilledOrPaused) {
   const std::string text = read_file(copy);
   const std::string last = std::to_string(result["last_position"].get<uint64_t>());
   for (int replica = 1; replica <= 3; ++replica) {
-    EXPECT_TRUE(replicas.read(replica, {"--wait-for", last, "--to", last}) == text)
+    EXPECT_TRUE(replicas.read(replica, {"--wait-for", last, "--to", last, "--linearizable", "proof",
+                                        "--history", reads}) == text)
         << "replica " << replica << " holds something else; " << result;
   }
   replicas.stop();
@@ -166,21 +170,34 @@ TEST(Rounds, NoLineIsLostOrThereTwiceWhoeverIsKilledOrPaused) {
     EXPECT_EQ(run({"log", "verify", replicas.data(replica).string()}).exit, 0)
         << "replica " << replica;
   }
+  Arguments judged{"--json", appends, reads, "--region"};
+  for (const std::string& region : replicas.regions()) judged.push_back(region);
+  const Outcome verdict = check(judged);
+  EXPECT_EQ(verdict.exit, 0) << verdict.output << verdict.errors;
+  EXPECT_EQ(verdict.json()["acknowledged"], feeder.lines());
+  EXPECT_EQ(verdict.json()["reads"], 3);
 }
 
 // Everybody dies at once, and everything acknowledged is there when they come back.
 TEST(Rounds, AllReplicasAreKilledTogether) {
   const Replicas replicas({"--ring-bytes", "64MiB"});
+  const std::string history = replicas.scratch() / "history.jsonl";
   std::string all;
   for (uint32_t round = 1; round <= 3; ++round) {
     const std::string text = some_lines(5'000, round);
-    ASSERT_EQ(replicas.append(text).exit, 0);
+    ASSERT_EQ(replicas.append(text, {"--history", history}).exit, 0);
     all += text;
     for (int replica = 1; replica <= 3; ++replica) {
       ASSERT_EQ(replicas({"cluster", "kill", "--replica", std::to_string(replica)}).exit, 0);
     }
+    // As the kill left them.
+    Arguments judged{history, "--region"};
+    for (const std::string& region : replicas.regions()) judged.push_back(region);
+    const Outcome verdict = check(judged);
+    EXPECT_EQ(verdict.exit, 0) << verdict.output << verdict.errors;
     ASSERT_EQ(replicas({"cluster", "start"}).exit, 0);
-    EXPECT_TRUE(replicas({"read"}).output == all) << "after round " << round;
+    EXPECT_TRUE(replicas({"read", "--linearizable", "leader", "--history", history}).output == all)
+        << "after round " << round;
   }
 }
 

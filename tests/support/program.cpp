@@ -65,6 +65,15 @@ Outcome run(const Arguments& arguments, const std::string& input) {
   return run_other(command, input);
 }
 
+std::string beside(const std::string& name) {
+  return (std::filesystem::path(program()).parent_path() / name).string();
+}
+
+Outcome check(Arguments arguments, const std::string& input) {
+  arguments.insert(arguments.begin(), beside("caisson-check"));
+  return run_other(arguments, input);
+}
+
 Background::Background(const Arguments& arguments, const std::filesystem::path& input,
                        const std::filesystem::path& output) {
   Arguments command{program()};
@@ -146,6 +155,10 @@ std::filesystem::path Replicas::data(int replica) const {
 
 std::filesystem::path Replicas::region(int replica, const std::string& log) const {
   return data(replica) / "logs" / log / "region";
+}
+
+std::vector<std::string> Replicas::regions() const {
+  return {region(1).string(), region(2).string(), region(3).string()};
 }
 
 Outcome Replicas::operator()(Arguments arguments, const std::string& input) const {

@@ -46,6 +46,10 @@ std::string program();
 Outcome run(const Arguments& arguments, const std::string& input = "");
 // Runs another program, by its full path.
 Outcome run_other(const Arguments& command, const std::string& input = "");
+// A program that is built beside `caisson`: its full path.
+std::string beside(const std::string& name);
+// caisson-check, the judge of histories and of region files.
+Outcome check(Arguments arguments, const std::string& input = "");
 
 std::string read_file(const std::filesystem::path& path);
 void write_file(const std::filesystem::path& path, const std::string& text);
@@ -80,6 +84,7 @@ class Replicas {
   const std::filesystem::path& scratch() const { return scratch_.path(); }
   std::filesystem::path data(int replica) const;
   std::filesystem::path region(int replica, const std::string& log = "main") const;
+  std::vector<std::string> regions() const;  // of all three
   // `verb` and its arguments, with --dir.
   Outcome operator()(Arguments arguments, const std::string& input = "") const;
   Json status() const;
