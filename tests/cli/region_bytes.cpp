@@ -86,6 +86,29 @@ uint64_t entry_offset(const std::filesystem::path& region, uint64_t position) {
   return offset;
 }
 
+void alter_entry(const std::filesystem::path& region, uint64_t position,
+                 const std::function<void(log::EntryHeader&, std::span<std::byte>)>& change) {
+  uint32_t chain = 0;
+  {
+    const uint64_t before = file_offset(region, entry_offset(region, position - 1));
+    chain = log::load_header(read_at(region, before, log::kHeaderBytes).data()).chain;
+  }
+  const uint64_t last = last_position(region);
+  uint64_t offset = entry_offset(region, position);
+  for (uint64_t p = position; p <= last; ++p) {
+    const uint64_t at = file_offset(region, offset);  // these rings are in one piece
+    log::EntryHeader header = log::load_header(read_at(region, at, log::kHeaderBytes).data());
+    std::vector<std::byte> entry = read_at(region, at, log::entry_bytes(header.payload_bytes));
+    const std::span payload(entry.data() + log::kHeaderBytes, header.payload_bytes);
+    if (p == position) change(header, payload);
+    const uint32_t crc = log::crc32c(log::kCrcSeed, payload.data(), payload.size());
+    log::store_words(entry.data(), log::sealed_words(header, chain, crc));
+    chain = header.chain;
+    write_at(region, at, entry);
+    offset += entry.size();
+  }
+}
+
 uint64_t last_position(const std::filesystem::path& region) {
   const auto file = tools::open_offline(region);
   EXPECT_TRUE(file);

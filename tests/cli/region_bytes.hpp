@@ -4,6 +4,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <span>
+
+#include "core/log/entry_format.hpp"
 
 namespace caisson::test {
 
@@ -17,6 +21,9 @@ void flip_byte(const std::filesystem::path& file, uint64_t at);
 
 // The logical offset of the entry at `position`.
 uint64_t entry_offset(const std::filesystem::path& region, uint64_t position);
+// Changes an entry, and seals it and all that follow anew, so that every checksum holds.
+void alter_entry(const std::filesystem::path& region, uint64_t position,
+                 const std::function<void(log::EntryHeader&, std::span<std::byte>)>& change);
 // The last position that chains.
 uint64_t last_position(const std::filesystem::path& region);
 

@@ -36,6 +36,12 @@ check() {
         echo "$path: may not include \"$name\": includes point downward, written from the root"
       fi
     done
+    case $path in
+      tests/checker/*)
+        sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<([^>]*)>.*/\1/p' "$path" |
+          grep -vxE 'nlohmann/json\.hpp|CLI/CLI\.hpp|[a-z_]+' |
+          sed "s|^|$path: may not include <|; s|\$|>: the checker needs nothing but the language, JSON and options|" ;;
+    esac
   done < <(files '\.(cpp|hpp|h|cc|c)$')
 }
 
@@ -63,6 +69,8 @@ caught '^bench/a.cpp: '
 sample include/caisson/a.hpp <<<'#include "core/log/ring.hpp"'
 caught '^include/caisson/a.hpp: '
 sample tests/checker/a.cpp <<<'#include "core/log/entry_format.hpp"'
+caught '^tests/checker/a.cpp: '
+sample tests/checker/a.cpp <<<'#include <sys/mman.h>'
 caught '^tests/checker/a.cpp: '
 sample tests/checker/a.cpp <<<'#include "tests/sim/history.hpp"'
 caught '^tests/checker/a.cpp: '
