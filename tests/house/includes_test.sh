@@ -43,6 +43,7 @@ check() {
           sed "s|^|$path: may not include <|; s|\$|>: the checker needs nothing but the language, JSON and options|" ;;
     esac
   done < <(files '\.(cpp|hpp|h|cc|c)$')
+  return 0
 }
 
 clean
