@@ -14,6 +14,7 @@ namespace {
 
 using simtest::Ending;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 Outcome sim(Arguments arguments) {
   const std::filesystem::path beside(program());
@@ -140,6 +141,34 @@ TEST(Simulator, BadArgumentsAndFilesAreRefusedByName) {
   EXPECT_EQ(flood.exit, code(Ending::invalid));
   EXPECT_THAT(flood.errors, HasSubstr("there is no fault \"flood\""));
   EXPECT_EQ(flood.json()["error"]["code"], "invalid");
+}
+
+TEST(Simulator, ThePageShowsWhatWasRunAndHowMuchOfTheEngine) {
+  Scratch scratch;
+  const auto page = scratch.path() / "sim.html", coverage = scratch.path() / "coverage.json";
+  write_file(coverage, R"({"data": [{"files": [
+      {"filename": "/src/core/log/ring.cpp",
+       "summary": {"lines": {"count": 200, "covered": 190}, "branches": {"count": 50, "covered": 40}}},
+      {"filename": "/src/tests/sim/world.cpp",
+       "summary": {"lines": {"count": 900, "covered": 0}, "branches": {"count": 9, "covered": 0}}}]}]})");
+  const Arguments some{"--seeds", "1..20", "--page", page.string()};
+  Arguments covered = some;
+  covered.insert(covered.end(), {"--coverage", coverage.string()});
+  const Outcome outcome = sim(covered);
+  ASSERT_EQ(outcome.exit, code(Ending::ok)) << outcome.output;
+  const std::string html = read_file(page);
+  for (const char* const text :
+       {"20 seeds in ", "No seed failed.", ">bit-rot<", ">power-all-inside<", "<svg ",
+        ">core/log, lines<", "95.0 % of 200", "80.0 % of 50", ">core, branches<", "</html>"}) {
+    EXPECT_THAT(html, HasSubstr(text));
+  }
+  EXPECT_THAT(html, Not(HasSubstr("tests/sim")));
+  ASSERT_EQ(sim(some).exit, code(Ending::ok));
+  EXPECT_THAT(read_file(page), HasSubstr("Not measured in this run."));
+  write_file(coverage, R"({"data": []})");
+  EXPECT_EQ(sim(covered).exit, code(Ending::invalid));
+  EXPECT_EQ(sim({"--seeds", "1..2", "--page", "/nowhere/sim.html"}).exit, code(Ending::io));
+  EXPECT_EQ(sim({"--seed", "1", "--page", page.string()}).exit, code(Ending::usage));
 }
 
 TEST(Simulator, HelpHasExamplesAndTheManualHasEveryEnding) {

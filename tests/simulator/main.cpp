@@ -9,6 +9,7 @@
 #include "tests/sim/schedule_json.hpp"
 #include "tests/sim/shrink.hpp"
 #include "tests/simulator/campaign.hpp"
+#include "tests/simulator/page.hpp"
 #include "tests/simulator/second_judge.hpp"
 #include "tests/simulator/timeline.hpp"
 #include "tools/command.hpp"
@@ -122,6 +123,29 @@ Ending run_shrink(const Options& options) {
   return Ending::ok;
 }
 
+Ending run_many(const Options& options) {
+  Coverage coverage;
+  if (!options.coverage_file.empty()) {
+    auto read = coverage_of(options.coverage_file);
+    if (!read) return report_error(read.error(), options.json);
+    coverage = std::move(*read);
+  }
+  std::ofstream page;
+  if (!options.page_file.empty()) {
+    page.open(options.page_file);
+    if (!page) return report(Ending::io, options.page_file + ": cannot be written", options.json);
+  }
+  const Summary summary = run_campaign(options);
+  if (page.is_open()) {
+    page << to_html(summary, coverage);
+    if (!page.flush()) {
+      return report(Ending::io, options.page_file + ": cannot be written", options.json);
+    }
+  }
+  print(summary);
+  return summary.ending();
+}
+
 Ending run(const Options& options) {
   switch (options.mode) {
     case Options::Mode::one: return run_one(options);
@@ -131,9 +155,7 @@ Ending run(const Options& options) {
       return Ending::ok;
     case Options::Mode::campaign: break;
   }
-  const Summary summary = run_campaign(options);
-  print(summary);
-  return summary.ending();
+  return run_many(options);
 }
 
 }  // namespace

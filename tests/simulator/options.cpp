@@ -23,10 +23,11 @@ constexpr const char* kFooter =
     "  caisson-sim --shrink 42 --out small.json    the least that still fails\n"
     "  caisson-sim --schedule small.json --trace   a schedule from a file\n"
     "  caisson-sim --draw 42                       the schedule that a seed draws\n"
+    "  caisson-sim --seeds 1..9000 --page sim.html what was run, to look at\n"
     "  caisson-sim --seeds 1..50 --canary lost     wrong on purpose: each must be reported\n"
     "  caisson-sim --checker build/bin/caisson-check --seeds 1..50   a second judge for each\n"
     "\nExit codes: 0 no seed failed, 1 a seed crashed, 3 an invariant broke, 4 bad arguments,\n"
-    "5 no schedule, 7 no service after the faults, 8 no such file, 23 cannot write,\n"
+    "5 no schedule or coverage, 7 no service after the faults, 8 no such file, 23 cannot write,\n"
     "24 a canary was not reported, or the seed to shrink does not fail (docs/simulation.md).";
 
 bool number(std::string_view text, uint64_t& value) {
@@ -81,6 +82,12 @@ void settle(const Words& words, bool minutes_given, Options& o) {
   if (o.mode != Mode::one && (o.trace || o.trace_all || !o.history_file.empty())) {
     throw CLI::ValidationError("--trace and --history go with --seed, --replay or --schedule");
   }
+  if (o.mode != Mode::campaign && !o.page_file.empty()) {
+    throw CLI::ValidationError("--page goes with --seeds or --minutes");
+  }
+  if (o.page_file.empty() && !o.coverage_file.empty()) {
+    throw CLI::ValidationError("--coverage goes with --page");
+  }
   if (o.mode != Mode::shrink && !o.out_file.empty()) {
     throw CLI::ValidationError("--out goes with --shrink");
   }
@@ -119,6 +126,11 @@ Parsed parse(int argc, const char* const* argv) {
   app.add_option("--checker", o.checker,
                  "a second judge: this program gets every history on its standard input")
       ->type_name("PROGRAM");
+  app.add_option("--page", o.page_file, "draws the result there, as one HTML page")
+      ->type_name("FILE");
+  app.add_option("--coverage", o.coverage_file,
+                 "… with the coverage that llvm-cov export --summary-only wrote there")
+      ->type_name("FILE");
   app.add_flag("--json", o.json, "prints the result as one JSON object");
   try {
     app.parse(argc, argv);

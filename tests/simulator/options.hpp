@@ -37,7 +37,7 @@ inline constexpr std::array kEndings = {
     EndingRow{Ending::failure, "failure", "a seed ended its process: a crash, or no end in sight"},
     EndingRow{Ending::violated, "violated", "an invariant broke"},
     EndingRow{Ending::usage, "usage", "bad arguments; nothing was done"},
-    EndingRow{Ending::invalid, "invalid", "a file that is no schedule"},
+    EndingRow{Ending::invalid, "invalid", "a file that is no schedule, or no coverage"},
     EndingRow{Ending::stuck, "stuck",
               "no invariant broke, but after the faults a quorum did not serve in time"},
     EndingRow{Ending::not_found, "not_found", "no such file"},
@@ -61,6 +61,8 @@ struct Options {
   std::string history_file;
   std::string out_file;
   std::string checker;  // a program that judges every history, too
+  std::string page_file;
+  std::string coverage_file;
   Canary canary = Canary::none;
 };
 
