@@ -251,7 +251,7 @@ class Walk {
       entry.value.resumes = payload_.size() >= 16 && load<uint32_t>(payload_, 12) != 0;
     }
     ImageView view;
-    if (kind == Kind::view && decode_view(payload_, view)) views_.push_back({at_.position, view});
+    if (kind == Kind::view && decode_view(payload_, view)) views_.emplace_back(at_.position, view);
     // What was committed when it was sealed.
     const auto lag = load<uint32_t>(header_, 60);
     if (lag != UINT32_MAX && lag <= at_.position) {
