@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <functional>
-#include <stdexcept>
 #include <vector>
 
 #include "transport/sim/sim_random.hpp"
@@ -18,23 +17,26 @@ constexpr std::array<std::string_view, kCanaries> kNames = {"none",    "lost", "
 
 using Where = std::function<bool(const Event&)>;
 
-size_t pick(const History& history, const Where& where, transport::sim::Random& random) {
+std::optional<size_t> pick(const History& history, const Where& where,
+                           transport::sim::Random& random) {
   std::vector<size_t> all;
   for (size_t i = 0; i < history.size(); ++i) {
     if (where(history[i])) all.push_back(i);
   }
-  if (all.empty()) throw std::runtime_error("this history has no place for a canary");
+  if (all.empty()) return std::nullopt;
   return all[random.below(all.size())];
 }
 
 // Every entry is shown at the end again; whoever shows nothing else of it has forgotten it.
-void lose(History& history, transport::sim::Random& random) {
-  const Event told = history[pick(
-      history, [](const Event& e) { return e.what == What::ack && e.level >= kPersisted; },
-      random)];
+bool lose(History& history, transport::sim::Random& random) {
+  const auto at = pick(
+      history, [](const Event& e) { return e.what == What::ack && e.level >= kPersisted; }, random);
+  if (!at) return false;
+  const Event told = history[*at];
   std::erase_if(history, [&](const Event& e) {
     return e.what == What::expose && e.position >= told.position;
   });
+  return true;
 }
 
 }  // namespace
@@ -48,11 +50,11 @@ std::optional<Canary> canary_of(std::string_view name) {
   return std::nullopt;
 }
 
-void spoil(History& history, Canary canary, uint64_t seed) {
+bool spoil(History& history, Canary canary, uint64_t seed) {
   transport::sim::Random random(seed * 13 + 7);
   const auto shown = [](const Event& e) { return e.what == What::expose && e.kind == kDataKind; };
   switch (canary) {
-    case Canary::none: return;
+    case Canary::none: return false;
     case Canary::lost: return lose(history, random);
     case Canary::early: {
       // Not of what a standby gave up when it took over.
@@ -63,10 +65,15 @@ void spoil(History& history, Canary canary, uint64_t seed) {
       const auto told = [since_ns](const Event& e) {
         return e.what == What::ack && e.level >= kPersisted && e.at_ns > since_ns;
       };
-      history[pick(history, told, random)].position += 1;
-      return;
+      const auto at = pick(history, told, random);
+      if (at) history[*at].position += 1;
+      return at.has_value();
     }
-    case Canary::changed: history[pick(history, shown, random)].digest ^= 1; return;
+    case Canary::changed: {
+      const auto at = pick(history, shown, random);
+      if (at) history[*at].digest ^= 1;
+      return at.has_value();
+    }
     case Canary::hole: {
       // Of the final reading, where nothing else explains it: not the last one a replica shows.
       const auto end = std::find_if(history.begin(), history.end(),
@@ -78,10 +85,10 @@ void spoil(History& history, Canary canary, uint64_t seed) {
                             history[i + 1].replica == history[i].replica;
         if (history[i].what == What::expose && within) inner.push_back(i);
       }
-      if (inner.empty()) throw std::runtime_error("this history has no place for a canary");
+      if (inner.empty()) return false;
       const size_t at = inner[random.below(inner.size())];
       history.erase(history.begin() + static_cast<std::ptrdiff_t>(at));
-      return;
+      return true;
     }
     case Canary::stale: {
       // Asked for and answered when everything has been seen, with what was there before.
@@ -94,9 +101,10 @@ void spoil(History& history, Canary canary, uint64_t seed) {
       answered.what = What::read;
       history.push_back(asked);
       history.push_back(answered);
-      return;
+      return true;
     }
   }
+  return false;
 }
 
 }  // namespace caisson::simtest

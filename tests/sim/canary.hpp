@@ -22,7 +22,8 @@ inline constexpr size_t kCanaries = 6;
 std::string_view name(Canary canary);
 std::optional<Canary> canary_of(std::string_view name);
 
-// Where in the history: drawn from `seed`.
-void spoil(History& history, Canary canary, uint64_t seed);
+// Where in the history: drawn from `seed`. False: it has no place for this one, and nothing
+// changed.
+bool spoil(History& history, Canary canary, uint64_t seed);
 
 }  // namespace caisson::simtest

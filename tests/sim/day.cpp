@@ -115,7 +115,7 @@ Verdict run_day(const Schedule& day, const DayOptions& options) {
   verdict.totals = count(world, performer, ended_ns);
   if (options.canary != Canary::none) {
     History spoilt = world.history();
-    spoil(spoilt, options.canary, day.world.seed);
+    (void)spoil(spoilt, options.canary, day.world.seed);
     verdict.violations = judge(spoilt);
     if (options.history != nullptr) *options.history = std::move(spoilt);
   } else if (options.history != nullptr) {
