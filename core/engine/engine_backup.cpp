@@ -11,6 +11,7 @@
 #include "core/engine/config.hpp"
 #include "core/engine/engine_directory.hpp"
 #include "core/engine/engine_parts.hpp"
+#include "core/engine/engine_seam.hpp"
 #include "core/log/log_state.hpp"
 #include "core/log/superblock_format.hpp"
 #include "core/log/view_entry.hpp"
@@ -110,12 +111,13 @@ Result<BackupReport> copy_once(const EngineOptions& options, const LogOptions& l
   }
   pmem::CreateOptions create;
   create.geometry = {geometry.ring_bytes, geometry.segment_bytes, kSalvageBytes};
-  auto copy = pmem::FileRegion::create(file, create);
-  if (!copy) return tl::unexpected(copy.error());
-  copy_ring(ring, superblock->trim.end, run.end.end, **copy);
+  auto made = pmem::FileRegion::create(file, create);
+  if (!made) return tl::unexpected(made.error());
+  const auto copy = seam().region(std::move(*made), RegionUse::backup);
+  copy_ring(ring, superblock->trim.end, run.end.end, *copy);
   // The original goes on meanwhile: what counts is what arrived.
-  const Run arrived = walk(log::Ring((*copy)->ring_data(), geometry.ring_bytes), superblock->trim,
-                           run.end.position);
+  const Run arrived =
+      walk(log::Ring(copy->ring_data(), geometry.ring_bytes), superblock->trim, run.end.position);
   if ((*mapping)->poisoned()) {
     return fail(Code::damaged, source +
                                    ": a page of it cannot be read any more (memory poison, or "
@@ -133,7 +135,7 @@ Result<BackupReport> copy_once(const EngineOptions& options, const LogOptions& l
   sealed.validated = run.end;
   sealed.committed = run.end.position;
   sealed.applied = sealed.trim.position;
-  if (const Code code = (*copy)->write_superblock(log::encode(sealed), pmem::Region::Slots::both);
+  if (const Code code = copy->write_superblock(log::encode(sealed), pmem::Region::Slots::both);
       code != Code::ok) {
     return fail(code, file + ": the superblock cannot be written");
   }

@@ -9,6 +9,7 @@
 #include "core/control/batch_format.hpp"
 #include "core/engine/engine_parts.hpp"
 #include "core/engine/engine_recovery.hpp"
+#include "core/engine/engine_seam.hpp"
 #include "core/engine/greeting.hpp"
 
 namespace caisson::engine {
@@ -145,7 +146,7 @@ Result<void> EngineImpl::make_pollers() {
            return links != nullptr && links->version(to) >= kLinkVersionBatches;
          }});
   }
-  pollers_.front()->serve(*express_, *this);
+  pollers_.front()->serve(*express_, seam().arrivals(static_cast<ExpressHandler&>(*this)));
   return {};
 }
 
@@ -157,7 +158,8 @@ Result<LogParts> EngineImpl::open_parts(const LogOptions& log, Poller& poller) {
   parts.endpoint = std::move(ground->endpoint);
   parts.upkeep = std::move(ground->upkeep);
   const LogIdentity identity = identity_of(options_, log);
-  parts.outbox = std::make_unique<LinkOutbox>(poller.outgoing(), identity, options_.replica);
+  parts.outbox =
+      seam().outbox(std::make_unique<LinkOutbox>(poller.outgoing(), identity, options_.replica));
   replication::ReplicaOptions replica;
   replica.identity = identity;
   replica.self = options_.replica;
@@ -236,7 +238,8 @@ void EngineImpl::make_courier() {
 }
 
 Result<void> EngineImpl::start_links() {
-  auto links = Links::start(links_options(options_), *this);
+  auto links =
+      Links::start(links_options(options_), seam().arrivals(static_cast<LinksHandler&>(*this)));
   if (!links) return tl::unexpected(links.error());
   links_ = std::move(*links);
   sender_.store(links_.get(), std::memory_order_release);

@@ -13,6 +13,7 @@
 
 #include "core/engine/config.hpp"
 #include "core/engine/engine_directory.hpp"
+#include "core/engine/engine_seam.hpp"
 #include "core/log/superblock_format.hpp"
 #include "pmem/backing_file.hpp"
 #include "pmem/file_region.hpp"
@@ -158,8 +159,11 @@ std::string trace_of(const EngineOptions& options, const LogOptions& log, const 
 }
 
 Result<void> name_for_good(const std::string& from, const std::string& to) {
-  if (std::rename(from.c_str(), to.c_str()) == 0) return {};
-  return fail(Code::io, "cannot rename " + from + " to " + to);
+  if (std::rename(from.c_str(), to.c_str()) != 0) {
+    return fail(Code::io, "cannot rename " + from + " to " + to);
+  }
+  // Before anybody counts on it: a power cut could take the name back.
+  return pmem::sync_directory(std::filesystem::path(to).parent_path().string());
 }
 
 }  // namespace
@@ -262,21 +266,22 @@ Result<void> create_ground_with(const EngineOptions& options, const LogOptions& 
                                 const std::function<Result<void>(pmem::Region&)>& fill) {
   const std::string path = region_path(options.directory, log.name);
   const std::string unfinished = path + ".new";
-  if (const auto made = make_directory(std::filesystem::path(path).parent_path()); !made)
-    return made;
+  if (const auto there = make_directory(std::filesystem::path(path).parent_path()); !there)
+    return there;
   // Left by a creation that was cut short: it has never been anybody's replica.
   std::error_code ignored;
   std::filesystem::remove(unfinished, ignored);
   pmem::CreateOptions create;
   create.geometry = {log.ring_bytes, log.segment_bytes, log.salvage_bytes};
   create.persistence = choice_of(options);
-  auto region = pmem::FileRegion::create(unfinished, create);
-  if (!region) return tl::unexpected(region.error());
-  if (const auto filled = fill(**region); !filled) {
+  auto made = pmem::FileRegion::create(unfinished, create);
+  if (!made) return tl::unexpected(made.error());
+  auto region = seam().region(std::move(*made), RegionUse::creation);
+  if (const auto filled = fill(*region); !filled) {
     std::filesystem::remove(unfinished, ignored);
     return fail(filled.error().code, path + ": " + filled.error().message);
   }
-  region->reset();
+  region.reset();
   return name_for_good(unfinished, path);
 }
 
@@ -316,8 +321,8 @@ Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log) 
   Ground ground;
   ground.upkeep = std::make_unique<ShmUpkeep>(**region, *endpoint, others_of(options));
   ground.upkeep->run();  // peers that do not exist yet are mapped later
-  ground.region = std::move(*region);
-  ground.endpoint = std::move(endpoint);
+  ground.region = seam().region(std::move(*region), RegionUse::replica);
+  ground.endpoint = seam().endpoint(std::move(endpoint), *ground.region);
   return ground;
 }
 
@@ -341,8 +346,8 @@ Result<NodeGround> open_node_ground(const EngineOptions& options, const NodeLock
   node.look_after = [files = std::make_shared<NodeFiles>(options, lock, **heartbeats, **postbox,
                                                          std::move(tell))] { files->look_after(); };
   node.look_after();
-  node.heartbeats = std::move(*heartbeats);
-  node.postbox = std::move(*postbox);
+  node.heartbeats = seam().heartbeats(std::move(*heartbeats));
+  node.postbox = seam().postbox(std::move(*postbox));
   return node;
 }
 

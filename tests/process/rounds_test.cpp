@@ -2,19 +2,14 @@
 // Rounds of kill -9, SIGSTOP and SIGCONT against the processes of a cluster under load: no
 // acknowledged line is lost, none is there twice, all replicas end equal. CAISSON_ROUNDS says how
 // many (default 10; scripts/rounds runs 200), CAISSON_SEED which.
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <random>
-#include <thread>
 
+#include "tests/support/feeder.hpp"
 #include "tests/support/program.hpp"
 
 namespace caisson::test {
@@ -26,56 +21,6 @@ uint64_t number_from(const char* name, uint64_t otherwise) {
   const char* const text = std::getenv(name);
   return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
 }
-
-// Writes numbered lines into a pipe until it is told to stop, and keeps a copy of them.
-class Feeder {
- public:
-  Feeder(const fs::path& pipe, const fs::path& copy) : copy_(copy, std::ios::binary) {
-    EXPECT_EQ(mkfifo(pipe.c_str(), 0600), 0);
-    signal(SIGPIPE, SIG_IGN);  // a reader that ends early ends the feeding, not the test
-    thread_ = std::thread([this, pipe] { run(pipe); });
-  }
-  ~Feeder() { stop(); }
-  Feeder(const Feeder&) = delete;
-  Feeder& operator=(const Feeder&) = delete;
-
-  uint64_t lines() const { return lines_.load(); }
-  void stop() {
-    stop_.store(true);
-    if (thread_.joinable()) thread_.join();
-    copy_.close();
-  }
-
- private:
-  // 800 lines a second: nothing is trimmed here, and the ring must hold the long form's ten
-  // minutes.
-  static constexpr int kLinesAtOnce = 20;
-  static constexpr uint64_t kPauseMs = 25;
-
-  void run(const fs::path& pipe) {
-    const int fd = open(pipe.c_str(), O_WRONLY | O_CLOEXEC);
-    while (!stop_.load()) {
-      std::string text;
-      for (int i = 0; i < kLinesAtOnce; ++i) {
-        const uint64_t line = lines_.fetch_add(1) + 1;
-        text += std::to_string(line) + std::string(line % 90, '.') + "\n";
-      }
-      copy_ << text;
-      for (size_t done = 0; done < text.size();) {
-        const ssize_t n = write(fd, text.data() + done, text.size() - done);
-        if (n <= 0) return;
-        done += static_cast<size_t>(n);
-      }
-      pause_ms(kPauseMs);
-    }
-    close(fd);
-  }
-
-  std::ofstream copy_;
-  std::atomic<uint64_t> lines_{0};
-  std::atomic<bool> stop_{false};
-  std::thread thread_;
-};
 
 class Rounds {
  public:
@@ -141,8 +86,8 @@ TEST(Rounds, NoLineIsLostOrThereTwiceWhoeverIsKilledOrPaused) {
   const uint64_t seed = number_from("CAISSON_SEED", std::random_device{}());
   SCOPED_TRACE("CAISSON_SEED=" + std::to_string(seed));
   const Replicas replicas({"--ring-bytes", "256MiB"});
-  const fs::path pipe = replicas.scratch() / "pipe", copy = replicas.scratch() / "copy";
-  Feeder feeder(pipe, copy);
+  const fs::path pipe = replicas.scratch() / "pipe";
+  Feeder feeder(pipe);
   const std::string appends = replicas.scratch() / "appends.jsonl";
   const std::string reads = replicas.scratch() / "reads.jsonl";
   Background append({"append", "--json", "--dir", replicas.directory().string(), "--timeout", "60",
@@ -158,7 +103,7 @@ TEST(Rounds, NoLineIsLostOrThereTwiceWhoeverIsKilledOrPaused) {
                               << read_file(replicas.scratch() / "out.err");
   const Json result = Json::parse(read_file(replicas.scratch() / "out"));
   EXPECT_EQ(result["entries"], feeder.lines());
-  const std::string text = read_file(copy);
+  const std::string text = feeder.text();
   const std::string last = std::to_string(result["last_position"].get<uint64_t>());
   for (int replica = 1; replica <= 3; ++replica) {
     EXPECT_TRUE(replicas.read(replica, {"--wait-for", last, "--to", last, "--linearizable", "proof",

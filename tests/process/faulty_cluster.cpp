@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "tests/process/faulty_cluster.hpp"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <cstdlib>
+
+#include "tools/process.hpp"
+
+namespace caisson::test {
+
+namespace {
+
+namespace fs = std::filesystem;
+using points::Action;
+using points::at;
+using points::Point;
+using points::Script;
+
+constexpr uint64_t kStruckWithinMs = 60'000;
+constexpr uint64_t kServesWithinMs = 60'000;
+constexpr uint64_t kStoppedMs = 300;
+
+uint32_t strikes(const points::Cell& cell) {
+  uint32_t all = 0;
+  for (const auto& each : cell.struck) all += each.load();
+  return all;
+}
+
+}  // namespace
+
+// ---- Programs and warden ----
+
+FaultyPrograms::FaultyPrograms(const fs::path& board) : before_(program()) {
+  setenv("CAISSON_PROGRAM", (fs::path(before_).parent_path() / "caisson-faulty").c_str(), 1);
+  setenv(points::kBoardVariable, board.c_str(), 1);
+}
+
+FaultyPrograms::~FaultyPrograms() {
+  setenv("CAISSON_PROGRAM", before_.c_str(), 1);
+  unsetenv(points::kBoardVariable);
+}
+
+Warden::~Warden() {
+  stop_.store(true);
+  thread_.join();
+}
+
+void Warden::run() {
+  while (!stop_.load()) {
+    for (Point point = 0; point < points::kPointCount; ++point) {
+      const pid_t pid = board_.cell(point).stopped.exchange(0);
+      const auto process = pid != 0 ? tools::identify(pid) : std::nullopt;
+      if (!process) continue;
+      eventually([&] {
+        const char state = tools::process_state(*process);
+        return state == 'T' || state == '-';
+      });
+      pause_ms(kStoppedMs);
+      (void)tools::send_signal(*process, SIGCONT);  // somebody may have ended it meanwhile
+    }
+    pause_ms(5);
+  }
+}
+
+// ---- Trials ----
+
+FaultyCluster::FaultyCluster(points::Board& board, uint64_t seed)
+    : board_(board),
+      random_(seed),
+      replicas_({"--ring-bytes", "64MiB"}),
+      warden_(board),
+      feeder_(replicas_.scratch() / "pipe"),
+      append_({"append", "--json", "--dir", replicas_.directory().string(), "--timeout", "120"},
+              replicas_.scratch() / "pipe", replicas_.scratch() / "out") {}
+
+bool FaultyCluster::struck() const { return strikes(board_.cell(trial_.point)) != struck_before_; }
+
+bool FaultyCluster::run(const Trial& trial) {
+  trial_ = trial;
+  struck_before_ = strikes(board_.cell(trial.point));
+  board_.order(trial.point, trial.action, trial.nth);
+  const uint64_t until = now_ms() + kStruckWithinMs;
+  while (!struck() && now_ms() < until) {
+    play(points::kPoints[trial.point].script);
+    if (!struck()) heal();
+  }
+  for (Point point = 0; point < points::kPointCount; ++point) board_.withdraw(point);
+  heal();
+  return struck();
+}
+
+void FaultyCluster::play(Script script) {
+  switch (script) {
+    case Script::load: return (void)eventually([&] { return struck(); }, 1'000);
+    case Script::failover: return failover();
+    case Script::deposed: return deposed();
+    case Script::rivals: return rivals();
+    case Script::orphans: return orphans();
+    case Script::restart: return restart();
+    case Script::transfer: return transfer();
+    case Script::trim: return trim();
+    case Script::replace: return replace();
+    case Script::read: return read();
+    case Script::backup: return backup();
+  }
+}
+
+bool FaultyCluster::signal(int replica, const std::string& name) {
+  return replicas_({"cluster", "kill", "--replica", std::to_string(replica), "--signal", name})
+             .exit == 0;
+}
+
+int FaultyCluster::a_follower() {
+  const int leader = replicas_.await_leader();
+  return (leader + static_cast<int>(random_() % 2)) % 3 + 1;
+}
+
+uint64_t FaultyCluster::committed() const {
+  const Json status = replicas_.status();
+  return status.is_object() ? status["logs"][0].value("committed", uint64_t{0}) : 0;
+}
+
+// Whoever died is started, whoever lost its memory is admitted, and appends are committed again.
+void FaultyCluster::heal() {
+  Outcome started;
+  if (lost_ != 0) admit(lost_);
+  EXPECT_TRUE(eventually(
+      [&] {
+        return (started = replicas_({"cluster", "start", "--timeout", "20"})).exit == 0;
+      },
+      kServesWithinMs))
+      << started.errors;
+  const uint64_t before = committed();
+  EXPECT_TRUE(eventually([&] { return committed() > before + 20; }, kServesWithinMs))
+      << replicas_.status().dump(2) << read_file(replicas_.scratch() / "out.err");
+}
+
+// ---- What makes points be passed ----
+
+void FaultyCluster::failover() {
+  if (signal(replicas_.await_leader(), "KILL")) (void)replicas_({"cluster", "start"});
+}
+
+void FaultyCluster::deposed() {
+  const int old = replicas_.await_leader();
+  if (!signal(old, "STOP")) return;
+  eventually([&] { return struck() || (replicas_.leader() != old && replicas_.leader() != 0); },
+             5'000);
+  signal(old, "CONT");
+}
+
+void FaultyCluster::rivals() {
+  board_.order(at("send.grant_request"), Action::pause, 1);
+  failover();
+}
+
+void FaultyCluster::orphans() {
+  if (trial_.point != at("append.torn")) {
+    board_.order(at("append.torn"), Action::kill, static_cast<uint32_t>(1 + random_() % 10));
+    eventually([&] { return !board_.waits(at("append.torn")); }, 5'000);
+  }
+  (void)replicas_({"cluster", "start"});
+}
+
+void FaultyCluster::restart() {
+  if (signal(a_follower(), "KILL")) (void)replicas_({"cluster", "start"});
+}
+
+void FaultyCluster::transfer() {
+  (void)replicas_({"leader", "transfer", "--to", std::to_string(a_follower()), "--timeout", "3"});
+}
+
+void FaultyCluster::trim() {
+  const uint64_t last = committed();
+  read_through(last);
+  (void)replicas_({"trim", "--through", std::to_string(last), "--timeout", "5"});
+}
+
+void FaultyCluster::replace() {
+  trim();  // or there would be no need to begin anew
+  lost_ = a_follower();
+  if (!signal(lost_, "KILL")) return;
+  fs::remove_all(replicas_.data(lost_) / "logs");
+  admit(lost_);
+}
+
+void FaultyCluster::admit(int replica) {
+  const std::string number = std::to_string(replica);
+  Outcome last;
+  const bool admitted = eventually(
+      [&] {
+        // Whoever has its regions need not be made again.
+        const Arguments start{"cluster", "start", "--timeout", "10"};
+        Arguments join = start;
+        join.insert(join.end(), {"--replica", number, "--join"});
+        if (!fs::exists(replicas_.region(replica))) (void)replicas_(join);
+        last = replicas_(start);
+        if (last.exit == 0) {
+          last = replicas_(
+              {"member", "replace", "--replica", number, "--by", number, "--timeout", "10"});
+        }
+        return last.exit == 0;
+      },
+      kServesWithinMs);
+  EXPECT_TRUE(admitted) << last.errors;
+  lost_ = 0;
+}
+
+void FaultyCluster::read() {
+  const std::string from = std::to_string(committed());
+  for (const char* const path : {"leader", "proof", "log"}) {
+    (void)replicas_({"read", "--replica", std::to_string(a_follower()), "--linearizable", path,
+                     "--from", from, "--timeout", "5"});
+  }
+}
+
+void FaultyCluster::backup() {
+  // Again and again into new directories: what was begun is no backup.
+  const auto make = [&] {
+    const fs::path to = replicas_.scratch() / "backups" / std::to_string(++backups_);
+    const Outcome made = replicas_({"backup", "make", "--to", to.string()});
+    if (made.exit == 0) {
+      EXPECT_EQ(test::run({"backup", "verify", "--from", to.string()}).exit, 0);
+    }
+    fs::remove_all(to);
+    return made.exit == 0;
+  };
+  const bool made = make() || eventually(make);
+  EXPECT_TRUE(made);
+}
+
+// ---- The judgement ----
+
+void FaultyCluster::read_through(uint64_t last) {
+  if (last <= read_through_) return;
+  const std::string from = std::to_string(read_through_ + 1), to = std::to_string(last);
+  const std::string text = feeder_.text();
+  std::string first;
+  for (int replica = 1; replica <= 3; ++replica) {
+    const Outcome held = replicas_({"read", "--replica", std::to_string(replica), "--from", from,
+                                    "--wait-for", to, "--to", to});
+    if (held.exit != 0) return;  // a fault has struck meanwhile: nothing is said
+    if (replica == 1) first = held.output;
+    EXPECT_TRUE(held.output == first) << "replica " << replica << " holds something else";
+  }
+  EXPECT_TRUE(text.compare(read_bytes_, first.size(), first) == 0)
+      << "positions " << from << " to " << to << " are not the lines that were appended";
+  read_through_ = last;
+  read_bytes_ += first.size();
+}
+
+void FaultyCluster::finish() {
+  feeder_.stop();
+  ASSERT_EQ(append_.wait(), 0) << read_file(replicas_.scratch() / "out")
+                               << read_file(replicas_.scratch() / "out.err");
+  const Json result = Json::parse(read_file(replicas_.scratch() / "out"));
+  EXPECT_EQ(result["entries"], feeder_.lines());
+  const uint64_t last = result["last_position"].get<uint64_t>();
+  read_through(last);
+  EXPECT_EQ(read_through_, std::max(last, read_through_));
+  EXPECT_EQ(read_bytes_, feeder_.text().size()) << "lines are missing, or there twice";
+  replicas_.stop();
+  for (int replica = 1; replica <= 3; ++replica) {
+    EXPECT_EQ(test::run({"log", "verify", replicas_.data(replica).string()}).exit, 0)
+        << "replica " << replica;
+  }
+}
+
+}  // namespace caisson::test

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A cluster of caisson-faulty under load, and what can be done to it so that its points are passed.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+
+#include "tests/points/board.hpp"
+#include "tests/support/feeder.hpp"
+#include "tests/support/program.hpp"
+
+namespace caisson::test {
+
+// As long as it lives, whoever is started finds the board, and is caisson-faulty.
+class FaultyPrograms {
+ public:
+  explicit FaultyPrograms(const std::filesystem::path& board);
+  ~FaultyPrograms();
+  FaultyPrograms(const FaultyPrograms&) = delete;
+  FaultyPrograms& operator=(const FaultyPrograms&) = delete;
+
+ private:
+  const std::string before_;
+};
+
+// Lets whoever has stopped itself go on, some time later: long enough to be suspected.
+class Warden {
+ public:
+  explicit Warden(points::Board& board) : board_(board), thread_([this] { run(); }) {}
+  ~Warden();
+  Warden(const Warden&) = delete;
+  Warden& operator=(const Warden&) = delete;
+
+ private:
+  void run();
+  points::Board& board_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+struct Trial {
+  points::Point point = 0;
+  points::Action action = points::Action::kill;
+  uint32_t nth = 1;
+};
+
+class FaultyCluster {
+ public:
+  FaultyCluster(points::Board& board, uint64_t seed);
+
+  // Has the fault strike, whatever it takes, and everybody back in service. False: it never struck.
+  bool run(const Trial& trial);
+  // Ends the load, and judges: every line acknowledged, and every replica holds each of them once.
+  void finish();
+
+ private:
+  void play(points::Script script);
+  void failover();
+  void deposed();
+  void rivals();
+  void orphans();
+  void restart();
+  void transfer();
+  void trim();
+  void replace();
+  void read();
+  void backup();
+
+  bool struck() const;
+  void heal();
+  void admit(int replica);
+  bool signal(int replica, const std::string& name);
+  int a_follower();
+  uint64_t committed() const;
+  // All that is committed through `last`, and was not read before, is the same lines everywhere.
+  void read_through(uint64_t last);
+
+  points::Board& board_;
+  std::mt19937_64 random_;
+  const Replicas replicas_;
+  Warden warden_;
+  Feeder feeder_;
+  Background append_;
+  Trial trial_;
+  uint32_t struck_before_ = 0;
+  uint64_t read_through_ = 0;  // position
+  size_t read_bytes_ = 0;      // of the lines
+  int backups_ = 0;
+  int lost_ = 0;  // the replica whose memory is gone, and that is not admitted again
+};
+
+}  // namespace caisson::test

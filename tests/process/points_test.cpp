@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A fault at every named point of real processes (tests/points): one dies, stops, or is answered
+// with a failure there; everybody comes back, and nothing is lost, doubled or different. The short
+// form draws one fault for each point, CAISSON_LONG=n plays each n times. CAISSON_SEED says which,
+// CAISSON_ONLY=NAME plays those of one point.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "tests/process/faulty_cluster.hpp"
+
+namespace caisson::test {
+namespace {
+
+namespace fs = std::filesystem;
+using points::Action;
+using points::kActions;
+using points::kPointCount;
+using points::kPoints;
+using points::Point;
+
+constexpr size_t kTrialsPerCluster = 100;
+
+uint64_t number_from(const char* name, uint64_t otherwise) {
+  const char* const text = std::getenv(name);
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+bool chosen(Point point) {
+  const char* const only = std::getenv("CAISSON_ONLY");
+  return only == nullptr || kPoints[point].name == only;
+}
+
+std::vector<Trial> draw(std::mt19937_64& random) {
+  const uint64_t times = number_from("CAISSON_LONG", 0);
+  std::vector<Trial> trials;
+  const auto add = [&](Point point, Action action) {
+    const auto nth = static_cast<uint32_t>(1 + random() % kPoints[point].often);
+    trials.push_back({point, action, nth});
+  };
+  for (Point point = 0; point < kPointCount; ++point) {
+    if (!chosen(point)) continue;
+    const size_t actions = kPoints[point].fails ? 3 : 2;
+    if (times == 0) add(point, kActions[random() % actions]);
+    for (uint64_t i = 0; i < times * actions; ++i) add(point, kActions[i % actions]);
+  }
+  std::shuffle(trials.begin(), trials.end(), random);
+  return trials;
+}
+
+Json report(points::Board& board) {
+  Json rows = Json::array();
+  std::printf("%-28s %12s %6s %6s %6s\n", "point", "passings", "kill", "pause", "fail");
+  for (Point point = 0; point < kPointCount; ++point) {
+    const points::Cell& cell = board.cell(point);
+    const auto struck = [&](Action action) {
+      return cell.struck[static_cast<size_t>(action)].load();
+    };
+    rows.push_back({{"point", std::string(kPoints[point].name)},
+                    {"what", std::string(kPoints[point].what)},
+                    {"passings", cell.passings.load()},
+                    {"kill", struck(Action::kill)},
+                    {"pause", struck(Action::pause)},
+                    {"fail", struck(Action::fail)}});
+    std::printf("%-28s %12llu %6u %6u %6u\n", std::string(kPoints[point].name).c_str(),
+                static_cast<unsigned long long>(cell.passings.load()), struck(Action::kill),
+                struck(Action::pause), struck(Action::fail));
+  }
+  return {{"points", rows}};
+}
+
+TEST(Points, NothingIsLostWhateverStrikesWhere) {
+  const uint64_t seed = number_from("CAISSON_SEED", std::random_device{}());
+  SCOPED_TRACE("CAISSON_SEED=" + std::to_string(seed));
+  const fs::path saved = fs::path(program()).parent_path().parent_path() / "points.json";
+  const Scratch scratch;
+  points::Board* const board = points::Board::open((scratch.path() / "board").string());
+  ASSERT_NE(board, nullptr);
+  const FaultyPrograms programs(scratch.path() / "board");
+  std::mt19937_64 random(seed);
+  const std::vector<Trial> trials = draw(random);
+  for (size_t i = 0; i < trials.size() && !HasFailure();) {
+    FaultyCluster cluster(*board, random());
+    for (size_t end = std::min(i + kTrialsPerCluster, trials.size()); i < end; ++i) {
+      const Trial& trial = trials[i];
+      const std::string what = std::string(kPoints[trial.point].name) + ", " +
+                               std::string(name(trial.action)) + " at passing " +
+                               std::to_string(trial.nth);
+      SCOPED_TRACE(what);
+      EXPECT_TRUE(cluster.run(trial)) << "never struck";
+      if (HasFailure()) break;
+    }
+    if (!HasFailure()) cluster.finish();
+  }
+  const Json points = report(*board);
+  write_file(saved, points.dump(2) + "\n");
+  for (Point point = 0; point < kPointCount; ++point) {
+    if (!chosen(point)) continue;
+    const Json& row = points["points"][point];
+    EXPECT_GT(row["passings"], 0) << row["point"] << " was never passed";
+    EXPECT_GT(
+        row["kill"].get<uint32_t>() + row["pause"].get<uint32_t>() + row["fail"].get<uint32_t>(),
+        0u)
+        << row["point"] << " was never struck";
+  }
+}
+
+}  // namespace
+}  // namespace caisson::test
