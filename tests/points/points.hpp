@@ -28,10 +28,11 @@ enum class Script : uint8_t {
   orphans,   // the leader dies with entries in its own ring alone
   restart,   // a follower is killed, and comes back
   transfer,  // the leader hands over
+  stream,    // a client opens a stream
   trim,      // everything that is committed and has been read is trimmed
   replace,   // a follower's memory is lost: it comes back empty, and is admitted anew
   read,      // linearizable reads, of all kinds
-  backup,    // a copy of the log is taken, and verified
+  backup,    // a copy of the log is taken, verified, and made into another cluster
 };
 
 struct Row {
@@ -63,6 +64,7 @@ inline constexpr auto kPoints = std::to_array<Row>({
     {"append.torn", kNever, Script::load, 40, "bytes are in the leader's own ring, and in nobody else's"},
     {"append.term_start", kNever, Script::failover, 1, "a new leader's first entry is placed nowhere"},
     {"append.view", kNever, Script::replace, 2, "an entry that names a view is placed nowhere"},
+    {"append.session", kNever, Script::stream, 1, "an entry that begins a stream is placed nowhere"},
     {"append.checkpoint", kNever, Script::trim, 1, "a checkpoint is placed nowhere"},
     {"endpoint.complete", kNever, Script::load, 50, "a batch is placed everywhere, and nobody was told that it ends"},
     {"endpoint.persisted", kFails, Script::load, 50, "a batch is persistent somewhere, and not counted yet; fails: the grant is gone"},
@@ -118,6 +120,14 @@ inline constexpr auto kPoints = std::to_array<Row>({
     {"client.request.read", kFails, Script::read, 2, "a question has come, nothing of it is done yet"},
     {"client.reply.append", kFails, Script::load, 20, "appends are committed, their client does not know"},
     {"client.reply.read", kFails, Script::read, 2, "an answer is ready, its client does not know"},
+    // ---- The application, and its state on the way to another (R26) ----
+    {"apply.commit", kNever, Script::load, 10, "entries are applied, and the state is not durable (S6)"},
+    {"apply.mark", kNever, Script::load, 10, "… it is, and the log does not know"},
+    {"state.read", kFails, Script::replace, 2, "before a piece of the state is read"},
+    {"state.begin", kFails, Script::replace, 1, "a state is about to come, nothing of it is here"},
+    {"state.write", kFails, Script::replace, 2, "before a piece of it is written"},
+    {"state.finish", kFails, Script::replace, 1, "all of it is here, and is not the application's yet"},
+    {"state.finished", kNever, Script::replace, 1, "… it is, and the log does not know"},
     // ---- Files: a replica that is made to join, and a backup ----
     {"file.allocate", kFails, Script::replace, 1, "before the space of a region is had"},
     {"file.sync", kFails, Script::replace, 1, "before a new region's file is made durable"},
@@ -125,6 +135,7 @@ inline constexpr auto kPoints = std::to_array<Row>({
     {"create.superblock", kFails, Script::replace, 1, "before it becomes a replica's"},
     {"file.rename", kFails, Script::replace, 1, "before it has its name for good"},
     {"file.sync_directory", kFails, Script::replace, 2, "before a name is durable"},
+    {"create.entries", kNever, Script::backup, 2, "before a log's first entries are written, in a new region"},
     {"backup.entries", kNever, Script::backup, 1, "before entries are copied"},
     {"backup.persist", kNever, Script::backup, 1, "the entries are there, and not persistent"},
     {"backup.superblock", kFails, Script::backup, 1, "before a copy becomes a backup"},

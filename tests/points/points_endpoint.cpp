@@ -127,6 +127,7 @@ class PointsEndpoint final : public Endpoint {
       case log::Kind::data: (void)pass(at("append.data")); break;
       case log::Kind::term_start: (void)pass(at("append.term_start")); break;
       case log::Kind::view: (void)pass(at("append.view")); break;
+      case log::Kind::session: (void)pass(at("append.session")); break;
       case log::Kind::checkpoint: (void)pass(at("append.checkpoint")); break;
       default: break;
     }

@@ -4,8 +4,13 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <span>
+#include <sstream>
 
+#include "caisson/checkpointed_state.hpp"
+#include "tests/points/application.hpp"
 #include "tools/process.hpp"
 
 namespace caisson::test {
@@ -21,6 +26,7 @@ using points::Script;
 constexpr uint64_t kStruckWithinMs = 60'000;
 constexpr uint64_t kServesWithinMs = 60'000;
 constexpr uint64_t kStoppedMs = 300;
+constexpr uint64_t kUntrimmedMax = 20'000;  // entries; a quarter of the ring
 
 uint32_t strikes(const points::Cell& cell) {
   uint32_t all = 0;
@@ -69,7 +75,7 @@ void Warden::run() {
 FaultyCluster::FaultyCluster(points::Board& board, uint64_t seed)
     : board_(board),
       random_(seed),
-      replicas_({"--ring-bytes", "64MiB"}),
+      replicas_({"--ring-bytes", "16MiB"}),
       warden_(board),
       feeder_(replicas_.scratch() / "pipe"),
       append_({"append", "--json", "--dir", replicas_.directory().string(), "--timeout", "120"},
@@ -80,6 +86,7 @@ bool FaultyCluster::struck() const { return strikes(board_.cell(trial_.point)) !
 bool FaultyCluster::run(const Trial& trial) {
   trial_ = trial;
   struck_before_ = strikes(board_.cell(trial.point));
+  if (committed() > read_through_ + kUntrimmedMax) trim();
   board_.order(trial.point, trial.action, trial.nth);
   const uint64_t until = now_ms() + kStruckWithinMs;
   while (!struck() && now_ms() < until) {
@@ -100,6 +107,7 @@ void FaultyCluster::play(Script script) {
     case Script::orphans: return orphans();
     case Script::restart: return restart();
     case Script::transfer: return transfer();
+    case Script::stream: return stream();
     case Script::trim: return trim();
     case Script::replace: return replace();
     case Script::read: return read();
@@ -146,8 +154,7 @@ void FaultyCluster::failover() {
 void FaultyCluster::deposed() {
   const int old = replicas_.await_leader();
   if (!signal(old, "STOP")) return;
-  eventually([&] { return struck() || (replicas_.leader() != old && replicas_.leader() != 0); },
-             5'000);
+  eventually([&] { return struck(); }, kStoppedMs);
   signal(old, "CONT");
 }
 
@@ -169,13 +176,18 @@ void FaultyCluster::restart() {
 }
 
 void FaultyCluster::transfer() {
-  (void)replicas_({"leader", "transfer", "--to", std::to_string(a_follower()), "--timeout", "3"});
+  (void)replicas_({"leader", "transfer", "--to", std::to_string(a_follower()), "--timeout", "2"});
 }
 
+// Without a line of its own.
+void FaultyCluster::stream() { (void)replicas_({"append", "--timeout", "5"}); }
+
+// As soon as every application has got so far.
 void FaultyCluster::trim() {
   const uint64_t last = committed();
   read_through(last);
-  (void)replicas_({"trim", "--through", std::to_string(last), "--timeout", "5"});
+  const Arguments trim{"trim", "--through", std::to_string(last), "--timeout", "2"};
+  eventually([&] { return replicas_(trim).exit == 0 || struck(); }, 3'000);
 }
 
 void FaultyCluster::replace() {
@@ -199,7 +211,7 @@ void FaultyCluster::admit(int replica) {
         last = replicas_(start);
         if (last.exit == 0) {
           last = replicas_(
-              {"member", "replace", "--replica", number, "--by", number, "--timeout", "10"});
+              {"member", "replace", "--replica", number, "--by", number, "--timeout", "3"});
         }
         return last.exit == 0;
       },
@@ -216,19 +228,24 @@ void FaultyCluster::read() {
   }
 }
 
+// Again and again into new directories: what was begun is no backup, and no cluster.
 void FaultyCluster::backup() {
-  // Again and again into new directories: what was begun is no backup.
-  const auto make = [&] {
-    const fs::path to = replicas_.scratch() / "backups" / std::to_string(++backups_);
-    const Outcome made = replicas_({"backup", "make", "--to", to.string()});
-    if (made.exit == 0) {
-      EXPECT_EQ(test::run({"backup", "verify", "--from", to.string()}).exit, 0);
+  const auto copy = [&] {
+    const fs::path room = replicas_.scratch() / "backups" / std::to_string(++backups_);
+    const std::string from = (room / "copy").string(), to = (room / "cluster").string();
+    bool whole = replicas_({"backup", "make", "--to", from}).exit == 0;
+    if (whole) {
+      EXPECT_EQ(test::run({"backup", "verify", "--from", from}).exit, 0);
+      whole = test::run({"restore", "--from", from, "--dir", to}).exit == 0;
     }
-    fs::remove_all(to);
-    return made.exit == 0;
+    if (whole) {
+      EXPECT_EQ(test::run({"log", "verify", to + "/replica-1/data"}).exit, 0);
+    }
+    fs::remove_all(room);
+    return whole;
   };
-  const bool made = make() || eventually(make);
-  EXPECT_TRUE(made);
+  const bool whole = copy() || eventually(copy);
+  EXPECT_TRUE(whole);
 }
 
 // ---- The judgement ----
@@ -262,9 +279,23 @@ void FaultyCluster::finish() {
   EXPECT_EQ(read_through_, std::max(last, read_through_));
   EXPECT_EQ(read_bytes_, feeder_.text().size()) << "lines are missing, or there twice";
   replicas_.stop();
+  compare_states();
   for (int replica = 1; replica <= 3; ++replica) {
     EXPECT_EQ(test::run({"log", "verify", replicas_.data(replica).string()}).exit, 0)
         << "replica " << replica;
+  }
+}
+
+void FaultyCluster::compare_states() const {
+  points::AppliedState expected;
+  std::istringstream lines(feeder_.text());
+  for (std::string line; std::getline(lines, line);) expected.apply(std::as_bytes(std::span(line)));
+  for (int replica = 1; replica <= 3; ++replica) {
+    const auto state = CheckpointedState::open(points::state_path(replicas_.data(replica), "main"),
+                                               0, PersistenceMode::emulated);
+    ASSERT_TRUE(state) << state.error().message;
+    EXPECT_TRUE(std::ranges::equal((*state)->load().bytes, expected.bytes()))
+        << "replica " << replica << ": its application has not applied each line once";
   }
 }
 

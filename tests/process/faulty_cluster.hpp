@@ -64,6 +64,7 @@ class FaultyCluster {
   void orphans();
   void restart();
   void transfer();
+  void stream();
   void trim();
   void replace();
   void read();
@@ -75,6 +76,8 @@ class FaultyCluster {
   bool signal(int replica, const std::string& name);
   int a_follower();
   uint64_t committed() const;
+  // Each application has applied each line once.
+  void compare_states() const;
   // All that is committed through `last`, and was not read before, is the same lines everywhere.
   void read_through(uint64_t last);
 
