@@ -26,7 +26,7 @@ using points::Script;
 constexpr uint64_t kStruckWithinMs = 60'000;
 constexpr uint64_t kServesWithinMs = 60'000;
 constexpr uint64_t kStoppedMs = 300;
-constexpr uint64_t kUntrimmedMax = 20'000;  // entries; a quarter of the ring
+constexpr uint32_t kRunsPerTrim = 10;  // far less than a ring is appended meanwhile
 
 uint32_t strikes(const points::Cell& cell) {
   uint32_t all = 0;
@@ -81,26 +81,38 @@ FaultyCluster::FaultyCluster(points::Board& board, uint64_t seed)
       append_({"append", "--json", "--dir", replicas_.directory().string(), "--timeout", "120"},
               replicas_.scratch() / "pipe", replicas_.scratch() / "out") {}
 
-bool FaultyCluster::struck() const { return strikes(board_.cell(trial_.point)) != struck_before_; }
+size_t FaultyCluster::struck() const {
+  size_t count = 0;
+  for (size_t i = 0; i < trials_.size(); ++i) {
+    count += strikes(board_.cell(trials_[i].point)) != struck_before_[i] ? 1 : 0;
+  }
+  return count;
+}
 
-bool FaultyCluster::run(const Trial& trial) {
-  trial_ = trial;
-  struck_before_ = strikes(board_.cell(trial.point));
-  if (committed() > read_through_ + kUntrimmedMax) trim();
-  board_.order(trial.point, trial.action, trial.nth);
+bool FaultyCluster::tries(Point point) const {
+  return std::ranges::any_of(trials_, [&](const Trial& trial) { return trial.point == point; });
+}
+
+bool FaultyCluster::run(const std::vector<Trial>& trials) {
+  trials_ = trials;
+  struck_before_.clear();
+  for (const Trial& trial : trials) struck_before_.push_back(strikes(board_.cell(trial.point)));
+  if (++runs_ % kRunsPerTrim == 0) trim();
+  for (const Trial& trial : trials) board_.order(trial.point, trial.action, trial.nth);
   const uint64_t until = now_ms() + kStruckWithinMs;
-  while (!struck() && now_ms() < until) {
-    play(points::kPoints[trial.point].script);
-    if (!struck()) heal();
+  while (!all_struck() && now_ms() < until) {
+    struck_at_begin_ = struck();
+    play(points::kPoints[trials.front().point].script);
+    if (!all_struck()) heal();
   }
   for (Point point = 0; point < points::kPointCount; ++point) board_.withdraw(point);
   heal();
-  return struck();
+  return all_struck();
 }
 
 void FaultyCluster::play(Script script) {
   switch (script) {
-    case Script::load: return (void)eventually([&] { return struck(); }, 1'000);
+    case Script::load: return (void)eventually([&] { return news(); }, 1'000);
     case Script::failover: return failover();
     case Script::deposed: return deposed();
     case Script::rivals: return rivals();
@@ -154,7 +166,7 @@ void FaultyCluster::failover() {
 void FaultyCluster::deposed() {
   const int old = replicas_.await_leader();
   if (!signal(old, "STOP")) return;
-  eventually([&] { return struck(); }, kStoppedMs);
+  eventually([&] { return news(); }, kStoppedMs);
   signal(old, "CONT");
 }
 
@@ -164,7 +176,7 @@ void FaultyCluster::rivals() {
 }
 
 void FaultyCluster::orphans() {
-  if (trial_.point != at("append.torn")) {
+  if (!tries(at("append.torn"))) {
     board_.order(at("append.torn"), Action::kill, static_cast<uint32_t>(1 + random_() % 10));
     eventually([&] { return !board_.waits(at("append.torn")); }, 5'000);
   }
@@ -187,7 +199,7 @@ void FaultyCluster::trim() {
   const uint64_t last = committed();
   read_through(last);
   const Arguments trim{"trim", "--through", std::to_string(last), "--timeout", "2"};
-  eventually([&] { return replicas_(trim).exit == 0 || struck(); }, 3'000);
+  eventually([&] { return replicas_(trim).exit == 0 || news(); }, 3'000);
 }
 
 void FaultyCluster::replace() {
@@ -211,7 +223,7 @@ void FaultyCluster::admit(int replica) {
         last = replicas_(start);
         if (last.exit == 0) {
           last = replicas_(
-              {"member", "replace", "--replica", number, "--by", number, "--timeout", "3"});
+              {"member", "replace", "--replica", number, "--by", number, "--timeout", "1"});
         }
         return last.exit == 0;
       },
@@ -223,8 +235,9 @@ void FaultyCluster::admit(int replica) {
 void FaultyCluster::read() {
   const std::string from = std::to_string(committed());
   for (const char* const path : {"leader", "proof", "log"}) {
+    if (news()) return;
     (void)replicas_({"read", "--replica", std::to_string(a_follower()), "--linearizable", path,
-                     "--from", from, "--timeout", "5"});
+                     "--from", from, "--timeout", "2"});
   }
 }
 

@@ -7,6 +7,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/points/board.hpp"
 #include "tests/support/feeder.hpp"
@@ -51,8 +52,9 @@ class FaultyCluster {
  public:
   FaultyCluster(points::Board& board, uint64_t seed);
 
-  // Has the fault strike, whatever it takes, and everybody back in service. False: it never struck.
-  bool run(const Trial& trial);
+  // Has faults strike, at different points of one script, whatever it takes, and everybody back in
+  // service. False: one never struck.
+  bool run(const std::vector<Trial>& trials);
   // Ends the load, and judges: every line acknowledged, and every replica holds each of them once.
   void finish();
 
@@ -70,7 +72,11 @@ class FaultyCluster {
   void read();
   void backup();
 
-  bool struck() const;
+  size_t struck() const;  // how many of the run's faults
+  bool all_struck() const { return struck() == trials_.size(); }
+  // One has struck since the script began: it has lost its point, until everybody is back.
+  bool news() const { return struck() != struck_at_begin_; }
+  bool tries(points::Point point) const;
   void heal();
   void admit(int replica);
   bool signal(int replica, const std::string& name);
@@ -87,8 +93,10 @@ class FaultyCluster {
   Warden warden_;
   Feeder feeder_;
   Background append_;
-  Trial trial_;
-  uint32_t struck_before_ = 0;
+  std::vector<Trial> trials_;
+  std::vector<uint32_t> struck_before_;  // at the points of these
+  size_t struck_at_begin_ = 0;
+  uint32_t runs_ = 0;
   uint64_t read_through_ = 0;  // position
   size_t read_bytes_ = 0;      // of the lines
   int backups_ = 0;

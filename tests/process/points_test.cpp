@@ -21,7 +21,8 @@ using points::kPointCount;
 using points::kPoints;
 using points::Point;
 
-constexpr size_t kTrialsPerCluster = 100;
+constexpr size_t kRunsPerCluster = 60;
+constexpr size_t kFaultsPerRun = 2;
 constexpr size_t kLongDraws = 3;
 
 uint64_t number_from(const char* name, uint64_t otherwise) {
@@ -49,6 +50,33 @@ std::vector<Trial> draw(std::mt19937_64& random) {
   }
   std::shuffle(trials.begin(), trials.end(), random);
   return trials;
+}
+
+// Faults that strike in one go: at different points that the same makes be passed.
+std::vector<std::vector<Trial>> in_runs(std::vector<Trial> trials) {
+  std::vector<std::vector<Trial>> runs;
+  while (!trials.empty()) {
+    std::vector<Trial> run{trials.back()};
+    trials.pop_back();
+    for (auto other = trials.begin(); other != trials.end() && run.size() < kFaultsPerRun;) {
+      const bool fits =
+          kPoints[other->point].script == kPoints[run[0].point].script &&
+          std::ranges::none_of(run, [&](const Trial& t) { return t.point == other->point; });
+      if (fits) run.push_back(*other);
+      other = fits ? trials.erase(other) : std::next(other);
+    }
+    runs.push_back(std::move(run));
+  }
+  return runs;
+}
+
+std::string text_of(const std::vector<Trial>& run) {
+  std::string text;
+  for (const Trial& trial : run) {
+    text += (text.empty() ? "" : "; ") + std::string(kPoints[trial.point].name) + ": " +
+            std::string(name(trial.action)) + " at passing " + std::to_string(trial.nth);
+  }
+  return text;
 }
 
 Json report(points::Board& board) {
@@ -81,17 +109,15 @@ TEST(Points, NothingIsLostWhateverStrikesWhere) {
   ASSERT_NE(board, nullptr);
   const FaultyPrograms programs(scratch.path() / "board");
   std::mt19937_64 random(seed);
-  const std::vector<Trial> trials = draw(random);
-  for (size_t i = 0; i < trials.size() && !HasFailure();) {
+  const auto runs = in_runs(draw(random));
+  for (size_t i = 0; i < runs.size() && !HasFailure();) {
     FaultyCluster cluster(*board, random());
-    for (size_t end = std::min(i + kTrialsPerCluster, trials.size()); i < end; ++i) {
-      const Trial& trial = trials[i];
-      const std::string what = std::string(kPoints[trial.point].name) + ", " +
-                               std::string(name(trial.action)) + " at passing " +
-                               std::to_string(trial.nth);
-      SCOPED_TRACE(what);
-      EXPECT_TRUE(cluster.run(trial)) << "never struck";
-      if (HasFailure()) break;
+    for (size_t end = std::min(i + kRunsPerCluster, runs.size()); i < end && !HasFailure(); ++i) {
+      SCOPED_TRACE(text_of(runs[i]));
+      const uint64_t began_ms = now_ms();
+      EXPECT_TRUE(cluster.run(runs[i])) << "never struck";
+      std::printf("%zu of %zu, %llu ms: %s\n", i + 1, runs.size(),
+                  static_cast<unsigned long long>(now_ms() - began_ms), text_of(runs[i]).c_str());
     }
     if (!HasFailure()) cluster.finish();
   }
