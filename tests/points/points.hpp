@@ -131,10 +131,11 @@ inline constexpr auto kPoints = std::to_array<Row>({
     // ---- Files: a replica that is made to join, and a backup ----
     {"file.allocate", kFails, Script::replace, 1, "before the space of a region is had"},
     {"file.sync", kFails, Script::replace, 1, "before a new region's file is made durable"},
-    {"file.link", kFails, Script::replace, 1, "before it has a name"},
+    {"file.link", kFails, Script::replace, 1, "before it has its first name"},
     {"create.superblock", kFails, Script::replace, 1, "before it becomes a replica's"},
     {"file.rename", kFails, Script::replace, 1, "before it has its name for good"},
-    {"file.sync_directory", kFails, Script::replace, 2, "before a name is durable"},
+    {"file.sync_directory", kFails, Script::replace, 1, "before its first name is durable"},
+    {"file.sync_name", kFails, Script::replace, 1, "before the name for good is durable"},
     {"create.entries", kNever, Script::backup, 2, "before a log's first entries are written, in a new region"},
     {"backup.entries", kNever, Script::backup, 1, "before entries are copied"},
     {"backup.persist", kNever, Script::backup, 1, "the entries are there, and not persistent"},

@@ -27,11 +27,15 @@ bool new_region(int fd) {
   return fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_nlink == 0;
 }
 
-// Where a log's region lies, or a copy of it. Other directories are the command line's.
-bool directory_of_region(int fd) {
+fs::path path_of(int fd) {
   std::error_code none;
-  const auto path = fs::read_symlink("/proc/self/fd/" + std::to_string(fd), none).string();
-  return path.find("/data/") != std::string::npos || path.find("/backups/") != std::string::npos;
+  return fs::read_symlink("/proc/self/fd/" + std::to_string(fd), none);
+}
+
+// Where a log's region lies, or a copy of it. Other directories are the command line's.
+bool holds_region(const fs::path& directory) {
+  return directory.string().find("/data/") != std::string::npos ||
+         directory.string().find("/backups/") != std::string::npos;
 }
 
 int failed(int error) {
@@ -51,7 +55,11 @@ void* __real_mremap(void* from, size_t old_bytes, size_t bytes, int flags, ...);
 
 int __wrap_fsync(int fd) {
   if (new_region(fd)) return pass(at("file.sync")) ? failed(EIO) : __real_fsync(fd);
-  if (directory_of_region(fd) && pass(at("file.sync_directory"))) return failed(EIO);
+  if (const fs::path path = path_of(fd); holds_region(path)) {
+    std::error_code none;
+    const bool named = fs::exists(path / "region", none);
+    if (pass(named ? at("file.sync_name") : at("file.sync_directory"))) return failed(EIO);
+  }
   return __real_fsync(fd);
 }
 

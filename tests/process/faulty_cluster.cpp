@@ -270,7 +270,7 @@ void FaultyCluster::read_through(uint64_t last) {
   std::string first;
   for (int replica = 1; replica <= 3; ++replica) {
     const Outcome held = replicas_({"read", "--replica", std::to_string(replica), "--from", from,
-                                    "--wait-for", to, "--to", to});
+                                    "--wait-for", to, "--to", to, "--timeout", "10"});
     if (held.exit != 0) return;  // a fault has struck meanwhile: nothing is said
     if (replica == 1) first = held.output;
     EXPECT_TRUE(held.output == first) << "replica " << replica << " holds something else";

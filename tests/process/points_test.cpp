@@ -118,6 +118,7 @@ TEST(Points, NothingIsLostWhateverStrikesWhere) {
       EXPECT_TRUE(cluster.run(runs[i])) << "never struck";
       std::printf("%zu of %zu, %llu ms: %s\n", i + 1, runs.size(),
                   static_cast<unsigned long long>(now_ms() - began_ms), text_of(runs[i]).c_str());
+      std::fflush(stdout);
     }
     if (!HasFailure()) cluster.finish();
   }
