@@ -21,6 +21,15 @@ Board* Board::open(const std::string& path) {
   return got == MAP_FAILED ? nullptr : static_cast<Board*>(got);
 }
 
+std::vector<Point> Board::missing() const {
+  std::vector<Point> missing;
+  for (Point point = 0; point < kPointCount; ++point) {
+    const Cell& cell = cells_[point];
+    if (cell.passings.load() == 0 || cell.strikes() == 0) missing.push_back(point);
+  }
+  return missing;
+}
+
 bool Board::pass_ordered(Cell& cell) {
   uint64_t order = cell.order.load();
   bool strikes = false;

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "tests/points/points.hpp"
 
@@ -19,6 +20,11 @@ namespace caisson::points {
 inline constexpr const char* kBoardVariable = "CAISSON_POINTS";
 
 struct alignas(64) Cell {
+  uint32_t strikes() const {
+    uint32_t all = 0;
+    for (const auto& each : struck) all += each.load();
+    return all;
+  }
   std::atomic<uint64_t> passings;
   std::array<std::atomic<uint32_t>, kActions.size()> struck;  // by action
   std::atomic<uint64_t> order;  // 0: none; else the action above the passings that are left
@@ -37,6 +43,8 @@ class Board {
   void withdraw(Point point) { cells_[point].order.store(0); }
   bool waits(Point point) const { return cells_[point].order.load() != 0; }
   Cell& cell(Point point) { return cells_[point]; }
+  // Never passed, or never struck.
+  std::vector<Point> missing() const;
 
   // ---- The processes: any thread, no lock ----
   // The next passing is to be struck, unless another process passes first.

@@ -28,12 +28,6 @@ constexpr uint64_t kServesWithinMs = 60'000;
 constexpr uint64_t kStoppedMs = 300;
 constexpr uint32_t kRunsPerTrim = 10;  // far less than a ring is appended meanwhile
 
-uint32_t strikes(const points::Cell& cell) {
-  uint32_t all = 0;
-  for (const auto& each : cell.struck) all += each.load();
-  return all;
-}
-
 }  // namespace
 
 // ---- Programs and warden ----
@@ -84,7 +78,7 @@ FaultyCluster::FaultyCluster(points::Board& board, uint64_t seed)
 size_t FaultyCluster::struck() const {
   size_t count = 0;
   for (size_t i = 0; i < trials_.size(); ++i) {
-    count += strikes(board_.cell(trials_[i].point)) != struck_before_[i] ? 1 : 0;
+    count += board_.cell(trials_[i].point).strikes() != struck_before_[i] ? 1 : 0;
   }
   return count;
 }
@@ -96,7 +90,7 @@ bool FaultyCluster::tries(Point point) const {
 bool FaultyCluster::run(const std::vector<Trial>& trials) {
   trials_ = trials;
   struck_before_.clear();
-  for (const Trial& trial : trials) struck_before_.push_back(strikes(board_.cell(trial.point)));
+  for (const Trial& trial : trials) struck_before_.push_back(board_.cell(trial.point).strikes());
   if (++runs_ % kRunsPerTrim == 0) trim();
   for (const Trial& trial : trials) board_.order(trial.point, trial.action, trial.nth);
   const uint64_t until = now_ms() + kStruckWithinMs;
