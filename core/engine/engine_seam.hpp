@@ -6,15 +6,17 @@
 // that is opened, and nothing afterwards.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "core/control/messages.hpp"
-#include "core/engine/links.hpp"
-#include "core/engine/poller.hpp"
 #include "pmem/region.hpp"
 #include "transport/fabric.hpp"
 
 namespace caisson::engine {
+
+class ExpressHandler;
+class LinksHandler;
 
 enum class RegionUse : uint8_t {
   replica,   // a replica's own, opened to run it

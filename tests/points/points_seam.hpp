@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "core/engine/engine_seam.hpp"
+#include "core/engine/links.hpp"
+#include "core/engine/poller.hpp"
 
 namespace caisson::points {
 

@@ -22,7 +22,7 @@ using points::kPoints;
 using points::Point;
 
 constexpr size_t kRunsPerCluster = 60;
-constexpr size_t kFaultsPerRun = 2;
+constexpr size_t kFaultsPerRun = 3;
 constexpr size_t kLongDraws = 3;
 
 uint64_t number_from(const char* name, uint64_t otherwise) {
