@@ -80,6 +80,7 @@ class FaultyCluster {
   void heal();
   void admit(int replica);
   bool signal(int replica, const std::string& name);
+  Outcome start() const;
   int a_follower();
   uint64_t committed() const;
   // Each application has applied each line once.
