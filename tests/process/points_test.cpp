@@ -2,7 +2,8 @@
 // A fault at every named point of real processes (tests/points): one dies, stops, or is answered
 // with a failure there; everybody comes back, and nothing is lost, doubled or different. The short
 // form draws one fault for each point; with CAISSON_LONG each that is possible there strikes at
-// three passings. CAISSON_SEED says which, CAISSON_ONLY=NAME,NAME plays those of some points.
+// three passings, by chance. CAISSON_SEED says which, CAISSON_ONLY=NAME,NAME plays those of some
+// points.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -103,7 +104,8 @@ Json report(points::Board& board) {
 }
 
 TEST(Points, NothingIsLostWhateverStrikesWhere) {
-  const uint64_t seed = number_from("CAISSON_SEED", std::random_device{}());
+  const bool drawn = std::getenv("CAISSON_LONG") != nullptr;
+  const uint64_t seed = number_from("CAISSON_SEED", drawn ? std::random_device{}() : 1);
   SCOPED_TRACE("CAISSON_SEED=" + std::to_string(seed));
   const fs::path saved = fs::path(program()).parent_path().parent_path() / "points.json";
   const Scratch scratch;

@@ -39,7 +39,7 @@ uint64_t digest_of_space(std::span<const std::byte> space) {
 
 }  // namespace
 
-Images::Images(World& world) : world_(world) {
+Images::Images(World& world, uint64_t enough) : world_(world), enough_(enough) {
   world.watch([this](Machine& m, std::string_view call) { examine(m, call); });
   world.listen([this](ReplicaId from, const control::Message& message) { hear(from, message); });
 }
@@ -96,7 +96,7 @@ void Images::learn(const Machine& m) {
 }
 
 void Images::examine(Machine& m, std::string_view call) {
-  if (!looked_at_.has(m.id)) return;
+  if (!looked_at_.has(m.id) || counts_.images >= enough_) return;
   learn(m);
   const pmem::ShadowRegion& region = *m.region;
   const std::vector<uint64_t> lines = region.unpersisted();

@@ -28,8 +28,9 @@ struct ImageCounts {
 
 class Images {
  public:
-  // Watches `world`, which outlives it. What is wrong becomes a breach of the world.
-  explicit Images(World& world);
+  // Watches `world`, which outlives it, until so many were recovered. What is wrong becomes a
+  // breach of the world.
+  Images(World& world, uint64_t enough);
   ~Images();
   Images(const Images&) = delete;
   Images& operator=(const Images&) = delete;
@@ -55,6 +56,7 @@ class Images {
   Bench& bench_of(const Machine& m);
 
   World& world_;
+  const uint64_t enough_;
   ReplicaSet looked_at_;
   std::map<ReplicaId, Mark> everywhere_;
   std::map<ReplicaId, Term> promised_;     // … to others, in as many words

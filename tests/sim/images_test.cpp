@@ -42,7 +42,8 @@ ReplicaSet all_of(const World& world) {
 }
 
 struct Scene {
-  explicit Scene(const WorldOptions& options) : world(options), images(world), script(world) {}
+  Scene(const WorldOptions& options, uint64_t enough)
+      : world(options), images(world, enough), script(world) {}
   World world;
   Images images;
   Script script;
@@ -67,7 +68,7 @@ void over_images(const std::function<void(Scene&)>& path,
   ImageCounts sum;
   const auto seeds = over_seeds(1, kSeedsMax, [&](uint64_t seed) {
     if (sum.images >= kImagesOfAPath) return Outcome{};
-    Scene scene(options(seed));
+    Scene scene(options(seed), kImagesOfAPath - sum.images);
     path(scene);
     const ImageCounts& one = scene.images.counts();
     sum.positions += one.positions;
