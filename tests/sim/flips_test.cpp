@@ -13,11 +13,6 @@
 namespace caisson::simtest {
 namespace {
 
-#ifdef __has_feature
-constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#else
-constexpr bool kSanitized = false;
-#endif
 // A sanitizer looks for other things.
 constexpr size_t kStep = kSanitized ? 61 : 1;
 

@@ -14,11 +14,6 @@
 namespace caisson::simtest {
 namespace {
 
-#ifdef __has_feature
-constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#else
-constexpr bool kSanitized = false;
-#endif
 // Over a million in all. A sanitizer looks for other things.
 constexpr uint64_t kImagesOfAPath = kSanitized ? 1'500 : 130'000;
 constexpr uint64_t kSeedsMax = 400;

@@ -13,6 +13,14 @@
 
 namespace caisson::simtest {
 
+// A sanitizer watches: it looks for other things than what takes thousands of runs to meet.
+#ifdef __has_feature
+inline constexpr bool kSanitized =
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 struct Outcome {
   std::vector<Violation> violations;
   uint64_t trace = 0;
