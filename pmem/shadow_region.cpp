@@ -256,27 +256,30 @@ void ShadowRegion::load(std::span<const std::byte> image) {
 
 void ShadowRegion::reload(std::span<const std::byte> image) {
   require(image.size() == media_.size() && changed_.has_value());
-  for (const uint64_t line : *changed_) {
-    std::memcpy(media_.data() + line * kLine, image.data() + line * kLine, kLine);
-    std::memcpy(visible(line * kLine), image.data() + line * kLine, kLine);
-  }
+  for (const uint64_t line : *changed_) put(line, image.data() + line * kLine);
   changed_->clear();
-  unpersisted_.clear();
-  cut_media_.reset();
-  armed_point_.reset();
+  forget_cut();
 }
 
 void ShadowRegion::place(uint64_t line, const std::byte* content) {
+  put(line, content);
+  if (changed_) changed_->push_back(line);
+}
+
+void ShadowRegion::put(uint64_t line, const std::byte* content) {
   std::memcpy(media_.data() + line * kLine, content, kLine);
   std::memcpy(visible(line * kLine), content, kLine);
-  if (changed_) changed_->push_back(line);
+}
+
+void ShadowRegion::forget_cut() {
+  cut_media_.reset();
+  armed_point_.reset();
+  unpersisted_.clear();
 }
 
 void ShadowRegion::come_back(std::span<const std::byte> image) {
   std::memcpy(media_.data(), image.data(), image.size());
-  cut_media_.reset();
-  armed_point_.reset();
-  unpersisted_.clear();
+  forget_cut();
   std::memcpy(ring_, media_.data(), geometry_.ring_bytes);
   std::memcpy(rest_.get(), media_.data() + geometry_.ring_bytes,
               space_bytes() - geometry_.ring_bytes);

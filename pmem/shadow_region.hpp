@@ -150,6 +150,8 @@ class ShadowRegion final : public Region {
   void remember(uint64_t line);
   std::vector<std::byte> media_after_cut(uint64_t seed) const;
   void come_back(std::span<const std::byte> image);
+  void put(uint64_t line, const std::byte* content);
+  void forget_cut();
   void flip(uint64_t at, unsigned bit);
   void damage(uint64_t at, uint64_t n, const std::function<void(std::byte*)>& change);
 

@@ -17,9 +17,13 @@ Code Follower::seal_ring(Extent extent) {
   }
   stop();
   if (const Code code = c_.endpoint.revoke_all(); code != Code::ok) return code;
-  const Code code = extent == Extent::whole ? find_all() : find_tail();
-  if (code == Code::ok) publish();
-  return code;
+  if (extent == Extent::whole) {
+    if (const Code code = find_all(); code != Code::ok) return code;
+  } else {
+    commit_hinted(std::max(scan_on(), c_.durable.superblock().committed));
+  }
+  publish();
+  return Code::ok;
 }
 
 Code Follower::confess() {
@@ -40,23 +44,20 @@ Code Follower::forget_unsure() {
   return Code::ok;
 }
 
-Code Follower::find_tail() {
+Position Follower::scan_on() {
   const log::Scan found = log::scan(c_.state);
   chained_end_ = c_.state.tail().end;
   if (c_.state.tail() != c_.state.batch_tail()) c_.state.truncate(c_.state.batch_tail());
-  commit_hinted(std::max(found.hinted, c_.durable.superblock().committed));
-  return Code::ok;
+  return found.hinted;
 }
 
 Code Follower::find_all() {
   const log::Superblock& superblock = c_.durable.superblock();
   const Position known = c_.state.committed();
   c_.state.reset(superblock.trim, {superblock.view_position, superblock.membership});
-  const log::Scan found = log::scan(c_.state);
-  chained_end_ = c_.state.tail().end;
-  if (c_.state.tail() != c_.state.batch_tail()) c_.state.truncate(c_.state.batch_tail());
+  const Position hinted = scan_on();
   if (const Code code = look_for_damage(known); code != Code::ok) return code;
-  commit_hinted(std::max({found.hinted, superblock.committed, known}));
+  commit_hinted(std::max({hinted, superblock.committed, known}));
   return Code::ok;
 }
 

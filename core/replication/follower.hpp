@@ -97,7 +97,8 @@ class Follower {
   void commit_hinted(Position hinted);
   // Our log ends in what is sure: what both held when the grant was given, and what is committed.
   [[nodiscard]] Code forget_unsure();
-  [[nodiscard]] Code find_tail();
+  // From the tail on, to the last batch end. Returns how far the entries say the log is committed.
+  Position scan_on();
   [[nodiscard]] Code find_all();
   [[nodiscard]] Code look_for_damage(Position evidence);
   void repaired();

@@ -66,11 +66,10 @@ void Chaos::strike() {
       return restart_later(id);
     case 9: {
       if (rotten_ == 0) rotten_ = id;
-      Machine& rotten = world_.machine(rotten_);
-      rotten.wrecked = true;
-      world_.record({.what = What::damage, .replica = rotten_});
-      rotten.region->flip_ring_bit(Offset{random_.below(world_.options().ring_bytes)},
-                                   static_cast<unsigned>(random_.below(8)));
+      world_.wreck(rotten_);
+      world_.machine(rotten_).region->flip_ring_bit(
+          Offset{random_.below(world_.options().ring_bytes)},
+          static_cast<unsigned>(random_.below(8)));
       return;
     }
     case 10: return member();

@@ -215,8 +215,7 @@ Outcome rot_taken_for_a_tear(uint64_t seed) {
   world.power_cut_all();
   const uint64_t where = world.random().below(64 + 100) * 8 + world.random().below(8);
   world.machine(b).region->flip_ring_bit(x + where / 8, static_cast<unsigned>(where % 8));
-  world.machine(b).wrecked = true;
-  world.record({.what = What::damage, .replica = b});
+  world.wreck(b);
   world.fabric().release(ReplicaId{a}, ReplicaId{c});
   world.start(b);
   world.start(c);

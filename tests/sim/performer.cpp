@@ -244,8 +244,7 @@ bool Performer::rot(const Action& action, uint8_t id) {
   const Stretch stretch = vouched_for(world_, *m);
   if (stretch.begin >= stretch.end) return false;
   rotten_ = m->id.value;
-  m->wrecked = true;
-  world_.record({.what = What::damage, .replica = rotten_});
+  world_.wreck(rotten_);
   Random random(action.salt);
   m->region->flip_ring_bit(Offset{stretch.begin + random.below(stretch.end - stretch.begin)},
                            static_cast<unsigned>(random.below(8)));
@@ -267,8 +266,7 @@ bool Performer::stale(const Action& action, uint8_t id) {
   world_.after(action.for_ns, [this, m, at, old, elsewhere, random]() mutable {
     const Stretch stretch = vouched_for(world_, *m);
     if (stopped_ || !stretch.holds(at.value, old.size())) return;
-    m->wrecked = true;
-    world_.record({.what = What::damage, .replica = m->id.value});
+    world_.wreck(m->id.value);
     if (elsewhere) {
       const uint64_t room = stretch.end - stretch.begin - old.size();
       const uint64_t line = (stretch.begin + random.below(room + 1)) / kCacheLineBytes;

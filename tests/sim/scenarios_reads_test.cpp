@@ -134,8 +134,7 @@ Outcome what_is_acknowledged_has_rotted(uint64_t seed) {
   world.run_for(kMs);
   apart(world, leader, reader);
   Machine& m = world.machine(rotten);
-  m.wrecked = true;
-  world.record({.what = What::damage, .replica = rotten});
+  world.wreck(rotten);
   m.region->flip_ring_bit(at + world.random().below(log::kHeaderBytes), 0);
   if (seed % 2 == 0) {
     apart(world, leader, rotten);

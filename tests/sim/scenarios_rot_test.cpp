@@ -149,8 +149,7 @@ Outcome a_rotten_copy_is_copied(uint64_t seed) {
   world.run_for(2 * kMs);
   // Nobody is there to repair it from.
   world.kill(sound, Death::power);
-  world.machine(leader).wrecked = true;
-  world.record({.what = What::damage, .replica = leader});
+  world.wreck(leader);
   rot(world, leader, stretch.begin + world.random().below(log::kHeaderBytes));
   world.mend(leader, away);
   world.mend(away, leader);
@@ -182,8 +181,7 @@ uint64_t rot_before_the_commit(World& world, Script& script, uint8_t leader, siz
   const uint64_t more = script.append(leader);
   world.run_for(kMs);
   if (script.acknowledged(more) || script.tail(leader) == at) return 0;
-  world.machine(leader).wrecked = true;
-  world.record({.what = What::damage, .replica = leader});
+  world.wreck(leader);
   rot(world, leader, at + world.random().below(log::kHeaderBytes));
   for (size_t i = have; i < others.size(); ++i) world.start(others[i]);
   return more;
@@ -263,8 +261,7 @@ Outcome rot_while_it_is_caught_up(uint64_t seed) {
   const bool built =
       world.run_until(caught_up, 20 * kMs) && m.replica->status().marks.committed > Position{4};
   if (!built) return conclude(world, false);
-  m.wrecked = true;
-  world.record({.what = What::damage, .replica = behind});
+  world.wreck(behind);
   // Of a payload: all headers say still where the log goes on.
   rot(world, behind, stretch.begin + log::kHeaderBytes + world.random().below(100));
   world.kill(second, Death::process);

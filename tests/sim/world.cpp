@@ -312,6 +312,11 @@ void World::power_cut_all() {
   for (const auto& m : machines_) drop(*m, Death::power);
 }
 
+void World::wreck(uint8_t id) {
+  machine(id).wrecked = true;
+  record({.what = What::damage, .replica = id});
+}
+
 void World::destroy(uint8_t id) {
   Machine& m = machine(id);
   ++counters_.memories_lost;

@@ -169,6 +169,8 @@ class World {
   void resume(uint8_t id);
   // Power of all machines at once.
   void power_cut_all();
+  // Some of the machine's bytes are about to be spoilt, and whoever reads them may be told so.
+  void wreck(uint8_t id);
   // The machine's memory is gone for good. What starts there holds nothing, under a new birth.
   void destroy(uint8_t id);
   // The leader is asked for it.
