@@ -11,7 +11,7 @@ Leader::Leader(Context& context, Follower& books, Mender& mender)
       books_(books),
       mender_(mender),
       queue_(context.options.outstanding_max),
-      records_(kRecords),
+      records_(context.options.outstanding_max),
       headroom_bytes_(kHeadroomBytes + checkpoint_bytes_max()) {}
 
 // ---- Sealing ----
@@ -181,12 +181,12 @@ void Leader::fan_staging() {
 void Leader::flush() {
   fan_staging();
   if (fanned_end_ == handed_end_ || c_.state.tail() != c_.state.batch_tail()) return;
-  if (record_tail_ - record_head_ == kRecords) return;
+  if (record_tail_ - record_head_ == records_.size()) return;
   c_.endpoint.complete_through(in_sync_, true, fanned_end_);
   handed_end_ = fanned_end_;
   for_each(in_sync_, [&](ReplicaId id) { peers_[id.value].posted = fanned_end_; });
   const log::Cursor& tail = c_.state.tail();
-  records_[record_tail_++ % kRecords] = {tail.end, tail.position, tail.chain};
+  record(record_tail_++) = {tail.end, tail.position, tail.chain};
 }
 
 // ---- Admission ----
@@ -475,24 +475,23 @@ void Leader::advance() {
   const Offset persisted = reached_by_quorum(&Peer::persisted, own_persisted_);
   const Offset placed = reached_by_quorum(&Peer::placed, own_placed_);
   const uint64_t head = record_head_;
-  while (record_head_ != record_tail_ && records_[record_head_ % kRecords].end <= persisted) {
+  while (record_head_ != record_tail_ && record(record_head_).end <= persisted) {
     ++record_head_;
   }
   if (record_head_ != head) {
     // The first record of a term ends behind its term start: nothing older is ever counted alone
     // (H6).
-    const Record& last = records_[(record_head_ - 1) % kRecords];
+    const Record& last = record(record_head_ - 1);
     committed_cursor_ = {last.position, last.end, term_, last.chain};
     c_.state.commit(last.position, last.end);
     marks_.committed = last.position;
   }
   record_replicated_ = std::max(record_replicated_, record_head_);
-  while (record_replicated_ != record_tail_ &&
-         records_[record_replicated_ % kRecords].end <= placed) {
+  while (record_replicated_ != record_tail_ && record(record_replicated_).end <= placed) {
     ++record_replicated_;
   }
   if (record_replicated_ > 0) {
-    replicated_ = std::max(replicated_, records_[(record_replicated_ - 1) % kRecords].position);
+    replicated_ = std::max(replicated_, record(record_replicated_ - 1).position);
   }
   marks_.replicated_end = placed;
   marks_.own_end = own_persisted_;

@@ -123,7 +123,6 @@ class Leader {
       1024;  // copying once more is cheaper below (bench/entry_bench.cpp)
   static constexpr size_t kChunkBytes =
       1024;  // checksum and fan-out take turns: one piece is summed while another drains
-  static constexpr size_t kRecords = 65536;
   // What may be written at once to who is away after a pause, and what it takes to write at all: a
   // piece that an append hardly notices waiting for.
   static constexpr uint64_t kCatchUpBytes = 256 * 1024;
@@ -138,6 +137,7 @@ class Leader {
   static constexpr size_t kStagingBytes = kFanBytes + log::entry_bytes(kStagedPayloadMax);
 
   // leader.cpp
+  Record& record(uint64_t number) { return records_[number & (records_.size() - 1)]; }
   // Inlined into whoever appends, all three: then a header lives in registers. One that is written
   // field by field and read in larger pieces waits for the store buffer.
   [[gnu::always_inline]] void seal(log::EntryHeader& header, std::span<const std::byte> payload);
@@ -229,7 +229,7 @@ class Leader {
   Mender& mender_;
   AppendQueue queue_;
   alignas(kCacheLineBytes) std::byte staging_[kStagingBytes];
-  std::vector<Record> records_;
+  std::vector<Record> records_;  // no more batches than appends are under way
   const uint64_t headroom_bytes_;
 
   bool active_ = false;

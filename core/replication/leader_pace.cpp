@@ -28,7 +28,7 @@ void Leader::keep_in_step(ReplicaId id, Peer& peer, uint64_t now_ns) {
   // In step it was handed what we last handed over; in a full ring that may be nothing of our own.
   peer.vouched = c_.state.tail();
   if (record_tail_ != 0) {
-    const Record& handed = records_[(record_tail_ - 1) % kRecords];
+    const Record& handed = record(record_tail_ - 1);
     peer.vouched = {handed.position, handed.end, term_, handed.chain};
   }
   limit_ = room_end_ = Offset{0};

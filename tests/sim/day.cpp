@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 
 namespace caisson::simtest {
 
@@ -28,15 +29,31 @@ void count_history(const History& history, uint64_t run_ns, Totals& totals) {
   totals.views = distinct(views);
 }
 
+constexpr int kRoundsMax = 50;  // of one day; where nobody lives nothing happens
+
+uint64_t events_of(World& world) {
+  return world.counters().events + world.fabric().counters().events;
+}
+
+uint64_t sum(const FaultCounts& counts) {
+  return std::accumulate(counts.begin(), counts.end(), uint64_t{0});
+}
+
+bool too_quiet(World& world, const Performer& performer, const Schedule& day) {
+  return events_of(world) < day.events_min || sum(performer.struck()) < day.faults_min;
+}
+
 Totals count(World& world, const Performer& performer, uint64_t ended_ns) {
   Totals t;
   t.seeds = 1;
   const WorldCounters& w = world.counters();
   const transport::sim::SimCounters& f = world.fabric().counters();
-  t.events = w.events + f.events;
+  t.events = events_of(world);
   t.virtual_ns = world.now();
   t.by_class = performer.struck();
-  for (const uint64_t struck : t.by_class) t.faults += struck;
+  t.faults = sum(t.by_class);
+  t.events_least = t.events;
+  t.faults_least = t.faults;
   t.power_cuts = w.powers_lost;
   t.deaths = w.processes_died;
   t.died_inside = w.died_inside;
@@ -44,6 +61,7 @@ Totals count(World& world, const Performer& performer, uint64_t ended_ns) {
   t.messages_lost = w.messages_lost;
   t.messages_twice = w.messages_twice;
   t.messages_late = w.messages_late;
+  t.messages_clogged = w.messages_clogged;
   t.lines = f.lines_landed;
   t.lines_scattered = f.lines_scattered;
   t.lines_again = f.lines_again;
@@ -61,6 +79,8 @@ Totals count(World& world, const Performer& performer, uint64_t ended_ns) {
 
 void add(Totals& sum, const Totals& one) {
   sum.seeds += one.seeds;
+  sum.events_least = sum.seeds == one.seeds ? one.events : std::min(sum.events_least, one.events);
+  sum.faults_least = sum.seeds == one.seeds ? one.faults : std::min(sum.faults_least, one.faults);
   sum.events += one.events;
   sum.virtual_ns += one.virtual_ns;
   sum.faults += one.faults;
@@ -73,6 +93,7 @@ void add(Totals& sum, const Totals& one) {
   sum.messages_lost += one.messages_lost;
   sum.messages_twice += one.messages_twice;
   sum.messages_late += one.messages_late;
+  sum.messages_clogged += one.messages_clogged;
   sum.lines += one.lines;
   sum.lines_scattered += one.lines_scattered;
   sum.lines_again += one.lines_again;
@@ -106,6 +127,10 @@ Verdict run_day(const Schedule& day, const DayOptions& options) {
   if (day.reader) reader = std::make_unique<Reader>(world, ReaderOptions{});
   Performer performer(world, day.actions);
   world.run_for(day.run_ns);
+  for (int round = 1; round < kRoundsMax && too_quiet(world, performer, day); ++round) {
+    performer.begin();
+    world.run_for(day.run_ns);
+  }
   performer.stop();
   if (reader) reader->stop();
   const uint64_t ended_ns = world.now();

@@ -16,8 +16,10 @@ struct Totals {
   uint64_t seeds = 0;
   uint64_t events =
       0;  // steps of the simulation: turns, messages, lines that land, answers, faults
+  uint64_t events_least = 0;  // of any seed
   uint64_t virtual_ns = 0;
   uint64_t faults = 0;  // scheduled ones that struck
+  uint64_t faults_least = 0;
   FaultCounts by_class{};
   uint64_t failovers = 0;    // terms that were led, but for each cluster's first
   uint64_t power_cuts = 0;   // machine by machine
@@ -27,6 +29,7 @@ struct Totals {
   uint64_t messages_lost = 0;
   uint64_t messages_twice = 0;
   uint64_t messages_late = 0;
+  uint64_t messages_clogged = 0;
   uint64_t lines = 0;
   uint64_t lines_scattered = 0;
   uint64_t lines_again = 0;

@@ -37,8 +37,13 @@ Stretch vouched_for(World& world, const Machine& m) {
 
 }  // namespace
 
-Performer::Performer(World& world, const std::vector<Action>& actions) : world_(world) {
-  for (const Action& action : actions) {
+Performer::Performer(World& world, const std::vector<Action>& actions)
+    : world_(world), actions_(actions) {
+  begin();
+}
+
+void Performer::begin() {
+  for (const Action& action : actions_) {
     world_.after(action.at_ns, [this, &action] {
       if (!stopped_) perform(action);
     });
@@ -206,9 +211,8 @@ bool Performer::isolate(const Action& action, uint8_t id) {
 bool Performer::clog(const Action& action, uint8_t id) {
   const uint8_t other = other_than(id, action.other);
   if (other == id) return false;
-  world_.fabric().hold(ReplicaId{id}, ReplicaId{other});
-  world_.after(action.for_ns,
-               [this, id, other] { world_.fabric().release(ReplicaId{id}, ReplicaId{other}); });
+  world_.clog(id, other, (action.amount & 1) != 0, (action.amount & 2) != 0);
+  world_.after(action.for_ns, [this, id, other] { world_.unclog(id, other); });
   return true;
 }
 

@@ -17,6 +17,8 @@ class Performer {
  public:
   // Both outlive the run.
   Performer(World& world, const std::vector<Action>& actions);
+  // All of it once more, from this moment on.
+  void begin();
   void stop() { stopped_ = true; }
   const FaultCounts& struck() const { return struck_; }
 
@@ -49,6 +51,7 @@ class Performer {
   void restart_later(uint8_t id, uint64_t within_ns, Random random);
 
   World& world_;
+  const std::vector<Action>& actions_;
   FaultCounts struck_{};
   uint8_t rotten_ = 0;
   bool stopped_ = false;

@@ -31,7 +31,8 @@ uint64_t amount_of(Fault what, Random& random) {
     case Fault::power_all_inside: return 1 + random.below(random.permille(500) ? 30 : 300);
     case Fault::slow: return random.permille(500) ? 10 : 100;
     case Fault::cut_one_way:
-    case Fault::cut_both_ways: return random.permille(600) ? 3 : random.between(1, 2);
+    case Fault::cut_both_ways:
+    case Fault::clog: return random.permille(600) ? 3 : random.between(1, 2);
     default: return random.next() >> 32;
   }
 }
@@ -122,6 +123,8 @@ Schedule draw_schedule(uint64_t seed) {
   }
   day.reader = random.permille(700);
   day.run_ns = random.between(8, 25) * kMs;
+  day.events_min = 10'000;
+  day.faults_min = 5;
   if (random.permille(250)) draw_standby(day, random);
   draw_actions(day, random);
   return day;

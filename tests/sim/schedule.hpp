@@ -28,7 +28,7 @@ enum class Fault : uint8_t {
   cut_one_way,    // what `target` sends `other`; `amount` says which: 1 data, 2 control, 3 both
   cut_both_ways,  //
   isolate,        // `target` from all others
-  clog,           // what `target` posts to `other` waits on its way, and then all arrives
+  clog,           // what goes that way waits, and then all of it arrives; `amount` as above
   clock_jump,     // by up to minutes, either way
   clock_drift,    //
   evict,          // caches write back on their own
@@ -65,6 +65,9 @@ struct Schedule {
   std::vector<ClientOptions> clients;
   bool reader = true;
   uint64_t run_ns = 0;
+  // One that had less than this has all its actions again.
+  uint64_t events_min = 0;
+  uint64_t faults_min = 0;      // that struck somebody
   std::vector<Action> actions;  // in the order of their times
 };
 

@@ -181,6 +181,8 @@ Json to_json(const Schedule& day) {
   Json json;
   json["schedule"] = 1;
   json["run_ns"] = day.run_ns;
+  json["events_min"] = day.events_min;
+  json["faults_min"] = day.faults_min;
   json["reader"] = day.reader;
   json["world"] = written(day.world, kWorld);
   json["fabric"] = written(day.world.fabric, kFabric);
@@ -203,6 +205,8 @@ Schedule schedule_of(const Json& json) {
   take(left, json, "schedule", form);
   if (form != 1) refuse("\"schedule\": 1 is the form that is known here");
   take(left, json, "run_ns", day.run_ns);
+  take(left, json, "events_min", day.events_min);
+  take(left, json, "faults_min", day.faults_min);
   take(left, json, "reader", day.reader);
   for (const char* part : {"world", "fabric", "clients", "actions"}) left.erase(part);
   if (!left.empty()) refuse("a schedule has no field \"" + *left.begin() + "\"");

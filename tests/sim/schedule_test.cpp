@@ -69,28 +69,27 @@ TEST(Schedule, WhatIsNoneIsRefusedByName) {
 // A class of faults that never strikes proves nothing.
 TEST(Schedule, EveryClassOfFaultStrikesAndEveryDayIsABadOne) {
   Totals sum;
-  uint64_t calm = 0;
   constexpr uint64_t kSeeds = 400;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const Verdict verdict = run_day(draw_schedule(seed));
     ASSERT_TRUE(verdict.sound()) << "seed " << seed << ": " << verdict.violations.front().invariant
                                  << ": " << verdict.violations.front().what;
-    calm += verdict.totals.faults < 5;
     add(sum, verdict.totals);
   }
   for (size_t i = 0; i < kFaults; ++i) {
     EXPECT_GT(sum.by_class[i], 0u) << name(static_cast<Fault>(i)) << " never struck";
   }
   EXPECT_EQ(sum.seeds, kSeeds);
-  EXPECT_GT(sum.events / sum.seeds, 10'000u);
-  EXPECT_LT(calm, kSeeds / 50) << "days with fewer than five faults";
+  EXPECT_GE(sum.events_least, 10'000u);
+  EXPECT_GE(sum.faults_least, 5u);
   EXPECT_GT(sum.failovers, kSeeds);
   EXPECT_GT(sum.power_cuts, kSeeds);
   EXPECT_GT(sum.takeovers, 0u);
   EXPECT_GT(sum.died_inside, kSeeds / 4);
   for (const uint64_t of_links :
-       {sum.messages_lost, sum.messages_twice, sum.messages_late, sum.lines_scattered,
-        sum.lines_again, sum.lines_dropped, sum.lines_refused, sum.lines_from_dead, sum.late}) {
+       {sum.messages_lost, sum.messages_twice, sum.messages_late, sum.messages_clogged,
+        sum.lines_scattered, sum.lines_again, sum.lines_dropped, sum.lines_refused,
+        sum.lines_from_dead, sum.late}) {
     EXPECT_GT(of_links, 0u);
   }
 }

@@ -15,7 +15,8 @@ std::vector<Change> simplifications() {
     return [field](Schedule& day) { day.world.fabric.*field = 0; };
   };
   using Sim = transport::sim::SimOptions;
-  return {[](Schedule& day) { day.reader = false; },
+  return {[](Schedule& day) { day.events_min = day.faults_min = 0; },
+          [](Schedule& day) { day.reader = false; },
           [](Schedule& day) { day.world.message_loss_permille = 0; },
           [](Schedule& day) { day.world.message_late_permille = 0; },
           [](Schedule& day) { day.world.message_twice_permille = 0; },

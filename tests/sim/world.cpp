@@ -415,9 +415,25 @@ void World::cut(uint8_t from, uint8_t to, bool data, bool control) {
   }
 }
 
+void World::clog(uint8_t from, uint8_t to, bool data, bool control) {
+  if (data) fabric_->hold(ReplicaId{from}, ReplicaId{to});
+  if (control) clogged_.try_emplace({from, to});
+}
+
+void World::unclog(uint8_t from, uint8_t to) {
+  fabric_->release(ReplicaId{from}, ReplicaId{to});
+  const auto waiting = clogged_.extract({from, to});
+  if (waiting.empty()) return;
+  for (std::string& bytes : waiting.mapped()) {
+    after(random_.below(options_.message_ns_max + 1), [this, from, to, bytes = std::move(bytes)] {
+      deliver(ReplicaId{from}, ReplicaId{to}, bytes);
+    });
+  }
+}
+
 void World::mend(uint8_t from, uint8_t to) {
   fabric_->set_cut(ReplicaId{from}, ReplicaId{to}, false);
-  fabric_->release(ReplicaId{from}, ReplicaId{to});
+  unclog(from, to);
   control_cut_[from][to] = false;
   if (control_cut_[to][from]) return;
   for (const auto& [a, b] : {std::pair{from, to}, std::pair{to, from}}) {
@@ -493,6 +509,11 @@ void World::send(ReplicaId from, ReplicaId to, const control::Message& message) 
 
 void World::deliver(ReplicaId from, ReplicaId to, const std::string& bytes) {
   Machine& m = machine(to.value);
+  if (const auto clog = clogged_.find({from.value, to.value}); clog != clogged_.end()) {
+    ++counters_.messages_clogged;
+    clog->second.push_back(bytes);
+    return;
+  }
   if (!m.up()) return;
   if (control_cut_[from.value][to.value]) {
     // What is in the socket's buffer is lost with the connection, or arrives late.

@@ -77,6 +77,7 @@ struct WorldCounters {
   uint64_t messages_lost = 0;
   uint64_t messages_twice = 0;
   uint64_t messages_late = 0;
+  uint64_t messages_clogged = 0;
   uint64_t processes_died = 0;
   uint64_t powers_lost = 0;  // machine by machine
   uint64_t died_inside = 0;  // of those, between two steps of what they were doing
@@ -193,6 +194,9 @@ class World {
   // ---- Links ----
   // Data and control, one way.
   void cut(uint8_t from, uint8_t to, bool data = true, bool control = true);
+  // What is sent that way waits, and then all of it arrives.
+  void clog(uint8_t from, uint8_t to, bool data = true, bool control = true);
+  void unclog(uint8_t from, uint8_t to);
   void mend(uint8_t from, uint8_t to);
   void isolate(uint8_t id);
   void heal();  // links, pauses, clocks, slowness; starts what is down
@@ -282,6 +286,7 @@ class World {
   std::vector<std::unique_ptr<Machine>> machines_;
   std::unique_ptr<SimFabric> fabric_;
   std::array<std::array<bool, 64>, 64> control_cut_{};
+  std::map<std::pair<uint8_t, uint8_t>, std::vector<std::string>> clogged_;  // what waits there
   std::vector<std::unique_ptr<Client>> clients_;
   std::unordered_map<uint64_t, OnResolution> waiting_;
   uint64_t tags_ = 0;

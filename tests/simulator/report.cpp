@@ -98,8 +98,10 @@ Json to_json(const Totals& t) {
   }
   return {{"seeds", t.seeds},
           {"events", t.events},
+          {"events_least", t.events_least},
           {"events_per_seed", per(static_cast<double>(t.events), seeds)},
           {"faults", t.faults},
+          {"faults_least", t.faults_least},
           {"faults_per_seed", per(static_cast<double>(t.faults), seeds)},
           {"faults_by_class", faults},
           {"cluster_hours", static_cast<double>(t.virtual_ns) / 3.6e12},
@@ -120,6 +122,7 @@ Json to_json(const Totals& t) {
             {"lost", t.messages_lost},
             {"twice", t.messages_twice},
             {"late", t.messages_late + t.late},
+            {"clogged", t.messages_clogged},
             {"lines", t.lines},
             {"lines_scattered", t.lines_scattered},
             {"lines_again", t.lines_again},
@@ -159,14 +162,15 @@ void print(const Summary& s) {
   }
   const auto u = [](uint64_t n) { return static_cast<unsigned long long>(n); };
   std::printf("seeds        %llu in %.1f s, %.0f a minute\n", u(t.seeds), s.seconds, rate);
-  std::printf("events       %llu, %.0f a seed\n", u(t.events),
-              per(static_cast<double>(t.events), static_cast<double>(t.seeds)));
+  std::printf("events       %llu, %.0f a seed, at least %llu\n", u(t.events),
+              per(static_cast<double>(t.events), static_cast<double>(t.seeds)), u(t.events_least));
   print_faults(t);
   std::printf(
       "links        %llu messages: %llu lost, %llu twice; %llu lines: %llu alone, %llu "
-      "again, %llu dropped, %llu refused; %llu late\n",
+      "again, %llu dropped, %llu refused; %llu late, %llu clogged\n",
       u(t.messages), u(t.messages_lost), u(t.messages_twice), u(t.lines), u(t.lines_scattered),
-      u(t.lines_again), u(t.lines_dropped), u(t.lines_refused), u(t.late + t.messages_late));
+      u(t.lines_again), u(t.lines_dropped), u(t.lines_refused), u(t.late + t.messages_late),
+      u(t.messages_clogged));
   std::printf(
       "simulated    %.4f cluster-hours, %llu failovers, %llu power cuts, %llu deaths, %llu "
       "views, %llu takeovers\n",
