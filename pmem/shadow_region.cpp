@@ -215,7 +215,12 @@ void ShadowRegion::arm_cut(uint64_t point, uint64_t seed) {
 
 std::vector<std::byte> ShadowRegion::media_after_cut(uint64_t seed) const {
   std::vector<std::byte> media = media_;
-  const std::vector<uint64_t> lines = unpersisted();
+  write_back_some(seed, unpersisted(), media);
+  return media;
+}
+
+void ShadowRegion::write_back_some(uint64_t seed, const std::vector<uint64_t>& lines,
+                                   std::vector<std::byte>& media) const {
   Dice dice(seed);
   // Some cuts lose nearly everything, some nearly nothing.
   const uint64_t survive_of_8 = dice.below(9);
@@ -232,7 +237,6 @@ std::vector<std::byte> ShadowRegion::media_after_cut(uint64_t seed) const {
       }
     }
   }
-  return media;
 }
 
 std::vector<uint64_t> ShadowRegion::unpersisted() const {
@@ -244,8 +248,13 @@ std::vector<uint64_t> ShadowRegion::unpersisted() const {
 }
 
 void ShadowRegion::power_cut(uint64_t seed) {
-  const std::vector<std::byte> image = cut_media_ ? std::move(*cut_media_) : media_after_cut(seed);
-  come_back(image);
+  if (cut_media_) return come_back(std::vector<std::byte>(std::move(*cut_media_)));
+  const std::vector<uint64_t> lines = unpersisted();
+  write_back_some(seed, lines, media_);
+  for (const uint64_t line : lines) {
+    std::memcpy(visible(line * kLine), media_.data() + line * kLine, kLine);
+  }
+  forget_cut();
 }
 
 void ShadowRegion::load(std::span<const std::byte> image) {

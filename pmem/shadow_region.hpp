@@ -149,6 +149,9 @@ class ShadowRegion final : public Region {
   void settle(uint64_t at, uint64_t n);
   void remember(uint64_t line);
   std::vector<std::byte> media_after_cut(uint64_t seed) const;
+  // What a power cut leaves of those lines, drawn from `seed`.
+  void write_back_some(uint64_t seed, const std::vector<uint64_t>& lines,
+                       std::vector<std::byte>& media) const;
   void come_back(std::span<const std::byte> image);
   void put(uint64_t line, const std::byte* content);
   void forget_cut();
