@@ -72,7 +72,10 @@ FaultyCluster::FaultyCluster(points::Board& board, uint64_t seed)
       replicas_({"--ring-bytes", "16MiB"}),
       warden_(board),
       feeder_(replicas_.scratch() / "pipe"),
-      append_({"append", "--json", "--dir", replicas_.directory().string(), "--timeout", "120"},
+      appends_(replicas_.scratch() / "appends.jsonl"),
+      reads_(replicas_.scratch() / "reads.jsonl"),
+      append_({"append", "--json", "--dir", replicas_.directory().string(), "--timeout", "120",
+               "--history", appends_},
               replicas_.scratch() / "pipe", replicas_.scratch() / "out") {}
 
 size_t FaultyCluster::struck() const {
@@ -234,7 +237,7 @@ void FaultyCluster::read() {
   for (const char* const path : {"leader", "proof", "log"}) {
     if (news()) return;
     (void)replicas_({"read", "--replica", std::to_string(a_follower()), "--linearizable", path,
-                     "--from", from, "--timeout", "2"});
+                     "--from", from, "--timeout", "2", "--history", reads_});
   }
 }
 
@@ -266,8 +269,9 @@ void FaultyCluster::read_through(uint64_t last) {
   const std::string text = feeder_.text();
   std::string first;
   for (int replica = 1; replica <= 3; ++replica) {
-    const Outcome held = replicas_({"read", "--replica", std::to_string(replica), "--from", from,
-                                    "--wait-for", to, "--to", to, "--timeout", "10"});
+    const Outcome held =
+        replicas_({"read", "--replica", std::to_string(replica), "--from", from, "--wait-for", to,
+                   "--to", to, "--timeout", "10", "--history", reads_});
     if (held.exit != 0) return;  // a fault has struck meanwhile: nothing is said
     if (replica == 1) first = held.output;
     EXPECT_TRUE(held.output == first) << "replica " << replica << " holds something else";
@@ -295,6 +299,16 @@ void FaultyCluster::finish() {
     EXPECT_EQ(test::run({"log", "verify", replicas_.data(replica).string()}).exit, 0)
         << "replica " << replica;
   }
+  judge_history();
+}
+
+void FaultyCluster::judge_history() const {
+  Arguments judged{"--json", appends_, reads_, "--region"};
+  for (const std::string& region : replicas_.regions()) judged.push_back(region);
+  const Outcome verdict = check(judged);
+  EXPECT_EQ(verdict.exit, 0) << verdict.output << verdict.errors;
+  EXPECT_EQ(verdict.json()["acknowledged"], feeder_.lines());
+  EXPECT_GE(verdict.json()["reads"], 3);
 }
 
 void FaultyCluster::compare_states() const {

@@ -85,6 +85,8 @@ class FaultyCluster {
   uint64_t committed() const;
   // Each application has applied each line once.
   void compare_states() const;
+  // By caisson-check, of all that was appended, read, and is left.
+  void judge_history() const;
   // All that is committed through `last`, and was not read before, is the same lines everywhere.
   void read_through(uint64_t last);
 
@@ -93,6 +95,7 @@ class FaultyCluster {
   const Replicas replicas_;
   Warden warden_;
   Feeder feeder_;
+  const std::string appends_, reads_;  // histories
   Background append_;
   std::vector<Trial> trials_;
   std::vector<uint32_t> struck_before_;  // at the points of these
