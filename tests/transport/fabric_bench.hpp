@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Three replicas of one log on a fabric, for what every fabric has to promise
+// (transport/fabric.hpp). A fabric takes part by a bench of its own, named in conformance_test.cpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "transport/fabric.hpp"
+
+namespace caisson::transport::testing {
+
+inline constexpr ReplicaId kA{1}, kB{2}, kC{3};
+inline constexpr uint64_t kRingBytes = 1 << 20;
+
+class FabricBench {
+ public:
+  virtual ~FabricBench() = default;
+  virtual Endpoint& endpoint(ReplicaId id) = 0;
+  // What the replica's own processor finds in its ring.
+  virtual std::vector<std::byte> ring(ReplicaId id) = 0;
+  // The owner stores and persists, as recovery does.
+  virtual void store_own(ReplicaId id, Offset at, std::span<const std::byte> bytes) = 0;
+  // An application stores at an address that claim() gave it, in time or too late.
+  virtual void store_claimed(ReplicaId id, std::byte* at, std::span<const std::byte> bytes) = 0;
+  // The replica's process dies, and another one opens what it left.
+  virtual void restart(ReplicaId id) = 0;
+  // A moment goes by: whatever is on its way may go on.
+  virtual void pass() = 0;
+  // … and everything that is on its way has arrived.
+  virtual void settle() = 0;
+};
+
+std::unique_ptr<FabricBench> make_shm_bench();
+// Another seed is another order of events.
+std::unique_ptr<FabricBench> make_sim_bench(uint64_t seed);
+
+}  // namespace caisson::transport::testing
