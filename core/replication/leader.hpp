@@ -216,7 +216,7 @@ class Leader {
   void follow_view();
   [[nodiscard]] Code append_view(log::Membership next);
   uint32_t advance_view();
-  bool caught_up(ReplicaSet set) const { return (set - in_sync_).empty(); }
+  bool caught_up(ReplicaSet joining) const;
   void release_departed(uint64_t now_ns);
   // The view that leaves us out is committed: somebody else leads from here on.
   bool dismissed() const;

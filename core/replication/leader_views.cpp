@@ -73,6 +73,19 @@ Code Leader::change_members(const MemberChange& change) {
   return append_view(next);
 }
 
+// In step, and nothing that is only on its way there is trimmed here already: a voter that came
+// back without it could be given no base any more. What is trimmed from now on it has applied.
+bool Leader::caught_up(ReplicaSet joining) const {
+  if (!(joining - in_sync_).empty()) return false;
+  Offset needed = c_.state.trim_cursor().end;
+  if (const auto named = c_.state.cursor_at(c_.state.view_position())) {
+    needed = std::max(needed, named->end);
+  }
+  bool held = true;
+  for_each(joining, [&](ReplicaId id) { held = held && peers_[id.value].persisted >= needed; });
+  return held;
+}
+
 uint32_t Leader::advance_view() {
   const log::Membership& now = c_.membership();
   if (now.settled()) return 0;

@@ -318,6 +318,45 @@ Outcome reborn_has_no_voice(uint64_t seed) {
 
 TEST(P17, ARegionThatWasNeverAdmittedHasNoVoice) { over_seeds(1, 20, reborn_has_no_voice); }
 
+// Who joins has what was posted to it only once it is persistent: what is trimmed meanwhile cannot
+// be given to it again, and a voter is given no base.
+Outcome joins_without_what_is_trimmed(uint64_t seed) {
+  WorldOptions options = with_spares(seed, 3, 1);
+  options.auto_apply = true;
+  options.trims = false;
+  World world(options);
+  Script script(world);
+  const uint8_t a = script.await_service();
+  if (a == 0) return conclude(world);
+  world.run_until([&] { return world.change({.learn = set_of({4})}) == Code::ok; }, 5 * kMs);
+  const auto follows = [&] { return script.tail(4) == script.tail(a); };
+  const bool learnt = world.run_until(follows, 20 * kMs);
+  world.fabric().hold(ReplicaId{a}, ReplicaId{4}, script.tail(a));
+  const Position has = script.tail_position(4);
+  for (int i = 0; i < 20; ++i) script.append_acknowledged(a);
+  const bool trimmed = world.run_until(
+      [&] {
+        world.trim();
+        return world.machine(a).replica->log().trimmed() > has;
+      },
+      20 * kMs);
+  world.change({.add = set_of({4})});
+  world.run_for(3 * kMs);
+  if (world.view().electors().has(ReplicaId{4})) {
+    world.breach("R25", "a joiner that lacks what is trimmed has a voice");
+  }
+  world.power_cut_all();
+  script.release_all(a);
+  for (const uint8_t id : world.ids()) world.start(id);
+  reach_view(world, {.add = set_of({4})}, set_of({1, 2, 3, 4}));
+  return conclude(world, learnt && trimmed);
+}
+
+TEST(R25, WhoJoinsHoldsWhatTheOthersMayTrim) {
+  const Outcome sum = over_seeds(1, 20, joins_without_what_is_trimmed);
+  EXPECT_EQ(sum.constructed, 20u);
+}
+
 // ---- H2: what a copied entry must not do -------------------------------------------------------
 
 // H2a: X reached one replica and was never chosen. A joiner that holds a copy of it changes
