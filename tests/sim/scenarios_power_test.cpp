@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/log/superblock_format.hpp"
 #include "tests/sim/script.hpp"
@@ -52,6 +53,33 @@ TEST(S4, WhatWasAcknowledgedSurvivesAPowerCutAtEveryPoint) {
     return cut_at(seed, k, seed % 4 != 0);
   });
   EXPECT_GT(sum.committed, 300u);
+}
+
+// A follower's cursor moves on over entries that its leader has yet to make persistent there.
+Outcome cursor_ahead_of_its_leader(uint64_t seed) {
+  World world(quiet_world(seed));
+  Script script(world);
+  const uint8_t leader = script.await_service();
+  if (leader == 0) return conclude(world);
+  const uint8_t follower = script.others(leader)[0];
+  const uint64_t usual_ns = std::exchange(world.fabric().options().persist_ns_max, 100 * kMs);
+  for (int i = 0; i < 3; ++i) script.append(leader);
+  world.run_for(2 * kMs);
+  Machine& m = world.machine(follower);
+  const auto bytes = m.region->read_superblock();
+  const auto superblock = log::decode_superblock(bytes ? *bytes : std::vector<std::byte>());
+  const bool ahead = superblock && superblock->validated.end == script.tail(leader);
+  world.kill(follower, Death::power);
+  world.start(follower);
+  if (m.up() && m.replica->status().role == replication::Role::damaged) {
+    world.breach("P24", "a power cut has made damage of what a cursor was persisted over");
+  }
+  world.fabric().options().persist_ns_max = usual_ns;
+  return conclude(world, ahead);
+}
+
+TEST(P24, ACursorIsPersistedWithWhatItCovers) {
+  EXPECT_GT(over_seeds(1, 20, cursor_ahead_of_its_leader).constructed, 15u);
 }
 
 // S4: recovery repeated any number of times finds the same log.
