@@ -2,6 +2,8 @@
 // R43, R17: what is restored has the quorum system of the log that was backed up, and no other.
 #include <gmock/gmock.h>
 
+#include <fstream>
+
 #include "core/engine/engine_backup.hpp"
 #include "core/engine/engine_parts.hpp"
 #include "tests/engine/engine_cluster.hpp"
@@ -153,6 +155,143 @@ TEST(Backup, OfALearnersCopyHasTheQuorumSystemOfTheLog) {
     return copied.entries > 0;
   }));
   EXPECT_EQ(copied.quorum.commit, kAll.agreed);
+}
+
+std::string read_all(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// Flips a bit of `word`, which stands in `file` once.
+void spoil(const std::string& file, const std::string& word) {
+  const size_t at = read_all(file).find(word);
+  ASSERT_NE(at, std::string::npos) << file;
+  std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
+  out.seekp(static_cast<std::streamoff>(at));
+  out.put(static_cast<char>(word[0] ^ 4));
+}
+
+class BackupFiles : public testing::Test {
+ protected:
+  void SetUp() override {
+    original_.start();
+    if (HasFatalFailure()) return;
+    const auto appender = original_.appender_at_leader(leader_);
+    ASSERT_NE(appender, nullptr);
+    for (int i = 0; i < 20; ++i) {
+      const std::string entry = "entry number " + std::to_string(i) + ".";
+      ASSERT_EQ(appender->append(bytes_of(entry)).code, Code::ok);
+    }
+    ASSERT_EQ(appender->flush(kPatienceNs), Code::ok);
+  }
+  void stop() {
+    for (int id = 1; id <= 3; ++id) original_.close(id);
+  }
+  auto backup() {
+    const EngineOptions options = original_.options(leader_);
+    return engine::backup_log(options, options.logs[0], file_);
+  }
+  auto restore(const EngineOptions& options) {
+    return engine::restore_log(options, options.logs[0], file_);
+  }
+  void expect_refused(const EngineOptions& options, Code code, const std::string& words) {
+    const auto refused = restore(options);
+    ASSERT_FALSE(refused) << words;
+    EXPECT_EQ(refused.error().code, code) << refused.error().message;
+    EXPECT_THAT(refused.error().message, HasSubstr(words));
+    EXPECT_FALSE(std::filesystem::exists(clone_.home(1) + "/logs")) << "something was made";
+  }
+
+  Cluster original_;
+  Cluster clone_;
+  const std::string file_ = original_.directory() + "/copy";
+  int leader_ = 0;
+};
+
+TEST_F(BackupFiles, OfANodeThatRunsHoldsWhatWasCommittedAndIsNeverOverwritten) {
+  const auto made = backup();
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_GE(made->entries, 20u);
+  const EngineOptions options = original_.options(leader_);
+  EXPECT_LE(engine::committed_in_file(options, options.logs[0]), made->through);
+  const std::string before = read_all(file_);
+  EXPECT_EQ(backup().error().code, Code::exists);
+  EXPECT_EQ(read_all(file_), before);
+}
+
+TEST_F(BackupFiles, OfWhatIsMissingOrDamagedIsNotMade) {
+  stop();
+  const std::string region = original_.home(leader_) + "/logs/main/region";
+  spoil(region, "entry number 3.");
+  const auto damaged = backup();
+  ASSERT_FALSE(damaged);
+  EXPECT_EQ(damaged.error().code, Code::damaged);
+  EXPECT_THAT(damaged.error().message, HasSubstr("take another one"));
+  EXPECT_FALSE(std::filesystem::exists(file_));
+  std::filesystem::remove(region);
+  EXPECT_EQ(backup().error().code, Code::amnesia);
+  EXPECT_FALSE(std::filesystem::exists(file_));
+  const EngineOptions options = original_.options(leader_);
+  EXPECT_EQ(engine::committed_in_file(options, options.logs[0]), Position{});
+}
+
+TEST_F(BackupFiles, ADamagedCopyIsFoundAndRestoresNothing) {
+  stop();
+  ASSERT_TRUE(backup());
+  const EngineOptions clone = clone_options(clone_, 1, kMajority);
+  spoil(file_, "entry number 7.");
+  const auto verified = engine::verify_backup(file_);
+  ASSERT_FALSE(verified);
+  EXPECT_EQ(verified.error().code, Code::damaged);
+  EXPECT_THAT(verified.error().message, HasSubstr("use another one"));
+  expect_refused(clone, Code::damaged, "use another one");
+}
+
+TEST_F(BackupFiles, WhatIsNoBackupIsNotTakenForOne) {
+  stop();
+  const std::string region = original_.home(leader_) + "/logs/main/region";
+  const auto replica = engine::verify_backup(region);
+  ASSERT_FALSE(replica);
+  EXPECT_EQ(replica.error().code, Code::invalid);
+  EXPECT_THAT(replica.error().message, HasSubstr("no backup"));
+  EXPECT_EQ(engine::verify_backup(original_.directory() + "/none").error().code, Code::amnesia);
+  std::ofstream(file_) << "nothing of the kind";
+  EXPECT_FALSE(engine::verify_backup(file_));
+}
+
+TEST_F(BackupFiles, IsRestoredIntoNothingOnceIntoAClusterOfItsOwn) {
+  stop();
+  ASSERT_TRUE(backup());
+  const EngineOptions clone = clone_options(clone_, 1, kMajority);
+  EngineOptions same = clone;
+  same.cluster = original_.options(1).cluster;
+  expect_refused(same, Code::wrong_cluster, "a cluster of its own");
+  EngineOptions rules = clone;
+  rules.replica = ReplicaId{9};
+  expect_refused(rules, Code::invalid, "not among the peers");
+  LogOptions other = clone.logs[0];
+  other.name = "other";
+  EXPECT_EQ(engine::restore_log(clone, other, file_).error().code, Code::not_found);
+  ASSERT_TRUE(restore(clone));
+  const std::string region = clone_.home(1) + "/logs/main/region";
+  const std::string before = read_all(region);
+  const auto again = restore(clone);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, Code::exists);
+  EXPECT_EQ(read_all(region), before);
+}
+
+TEST_F(BackupFiles, ARingThatHasNoRoomForItToGoOnIsRefused) {
+  const auto appender = original_.appender_at_leader(leader_);
+  ASSERT_NE(appender, nullptr);
+  const std::string large(200'000, 'x');
+  for (int i = 0; i < 5; ++i) ASSERT_EQ(appender->append(bytes_of(large)).code, Code::ok);
+  stop();
+  ASSERT_TRUE(backup());
+  EngineOptions small = clone_options(clone_, 1, kMajority);
+  small.logs[0].ring_bytes = 1 << 20;
+  small.logs[0].entry_bytes_max = 0;
+  expect_refused(small, Code::too_large, "choose a larger one");
 }
 
 }  // namespace
