@@ -426,10 +426,11 @@ Code AppenderImpl::submit(uint64_t number, uint32_t payload_bytes, uint64_t tag,
                                                true,
                                                true,
                                                how.view});
-    if (code == Code::ok) lane_->admit(tag, how.deadline_ns, next_sequence_, true);
+    if (code == Code::ok) return lane_->admit(tag, how.deadline_ns, next_sequence_, true);
+    // Its holder has given it up, and nobody appends while it is open.
+    log_.replica().abandon_claim(claim);
   });
   if (code == Code::ok) took(1);
-  if (code == Code::again) claim_ = claim;  // it stays open
   return code;
 }
 

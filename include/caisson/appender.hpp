@@ -108,8 +108,9 @@ class Appender {
 
   // Zero copy. Refused with again, not_leader, too_large, closed.
   Result<Claim> claim(uint32_t payload_bytes);
-  // Submits the first `payload_bytes` of the claim, which is used up. fenced: it had already
-  // expired.
+  // Submits the first `payload_bytes` of the claim, which is used up whatever is answered. fenced:
+  // it had already expired · again, held: a standby has fallen too far behind since (R14), nothing
+  // was taken: claim anew.
   [[nodiscard]] Code submit(Claim&& claim, uint32_t payload_bytes, uint64_t tag,
                             const AppendOptions& options = {});
 

@@ -52,5 +52,58 @@ TEST(Housekeeper, SeekingAQuorumInVainIsSaidOnce) {
   EXPECT_THAT(lines[1], ::testing::HasSubstr("log main: now leader (term 8"));
 }
 
+TEST(Housekeeper, WhatNeedsSomebodyIsAnErrorThatNamesTheLogAndTheCure) {
+  EngineOptions options;
+  options.logs.resize(1);
+  options.logs[0].name = "main";
+  options.log_file = "/dev/shm/caisson-housekeeper-" + std::to_string(getpid());
+  options.log_level = "error";
+  {
+    EventRing ring;
+    auto keeper = Housekeeper::start(options);
+    ASSERT_TRUE(keeper) << keeper.error().message;
+    for (const Event::Kind kind : {Event::Kind::closed, Event::Kind::no_room, Event::Kind::fault,
+                                   Event::Kind::recovered, Event::Kind::rot}) {
+      Event event;
+      event.kind = kind;
+      event.committed = Position{41};
+      event.at = 3;
+      ring.put(event);
+    }
+    (*keeper)->watch(ring);
+    for (int i = 0; i < 200; ++i) {
+      usleep(10'000);
+      std::ifstream file(options.log_file);
+      std::ostringstream text;
+      text << file.rdbuf();
+      if (text.str().find("rotted") != std::string::npos) break;
+    }
+  }
+  std::ifstream file(options.log_file);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  std::filesystem::remove(options.log_file);
+  ASSERT_EQ(lines.size(), 3u) << "the others are no errors";
+  EXPECT_THAT(lines[0], ::testing::HasSubstr("log main: the salvage area is full"));
+  EXPECT_THAT(lines[0], ::testing::HasSubstr("caisson salvage list"));
+  EXPECT_THAT(lines[1], ::testing::HasSubstr("damaged behind position 41"));
+  EXPECT_THAT(lines[2], ::testing::HasSubstr("3 entries have rotted"));
+}
+
+TEST(Housekeeper, AFileItCannotWriteOrALevelThatIsNoneIsRefused) {
+  EngineOptions options;
+  options.log_file = "/proc/caisson/log";
+  const auto nowhere = Housekeeper::start(options);
+  ASSERT_FALSE(nowhere);
+  EXPECT_EQ(nowhere.error().code, Code::denied);
+  EXPECT_THAT(nowhere.error().message, ::testing::HasSubstr("logging.file"));
+  options.log_file.clear();
+  options.log_level = "loud";
+  const auto loud = Housekeeper::start(options);
+  ASSERT_FALSE(loud);
+  EXPECT_EQ(loud.error().code, Code::invalid);
+  EXPECT_THAT(loud.error().message, ::testing::HasSubstr("\"loud\" is unknown"));
+}
+
 }  // namespace
 }  // namespace caisson::engine

@@ -3,6 +3,8 @@
 // refused, and go on once it catches up.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "tests/engine/engine_cluster.hpp"
@@ -15,14 +17,15 @@ constexpr int kStandby = 4;
 
 class Standby : public testing::TestWithParam<StandbyPolicy> {
  protected:
-  void SetUp() override {
+  void SetUp() override { begin({.entries = kEntries}); }
+  void begin(const StandbyBounds& bounds) {
     Shape shape;
     shape.replicas = kStandby;
     shape.runs_inline = true;
-    shape.adjust = [](EngineOptions& options) {
+    shape.adjust = [bounds](EngineOptions& options) {
       options.peers[kStandby - 1].spare = true;
       for (LogOptions& log : options.logs) {
-        log.standby_lag.entries = kEntries;
+        log.standby_lag = bounds;
         log.standby_policy = GetParam();
       }
     };
@@ -84,11 +87,50 @@ TEST_P(Standby, BoundsTheAppendsByPolicy) {
   EXPECT_TRUE(cluster->until([&] { return log().standbys().at(0).entries == 0; }));
 }
 
+class LateStandby : public Standby {
+ protected:
+  void SetUp() override { begin({.ms = 200}); }
+  // Submits a claim that was taken in time, once the standby is late. fenced: it came to nothing.
+  Code submit_late() {
+    if (!cluster->is_open(kStandby)) cluster->open(kStandby);
+    if (!cluster->until([&] { return append().code == Code::ok; })) return Code::timed_out;
+    (void)cluster->until([&] { return log().standbys().at(0).entries == 0; });
+    cluster->close(kStandby);
+    // Until then what is written reaches its memory, as one whose engine has ended.
+    (void)cluster->until([&] { return !log().standbys().at(0).attached; });
+    if (append().code != Code::ok) return Code::fenced;
+    auto claim = appender->claim(4);
+    if (!claim) return Code::fenced;
+    std::memcpy(claim->payload().data(), "late", 4);
+    (void)cluster->until([&] { return log().standbys().at(0).at_bound; }, kSecondNs);
+    return appender->submit(std::move(*claim), 4, 1);
+  }
+};
+
+TEST_P(LateStandby, AClaimThatIsRefusedIsUsedUpAndTheStreamGoesOn) {
+  Code refused = Code::fenced;
+  ASSERT_TRUE(cluster->until([&] { return (refused = submit_late()) != Code::fenced; }));
+  EXPECT_EQ(refused, GetParam() == StandbyPolicy::error ? Code::held : Code::again);
+  cluster->open(kStandby);
+  EXPECT_TRUE(cluster->until([&] { return append().code == Code::ok; }, 5 * kSecondNs))
+      << log().status_json();
+  auto next = appender->claim(4);
+  ASSERT_TRUE(next) << next.error().message;
+  std::memcpy(next->payload().data(), "next", 4);
+  EXPECT_EQ(appender->submit(std::move(*next), 4, 2), Code::ok);
+  ASSERT_EQ(appender->flush(kPatienceNs), Code::ok);
+  const auto contents = cluster->contents(leader);
+  EXPECT_EQ(contents.back(), "next");
+  EXPECT_EQ(std::count(contents.begin(), contents.end(), "late"), 0);
+}
+
+std::string name_of(const testing::TestParamInfo<StandbyPolicy>& with) {
+  return with.param == StandbyPolicy::stall ? "Stall" : "Error";
+}
 INSTANTIATE_TEST_SUITE_P(Policies, Standby,
-                         testing::Values(StandbyPolicy::stall, StandbyPolicy::error),
-                         [](const testing::TestParamInfo<StandbyPolicy>& with) {
-                           return with.param == StandbyPolicy::stall ? "Stall" : "Error";
-                         });
+                         testing::Values(StandbyPolicy::stall, StandbyPolicy::error), name_of);
+INSTANTIATE_TEST_SUITE_P(Policies, LateStandby,
+                         testing::Values(StandbyPolicy::stall, StandbyPolicy::error), name_of);
 
 }  // namespace
 }  // namespace caisson::engine_test
