@@ -22,6 +22,9 @@
 //   is bound to its answer (P23). Writes land entry by entry, adoption may stop after any entry.
 // - A process that is down takes no steps while its memory takes writes. CRASH adds what its restart does.
 // - LOSS destroys C at any time. Promise, log and commit mark persist.
+// - AS_BUILT: what the engine does beyond, as traces of it have shown; nothing depends on it. A leader
+//   attaches who joins before it serves; J comes whatever who joins has by then; who is dismissed may be a
+//   candidate until it has read so, though it never leads.
 // - AT_ONCE: everybody attached learns a commit mark as soon as it moves. A higher mark only allows more,
 //   so this hides no violation of I1..I6. Runs without it are here, too.
 // - ALIKE: A and B play the same part in every view, so whichever is candidate first is called A.
@@ -30,6 +33,24 @@
 // I3 the views committed are one sequence, J then F. I4 one leader a term. I5 only replicas sealed in the
 // leader's term are counted. I6 what a replica knows to be committed is never cut off. I7 (RELEASE) once
 // the replaced ones may be destroyed, any majority of the rest can elect a leader.
+
+// What trace.pml, which takes only the steps of given traces, has instead; otherwise every step is free.
+#ifndef TRACE
+#define STEP(what, x, y) 1
+#define MUST(holds)
+#define TAKEN
+#define BREACH assert(broken != invariant)
+#define ADOPTS 1
+#define HEARD(r) 1
+#define LAST(r) 1
+#define STOPS 1
+#define MORE 1
+#define ENOUGH
+#define LATEST tail[me]
+#define LEARNT(r) (mark[me] < tail[r] -> mark[me] : tail[r])
+#define LOST_ONE (me == 2)
+#define MORE_VALUES KIND(log[me].e[tail[me]]) != VALUE
+#endif
 
 #ifndef N
 #define N 4
@@ -123,7 +144,7 @@ hidden byte i, j, k, m, p, h, ok;
 inline require(invariant, holds) {
   if
   :: holds -> skip
-  :: else -> broken = invariant; assert(broken != invariant)
+  :: else -> broken = invariant; BREACH
   fi
 }
 
@@ -171,6 +192,12 @@ inline copy(to, from, n) {
 #define FIRST(r) (1)
 #endif
 
+#ifdef AS_BUILT
+#define MAY_STAND(k) (MEMBERS(k) | OUTGOING(k - 1))
+#else
+#define MAY_STAND(k) MEMBERS(k)
+#endif
+
 // A candidate knows the first voters, and a joiner from a view entry in an answer.
 #define NAMES(q) (promised[q] == promised[me] && view[q] != 0)
 #if N == 3
@@ -183,30 +210,33 @@ inline copy(to, from, n) {
 
 inline take_term(t) {
   d_step {
-    t <= T && t > promised[me] && IN(t, taken) == 0 && FIRST(me) && IN(me, MEMBERS(view[me])) ->
+    t <= T && t > promised[me] && IN(t, taken) == 0 && FIRST(me) && IN(me, MAY_STAND(view[me])) &&
+        STEP(TAKE, t, 0) ->
     taken = taken | (1 << t);
     promised[me] = t;
     grant[me] = 0;
     role[me] = CANDIDATE;
     FORGET(me);
     printf("%c: candidate of term %d\n", 65 + me, t)
+    TAKEN
   }
 }
 
 inline seal(r) {
   d_step {
-    role[me] == CANDIDATE && promised[r] < promised[me] && KNOWN(r) ->
+    role[me] == CANDIDATE && promised[r] < promised[me] && KNOWN(r) && STEP(SEAL, r, tail[r]) ->
     promised[r] = promised[me];
     grant[r] = 0;
     role[r] = FOLLOWER;  // P1
     FORGET(r);
     printf("%c: sealed by %c in term %d\n", 65 + r, 65 + me, promised[me])
+    TAKEN
   }
 }
 
 inline may_have_answered(r) {
   if
-  :: r != me && promised[r] == promised[me] -> answers = answers | (1 << r)
+  :: r != me && promised[r] == promised[me] && HEARD(r) -> answers = answers | (1 << r)
   :: true
   fi
 }
@@ -266,6 +296,7 @@ inline lead() {
     require(2, chosen[i] == 0 || chosen[i] == log[me].e[i])
   }
   printf("%c: leads term %d with the log of %c, answers %d\n", 65 + me, promised[me], 65 + best, answers)
+  TAKEN
 }
 
 // Counting
@@ -328,7 +359,7 @@ inline committed_through(p) {
 }
 
 inline count() {
-  p = tail[me];
+  p = LATEST;
   ok = 0;
   do
   :: p > mark[me] && !ok ->
@@ -339,6 +370,7 @@ inline count() {
      fi
   :: else -> break
   od;
+  MUST(p == LATEST && p > mark[me])
   if
   :: p > mark[me] ->
      printf("%c: commits through %d, held by %d\n", 65 + me, p, h);
@@ -354,10 +386,11 @@ inline count() {
 
 inline learn(r) {
   d_step {
-    role[me] == LEADER && MAY_LEARN(r) ->
-    mark[r] = (mark[me] < tail[r] -> mark[me] : tail[r]);
+    role[me] == LEADER && MAY_LEARN(r) && STEP(LEARN, r, LEARNT(r)) ->
+    mark[r] = LEARNT(r);
     look(r);
     printf("%c: knows of commit mark %d\n", 65 + r, mark[r])
+    TAKEN
   }
 }
 
@@ -378,7 +411,7 @@ inline tell() {
 
 // Replication
 
-#ifdef MUTANT_EARLY_CHANGE
+#if defined(MUTANT_EARLY_CHANGE) || defined(AS_BUILT)
 #define WANTED(r) (1)
 #else
 #define WANTED(r) (IN(r, MEMBERS(view[me])) || SERVES)
@@ -392,7 +425,8 @@ inline tell() {
 inline attach(r) {
   d_step {
     r != me && role[me] == LEADER && WANTED(r) &&
-        (promised[r] < promised[me] || promised[r] == promised[me] && grant[r] != promised[me]) ->
+        (promised[r] < promised[me] || promised[r] == promised[me] && grant[r] != promised[me]) &&
+        STEP(ATTACH, r, arg2) ->
     if
     :: PROMISES(r) -> promised[r] = promised[me]
     :: else
@@ -400,24 +434,28 @@ inline attach(r) {
     role[r] = FOLLOWER;
     FORGET(r);
     last_common(me, r);
+    MUST(p == arg2)
     require(6, p >= mark[r]);
     copy(r, me, p);
     grant[r] = promised[me];
     TOOK(me, r);
     printf("%c: attached by %c, cut behind %d\n", 65 + r, 65 + me, p);
     tell()
+    TAKEN
   }
 }
 
 inline write(r) {
   d_step {
-    r != me && role[me] == LEADER && grant[r] == promised[me] && tail[r] < tail[me] ->
+    r != me && role[me] == LEADER && grant[r] == promised[me] && tail[r] < tail[me] &&
+        STEP(WRITE, r, tail[r] + 1) ->
     tail[r]++;
     log[r].e[tail[r]] = log[me].e[tail[r]];
     look(r);
     TOOK(me, r);
     printf("%c: has position %d from %c\n", 65 + r, tail[r], 65 + me);
     tell()
+    TAKEN
   }
 }
 
@@ -431,6 +469,7 @@ inline append(kind) {
   look(me);
   printf("%c: appends %d at %d (1 start, 2 value, 3 J, 4 F, 5 J', 6 F')\n", 65 + me, kind, tail[me]);
   tell()
+  TAKEN
 }
 
 #ifdef MUTANT_EARLY_CHANGE
@@ -454,10 +493,27 @@ inline append(kind) {
 #endif
 
 // Who joins is attached, and has all that the leader has.
+#ifdef AS_BUILT
+#define JOINS(r) (1)
+#else
+#define JOINS(r) HAS(r, tail[me])
+#endif
+
+inline joiners() {
+  h = 0;
+  for (i : 0 .. N - 1) {
+    if
+    :: i == me || JOINS(i) -> h = h | (1 << i)
+    :: else
+    fi
+  }
+}
+
 inline change(from, to, joint) {
   d_step {
-    MAY_APPEND && MAY_CHANGE && VOTERS(view[me]) == from ->
-    holders(tail[me]);
+    MAY_APPEND && MAY_CHANGE && VOTERS(view[me]) == from && STEP(APPEND, joint, tail[me] + 1) ->
+    joiners();
+    MUST(((to) & ~(from) & ~h) == 0)
     if
     :: ((to) & ~(from) & ~h) == 0 -> k = joint + FIRST_STEP; append(k)
     :: else
@@ -516,6 +572,12 @@ end:
 #if T > 3
   :: take_term(4)
 #endif
+#if T > 4
+  :: take_term(5)
+#endif
+#if T > 5
+  :: take_term(6)
+#endif
   :: seal(0)
   :: seal(1)
   :: seal(2)
@@ -526,7 +588,7 @@ end:
   :: seal(4)
 #endif
   :: atomic {
-       role[me] == CANDIDATE ->
+       role[me] == CANDIDATE && ADOPTS ->
        answers = 1 << me;
        may_have_answered(0);
        may_have_answered(1);
@@ -547,8 +609,8 @@ end:
        }
        if
        :: best == N
-       :: best < N -> d_step { lead() }
-       :: best < N && best != me ->
+       :: best < N && STEP(LEAD, arg1, tail[best]) && LAST(best) -> d_step { lead() }
+       :: best < N && best != me && STOPS ->
           // It stops half way: its own suffix is gone, a part of the other has come.
           d_step {
             last_common(me, best);
@@ -556,16 +618,17 @@ end:
             role[me] = FOLLOWER
           }
           do
-          :: tail[me] + 1 < tail[best] ->
+          :: tail[me] + 1 < tail[best] && MORE ->
              d_step {
                tail[me]++;
                log[me].e[tail[me]] = log[best].e[tail[me]];
                look(me);
                skip
              }
-          :: break
+          :: ENOUGH break
           od;
           printf("%c: adopts %c's log through %d, and crashes\n", 65 + me, 65 + best, tail[me])
+          TAKEN
        fi;
        answers = 0;
        best = 0
@@ -590,9 +653,10 @@ end:
 #endif
 #ifndef AT_ONCE
   :: d_step {
-       role[me] == LEADER && tail[me] > mark[me] ->
+       role[me] == LEADER && tail[me] > mark[me] && STEP(COUNTED, LATEST, 0) ->
        count();
        skip
+       TAKEN
      }
   :: learn(0)
   :: learn(1)
@@ -605,21 +669,21 @@ end:
 #endif
 #endif
   :: d_step {
-       MAY_APPEND && !STARTED ->
+       MAY_APPEND && !STARTED && STEP(APPEND, START, tail[me] + 1) ->
        append(START)
      }
 #ifdef VALUES
   :: d_step {
-       MAY_APPEND && STARTED && KIND(log[me].e[tail[me]]) != VALUE ->
+       MAY_APPEND && STARTED && MORE_VALUES && STEP(APPEND, VALUE, tail[me] + 1) ->
        append(VALUE)
      }
 #endif
   :: change(V0, V1, JOINT1)
-#if V2
+#if V2 || defined(TRACE)
   :: change(FROM2, V2, JOINT2)
 #endif
   :: d_step {
-       MAY_APPEND && MAY_FINISH && IS_JOINT(view[me]) ->
+       MAY_APPEND && MAY_FINISH && IS_JOINT(view[me]) && STEP(APPEND, view[me] + 1, tail[me] + 1) ->
        k = view[me] + 1;
        append(k)
      }
@@ -628,16 +692,17 @@ end:
 #endif
 #ifdef CRASH
   :: d_step {
-       (role[me] != FOLLOWER || grant[me] != 0) && promised[me] != LOST ->
+       (role[me] != FOLLOWER || grant[me] != 0) && promised[me] != LOST && STEP(RESTART, 0, 0) ->
        role[me] = FOLLOWER;
        grant[me] = 0;
        FORGET(me);
        printf("%c: restarts\n", 65 + me)
+       TAKEN
      }
 #endif
 #ifdef LOSS
   :: d_step {
-       me == 2 && promised[me] != LOST ->
+       LOST_ONE && promised[me] != LOST && STEP(LOSE, 0, 0) ->
        promised[me] = LOST;
        role[me] = FOLLOWER;
        grant[me] = 0;
@@ -649,6 +714,7 @@ end:
        }
        look(me);
        printf("%c: its memory is destroyed\n", 65 + me)
+       TAKEN
      }
 #endif
   od
