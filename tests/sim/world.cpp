@@ -105,6 +105,7 @@ bool World::step(uint64_t until_ns) {
     timed_.pop();
     run();
   }
+  if (look_) look_();
   return true;
 }
 
@@ -527,6 +528,7 @@ void World::deliver(ReplicaId from, ReplicaId to, const std::string& bytes) {
   }
   const auto envelope = control::decode(std::as_bytes(std::span(bytes)));
   if (!envelope) return breach("WIRE", "a message does not survive its own codec");
+  if (hearer_) hearer_(to, envelope->from, envelope->message);
   const bool lived =
       inside(m, [&] { m.replica->on_message(envelope->from, envelope->message, local_now(m)); });
   if (lived) observe(m);

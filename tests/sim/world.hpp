@@ -219,6 +219,10 @@ class World {
   using Listener = std::function<void(ReplicaId from, const control::Message&)>;
   void watch(Watcher watcher) { watcher_ = std::move(watcher); }
   void listen(Listener listener) { listener_ = std::move(listener); }
+  // Called with each message before it is handled; and when a step of the simulation is over.
+  using Hearer = std::function<void(ReplicaId to, ReplicaId from, const control::Message&)>;
+  void hear(Hearer hearer) { hearer_ = std::move(hearer); }
+  void after_each_step(std::function<void()> look) { look_ = std::move(look); }
 
   // ---- Judgement ----
   Event& record(Event event);
@@ -295,6 +299,8 @@ class World {
   ReplicaId inside_;
   Watcher watcher_;
   Listener listener_;
+  Hearer hearer_;
+  std::function<void()> look_;
   History history_;
   std::vector<Violation> breaches_;
   std::unordered_map<uint64_t, uint64_t> states_;  // position -> replay digest, as first seen
