@@ -8,7 +8,7 @@ say() {
   echo "mutants_apply: $*" >&2
   failed=1
 }
-named=$(awk '/^[0-9]/ { print $1 }' tests/mutants/table.txt | sort)
+named=$(awk '/^[0-9]/ { print $1 }' tests/mutants/table.txt | sort -u)
 [[ -n $named ]] || say "the table is empty"
 while read -r name; do
   file=tests/mutants/$name.patch
