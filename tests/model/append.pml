@@ -16,6 +16,7 @@
 //   that may land whole.
 // - Promise and answer are one step. What lands between them could have landed before.
 // - A leader counts as soon as it may. Counting later, it only owes less.
+// - A leader may have appended everything there is room for: what it has not, lands nowhere.
 //
 // What is smaller than in the engine in both, and why nothing is missed:
 // - Everything that a leader has appended may be on its way to whoever granted it. What it has not
@@ -124,7 +125,7 @@ Windows window[N];  // of a leader, into the others' rings
 #endif
 
 byte broken;
-byte keep;  // of the step under way
+byte keep, it;  // of the step under way
 hidden byte i, j, k, n, q, u, d, w, x, torn, other, entry, best, best_tail, best_term;
 
 #define IN(r, set) (((set) >> (r)) & 1)
@@ -400,46 +401,60 @@ inline rehome() {
 
 #define GRANTED(r) (leads[me] != 0 && grant[r] == leads[me])
 
+// What the writer does next to r's ring.
 inline use_window(r) {
   if
-  :: d_step { GRANTED(r) && window[me].on[r] == NONE -> window[me].on[r] = LOOKED }
-  :: d_step { window[me].on[r] == LOOKED -> window[me].on[r] = ANNOUNCED }
-  :: d_step {
-       window[me].on[r] == ANNOUNCED ->
+  :: GRANTED(r) && window[me].on[r] == NONE -> window[me].on[r] = LOOKED
+  :: window[me].on[r] == LOOKED -> window[me].on[r] = ANNOUNCED
+  :: window[me].on[r] == ANNOUNCED ->
 #ifdef MUTANT_ONE_LOOK
-       window[me].on[r] = OPEN;
+     window[me].on[r] = OPEN;
 #else
-       window[me].on[r] = (GRANTED(r) -> OPEN : NONE);
+     window[me].on[r] = (GRANTED(r) -> OPEN : NONE);
 #endif
-       printf("%c: looks again at the grant of %c\n", 65 + me, 65 + r)
-     }
-  :: d_step {
-       GRANTED(r) && window[me].on[r] == OPEN && acked[leads[me]].through[r] < tail[leads[me]] ->
-       acked[leads[me]].through[r] = tail[leads[me]];
-       printf("%c: has stored to %c through %d, looks at its grant\n", 65 + me, 65 + r, tail[leads[me]])
-     }
-  // It follows where the ring was moved to: the window is for the old place.
-  :: d_step {
-       window[me].on[r] == ORPHANED ->
+     printf("%c: has looked again at the grant of %c\n", 65 + me, 65 + r)
+  :: GRANTED(r) && window[me].on[r] == OPEN && acked[leads[me]].through[r] < P ->
+     acked[leads[me]].through[r]++;
+     printf("%c: has stored to %c through %d, and looked\n", 65 + me, 65 + r, acked[leads[me]].through[r])
+  :: window[me].on[r] == ORPHANED ->
+     // It follows where the ring was moved to; the window was for the old place.
 #ifdef MUTANT_KEEP_WINDOW
-       window[me].on[r] = OPEN;
+     window[me].on[r] = OPEN;
 #else
-       window[me].on[r] = NONE;
+     window[me].on[r] = NONE;
 #endif
-       printf("%c: follows the ring of %c\n", 65 + me, 65 + r)
-     }
+     printf("%c: follows the ring of %c\n", 65 + me, 65 + r)
+  :: leads[me] != 0 && !GRANTED(r) && window[me].on[r] == OPEN ->
+     store_late(r)
+  :: else
   fi
 }
 
-// A writer whose grant is closed stores through a window that is open.
-inline store_late(r, at) {
-  d_step {
-    at <= P && window[me].on[r] == OPEN && !GRANTED(r) && leads[me] != 0 && at <= tail[leads[me]] &&
-        HEAD(ring[r].e[at]) != AT(leads[me], at) ->
-    entry = WHOLE(AT(leads[me], at));
-    keep_entry(r, at);
-    printf("%c: position %d of %c lands late\n", 65 + r, at, 65 + me);
-    require(8, false)
+// The grant is closed, and the window open.
+inline store_late(r) {
+  for (i : 1 .. P) {
+    if
+    :: i <= tail[leads[me]] && HEAD(ring[r].e[i]) != AT(leads[me], i) ->
+       entry = WHOLE(AT(leads[me], i));
+       keep_entry(r, i);
+       printf("%c: position %d of %c lands late\n", 65 + r, i, 65 + me);
+       require(8, false)
+    :: else
+    fi
+  }
+}
+
+inline write() {
+  atomic {
+    leads[me] != 0 ->
+    any_replica();
+    d_step {
+      if
+      :: it != me -> use_window(it)
+      :: else
+      fi;
+      it = 0
+    }
   }
 }
 
@@ -455,7 +470,7 @@ inline reap() {
 #ifdef ZOMBIES
 inline strike(at) {
   d_step {
-    at <= P && zombie[me] != 0 && at > zombie_from[me] && at <= tail[zombie[me]] &&
+    zombie[me] != 0 && at > zombie_from[me] && at <= tail[zombie[me]] &&
         HEAD(ring[me].e[at]) != AT(zombie[me], at) ->
     entry = WHOLE(AT(zombie[me], at));
     keep_entry(me, at);
@@ -467,15 +482,16 @@ inline strike(at) {
 
 // Terms
 
-// What it has stored to its own ring is there.
 inline promise(t) {
 #ifdef MUTANT_NO_OWN_SEAL
   candidate[me] = 0;
 #else
+#ifdef LINES
   if
-  :: leads[me] != 0 -> settle(me, tail[leads[me]])
+  :: leads[me] != 0 -> settle(me, tail[leads[me]])  // what it has stored to its own ring is there
   :: else
   fi;
+#endif
   step_down();
 #endif
 #ifdef MUTANT_VOLATILE_PROMISE
@@ -512,30 +528,54 @@ inline promise(t) {
 #define REFUSES(t) ((t) <= promised[me])  // P3
 #endif
 
-inline take_term(t) {
-  atomic {
-    t <= T && t > promised[me] && FREE(t) && me < CANDIDATES && TOUCHED(me) ->
-    decide_at_seal();
-    d_step {
-#ifdef MUTANT_TERM_TWICE
-      saved[me] = promised[me];
+inline any_term() {
+  if
+  :: it = 1
+  :: it = 2
+#if T > 2
+  :: it = 3
 #endif
-      owner[t] = me + 1;
-      promise(t);
-      candidate[me] = 1;
-      printf("%c: candidate of term %d\n", 65 + me, t)
-    }
-  }
+#if T > 3
+  :: it = 4
+#endif
+  fi
 }
 
-inline hear(t) {
+inline any_replica() {
+  if
+  :: it = 0
+  :: it = 1
+  :: it = 2
+  fi
+}
+
+#define MAY_TAKE (it > promised[me] && FREE(it) && me < CANDIDATES)
+#define MAY_HEAR (!REFUSES(it) && owner[it] != 0 && owner[it] != me + 1)
+
+// Its own, or one that it hears of.
+inline new_term() {
   atomic {
-    t <= T && !REFUSES(t) && owner[t] != 0 && owner[t] != me + 1 && TOUCHED(me) ->
-    decide_at_seal();
-    d_step {
-      promise(t);
-      printf("%c: promises term %d\n", 65 + me, t)
-    }
+    TOUCHED(me) && (!REFUSES(1) || !REFUSES(T)) ->
+    any_term();
+    if
+    :: MAY_TAKE || MAY_HEAR ->
+       decide_at_seal();
+       d_step {
+#ifdef MUTANT_TERM_TWICE
+         saved[me] = (MAY_TAKE -> promised[me] : 0);
+#endif
+         keep = MAY_TAKE;
+         promise(it);
+         printf("%c: promises term %d (1: its own) %d\n", 65 + me, it, keep);
+         if
+         :: keep -> owner[it] = me + 1; candidate[me] = 1
+         :: else
+         fi;
+         keep = 0
+       }
+    :: else
+    fi;
+    it = 0
   }
 }
 
@@ -602,18 +642,18 @@ inline lead(r) {
     if
     :: i > d && i <= best_tail ->
        entry = WHOLE(AT(best_term, i));
-#ifdef MUTANT_VOLATILE_ADOPTION
-       ring[me].e[i] = entry
-#else
        keep_entry(me, i)
-#endif
     :: else
     fi
   }
   require(4, start[w] == 0);
   before[w] = best_term;
   start[w] = best_tail + 1;
+#ifdef LINES
   tail[w] = best_tail;
+#else
+  tail[w] = P;
+#endif
   settled[me] = best_tail;
   leads[me] = w;
   candidate[me] = 0;
@@ -648,43 +688,47 @@ inline adopt_line(r, at) {
   fi
 }
 
-inline win(r) {
+inline win() {
   atomic {
-    r != me && candidate[me] && ANSWERED(me) && promised[r] == promised[me] && ANSWERED(r) ->
-    d_step {
-      judge(r);
-      keep = (best == r -> 0 : P)
-    }
+    candidate[me] && ANSWERED(me) ->
+    any_replica();
     if
-    :: d_step { lead(r); keep = 0 }
-    :: keep == 0 ->
+    :: it != me && promised[it] == promised[me] && ANSWERED(it) ->
        d_step {
-         judge(r);
-         last_common(me, best_term, best_tail);
-         cut(me);
-         keep = d
+         judge(it);
+         keep = (best == it -> 0 : P)
        }
-       adopt_line(r, 1);
-       adopt_line(r, 2);
+       if
+       :: d_step { lead(it) }
+       :: keep == 0 ->
+          d_step {
+            judge(it);
+            last_common(me, best_term, best_tail);
+            cut(me);
+            keep = d
+          }
+          adopt_line(it, 1);
+          adopt_line(it, 2);
 #if P > 2
-       adopt_line(r, 3);
+          adopt_line(it, 3);
 #endif
-#if P > 3
-       adopt_line(r, 4);
-#endif
-       d_step {
-         flush(me);
-         step_down();
-         keep = 0;
-         check_durable();
-         printf("%c: adopts, and stops half way\n", 65 + me)
-       }
-    fi
+          d_step {
+            flush(me);
+            step_down();
+            check_durable();
+            printf("%c: adopts, and stops half way\n", 65 + me)
+          }
+       fi
+    :: else
+    fi;
+    keep = 0;
+    it = 0
   }
 }
 
 // Appending and counting
 
+#ifdef LINES
 inline append() {
   d_step {
     leads[me] != 0 && tail[leads[me]] < P ->
@@ -692,33 +736,45 @@ inline append() {
     printf("%c: appends at %d\n", 65 + me, tail[leads[me]])
   }
 }
+#endif
 
-inline open(r) {
-  d_step {
-    r != me && leads[me] != 0 && promised[r] == leads[me] && SEALED(r) ->
-    w = leads[me];
-    last_common(r, w, tail[w]);
+inline let_in(r) {
+  w = leads[me];
+  last_common(r, w, tail[w]);
 #ifdef MUTANT_CUT_LOW
-    d = 0;
+  d = 0;
 #endif
 #if REACH == 2
-    torn_at[r] = (d < tail[w] && HEAD(ring[r].e[d + 1]) != BODY(ring[r].e[d + 1]) && HEAD(ring[r].e[d + 1]) == AT(w, d + 1) -> d + 1 : 0);
+  torn_at[r] = (d < tail[w] && HEAD(ring[r].e[d + 1]) != BODY(ring[r].e[d + 1]) && HEAD(ring[r].e[d + 1]) == AT(w, d + 1) -> d + 1 : 0);
 #endif
-    cut(r);
+  cut(r);
 #ifdef MUTANT_NO_REVALIDATE
-    if
-    :: IN(r, opened[w]) -> d = tail[w]
-    :: else -> opened[w] = opened[w] | (1 << r)
-    fi;
+  if
+  :: IN(r, opened[w]) -> d = tail[w]
+  :: else -> opened[w] = opened[w] | (1 << r)
+  fi;
 #endif
 #ifdef SHM
-    window[me].on[r] = NONE;
+  window[me].on[r] = NONE;
 #endif
-    grant[r] = w;
-    settled[r] = d;
-    printf("%c: lets %c in behind %d\n", 65 + r, 65 + me, d);
-    check_durable();
-    told(r)
+  grant[r] = w;
+  settled[r] = d;
+  printf("%c: lets %c in behind %d\n", 65 + r, 65 + me, d);
+  check_durable();
+  told(r)
+}
+
+inline open() {
+  atomic {
+    leads[me] != 0 ->
+    any_replica();
+    d_step {
+      if
+      :: it != me && promised[it] == leads[me] && SEALED(it) -> let_in(it)
+      :: else
+      fi;
+      it = 0
+    }
   }
 }
 
@@ -853,9 +909,7 @@ inline persist() {
 #else
 #define TOLD(t, x) (start[t] != 0 && start[t] <= (x) && (x) <= mark[t])
 #endif
-#ifdef MUTANT_ANY_CELL
-#define ACCEPTS(t, e) ((t) <= promised[me])
-#elif defined(MUTANT_LATE_CELL)
+#ifdef MUTANT_LATE_CELL
 #define ACCEPTS(t, e) ((t) < promised[me] || (t) == promised[me] && (t) == HEAD(e))
 #elif defined(MUTANT_CELL_ONLY)
 #define ACCEPTS(t, e) ((t) == promised[me])
@@ -998,29 +1052,9 @@ active [N] proctype Replica() {
   byte me = _pid;
 end:
   do
-  :: take_term(1)
-  :: take_term(2)
-#if T > 2
-  :: take_term(3)
-#endif
-#if T > 3
-  :: take_term(4)
-#endif
-  :: hear(1)
-  :: hear(2)
-#if T > 2
-  :: hear(3)
-#endif
-#if T > 3
-  :: hear(4)
-#endif
-  :: win(0)
-  :: win(1)
-  :: win(2)
-  :: append()
-  :: open(0)
-  :: open(1)
-  :: open(2)
+  :: new_term()
+  :: win()
+  :: open()
   :: persist()
   :: deliver()
   :: restart()
@@ -1032,18 +1066,11 @@ end:
   :: revoke()
 #endif
 #ifdef SHM
-  :: use_window(0)
-  :: use_window(1)
-  :: use_window(2)
-  :: store_late(0, 1)
-  :: store_late(1, 1)
-  :: store_late(2, 1)
-  :: store_late(0, 2)
-  :: store_late(1, 2)
-  :: store_late(2, 2)
+  :: write()
   :: reap()
 #endif
 #ifdef LINES
+  :: append()
   :: answer()
   :: lose_power()
   :: land(1)
