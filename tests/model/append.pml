@@ -673,7 +673,7 @@ inline lead(r) {
 // Some of its lines are copied, others are not.
 inline adopt_line(r, at) {
   if
-  :: at <= P && at > keep && HEAD(ring[r].e[at]) != 0 && SOUND(ring[r].e[at]) && ring[r].e[at] != ring[me].e[at] ->
+  :: at <= P && at > keep && SOUND(ring[r].e[at]) && ring[r].e[at] != ring[me].e[at] ->
      if
      :: ring[me].e[at] = ring[r].e[at]
 #ifdef LINES
@@ -745,7 +745,8 @@ inline let_in(r) {
   d = 0;
 #endif
 #if REACH == 2
-  torn_at[r] = (d < tail[w] && HEAD(ring[r].e[d + 1]) != BODY(ring[r].e[d + 1]) && HEAD(ring[r].e[d + 1]) == AT(w, d + 1) -> d + 1 : 0);
+  entry = (d < tail[w] -> ring[r].e[d + 1] : 0);
+  torn_at[r] = (HEAD(entry) != BODY(entry) && HEAD(entry) == AT(w, d + 1) -> d + 1 : 0);
 #endif
   cut(r);
 #ifdef MUTANT_NO_REVALIDATE
@@ -813,7 +814,11 @@ inline commit_through(last) {
          require(2, other <= w || start[other] == 0 || d == entry)
        }
        for (n : 0 .. N - 1) {
-         require(5, !IN(n, k) || kept[n].e[i] == WHOLE(entry))
+         require(5, !IN(n, k) || kept[n].e[i] == WHOLE(entry));
+#if REACH == 5
+         require(10, !IN(n, k) || IS_OWN(n) || grant[n] == w);
+#endif
+         skip
        }
     :: else
     fi
