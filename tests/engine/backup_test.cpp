@@ -287,10 +287,11 @@ TEST_F(BackupFiles, IsRestoredIntoNothingOnceIntoAClusterOfItsOwn) {
 }
 
 TEST_F(BackupFiles, ARingThatHasNoRoomForItToGoOnIsRefused) {
-  const auto appender = original_.appender_at_leader(leader_);
+  auto appender = original_.appender_at_leader(leader_);
   ASSERT_NE(appender, nullptr);
   const std::string large(200'000, 'x');
   for (int i = 0; i < 5; ++i) ASSERT_EQ(appender->append(bytes_of(large)).code, Code::ok);
+  appender.reset();
   stop();
   ASSERT_TRUE(backup());
   EngineOptions small = clone_options(clone_, 1, kMajority);

@@ -437,7 +437,7 @@ TEST(ModelTrace, WhatCannotHappenIsRejected) {
       text += other.text(way + "-" + std::to_string(seed));
     }
   }
-  for (const auto& [way, spoil] : ways) EXPECT_GE(spoilt[way], 4u) << way;
+  for (const auto& [way, spoil] : ways) EXPECT_GT(spoilt[way], 0u) << way;
   uint64_t rejected = 0;
   for (const auto& [name, verdict] : ask_the_model(text)) {
     EXPECT_NE(verdict.substr(0, 8), "accepted") << name;
