@@ -303,9 +303,7 @@ void FaultyCluster::finish() {
 }
 
 void FaultyCluster::judge_history() const {
-  Arguments judged{"--json", appends_, reads_, "--region"};
-  for (const std::string& region : replicas_.regions()) judged.push_back(region);
-  const Outcome verdict = check(judged);
+  const Outcome verdict = replicas_.judge({appends_, reads_});
   EXPECT_EQ(verdict.exit, 0) << verdict.output << verdict.errors;
   EXPECT_EQ(verdict.json()["acknowledged"], feeder_.lines());
   EXPECT_GE(verdict.json()["reads"], 3);

@@ -115,9 +115,7 @@ TEST(Rounds, NoLineIsLostOrThereTwiceWhoeverIsKilledOrPaused) {
     EXPECT_EQ(run({"log", "verify", replicas.data(replica).string()}).exit, 0)
         << "replica " << replica;
   }
-  Arguments judged{"--json", appends, reads, "--region"};
-  for (const std::string& region : replicas.regions()) judged.push_back(region);
-  const Outcome verdict = check(judged);
+  const Outcome verdict = replicas.judge({appends, reads});
   EXPECT_EQ(verdict.exit, 0) << verdict.output << verdict.errors;
   EXPECT_EQ(verdict.json()["acknowledged"], feeder.lines());
   EXPECT_EQ(verdict.json()["reads"], 3);
@@ -136,9 +134,7 @@ TEST(Rounds, AllReplicasAreKilledTogether) {
       ASSERT_EQ(replicas({"cluster", "kill", "--replica", std::to_string(replica)}).exit, 0);
     }
     // As the kill left them.
-    Arguments judged{history, "--region"};
-    for (const std::string& region : replicas.regions()) judged.push_back(region);
-    const Outcome verdict = check(judged);
+    const Outcome verdict = replicas.judge({history});
     EXPECT_EQ(verdict.exit, 0) << verdict.output << verdict.errors;
     ASSERT_EQ(replicas({"cluster", "start"}).exit, 0);
     EXPECT_TRUE(replicas({"read", "--linearizable", "leader", "--history", history}).output == all)

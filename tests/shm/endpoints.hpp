@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tests/pmem/scratch.hpp"
+#include "tests/transport/fabric_bench.hpp"
 #include "transport/shm/shm_endpoint.hpp"
 
 namespace caisson::transport::shm::testing {
@@ -19,16 +20,14 @@ namespace caisson::transport::shm::testing {
 using pmem::testing::exit_status;
 using pmem::testing::ScratchDirectory;
 using pmem::testing::spawn;
+using transport::testing::filled;
+using transport::testing::kA;
+using transport::testing::kB;
+using transport::testing::kC;
+using transport::testing::set_of;
 
 inline constexpr uint64_t kSegment = pmem::kSegmentBytesMin;
 inline constexpr uint64_t kRing = 16 * kSegment;
-inline constexpr ReplicaId kA{1}, kB{2}, kC{3};
-
-inline ReplicaSet set_of(std::initializer_list<ReplicaId> ids) {
-  ReplicaSet set;
-  for (const ReplicaId id : ids) set.add(id);
-  return set;
-}
 
 inline std::string region_path(const ScratchDirectory& directory, ReplicaId id) {
   return directory / ("replica-" + std::to_string(id.value)).c_str();
@@ -66,15 +65,6 @@ struct BasicReplica {
   }
 };
 using Replica = BasicReplica<>;
-
-inline std::vector<std::byte> filled(size_t n, uint64_t seed) {
-  std::vector<std::byte> bytes(n);
-  for (size_t i = 0; i < n; ++i) {
-    seed = seed * 6364136223846793005 + 1442695040888963407;
-    bytes[i] = static_cast<std::byte>(seed >> 56);
-  }
-  return bytes;
-}
 
 // Memory shared with forked children.
 template <class T>

@@ -161,6 +161,12 @@ std::vector<std::string> Replicas::regions() const {
   return {region(1).string(), region(2).string(), region(3).string()};
 }
 
+Outcome Replicas::judge(Arguments histories) const {
+  histories.insert(histories.end(), {"--json", "--region"});
+  for (const std::string& region : regions()) histories.push_back(region);
+  return check(histories);
+}
+
 Outcome Replicas::operator()(Arguments arguments, const std::string& input) const {
   arguments.push_back("--dir");
   arguments.push_back(directory_.string());

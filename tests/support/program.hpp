@@ -85,6 +85,8 @@ class Replicas {
   std::filesystem::path data(int replica) const;
   std::filesystem::path region(int replica, const std::string& log = "main") const;
   std::vector<std::string> regions() const;  // of all three
+  // By caisson-check: these histories, and the regions as they are.
+  Outcome judge(Arguments histories) const;
   // `verb` and its arguments, with --dir.
   Outcome operator()(Arguments arguments, const std::string& input = "") const;
   Json status() const;

@@ -28,21 +28,7 @@ const Fabric kFabrics[] = {{"shm", 1, [](uint64_t) { return make_shm_bench(); }}
 
 constexpr int kMomentsMax = 20'000;
 
-ReplicaSet set_of(std::initializer_list<ReplicaId> ids) {
-  ReplicaSet set;
-  for (const ReplicaId id : ids) set.add(id);
-  return set;
-}
 const ReplicaSet kBoth = set_of({kB, kC});
-
-Bytes filled(size_t n, uint64_t seed) {
-  Bytes bytes(n);
-  for (size_t i = 0; i < n; ++i) {
-    seed = seed * 6364136223846793005 + 1442695040888963407;
-    bytes[i] = static_cast<std::byte>(seed >> 56);
-  }
-  return bytes;
-}
 
 // [at, at + n) of a ring, whatever lap that is.
 Bytes slice(const Bytes& ring, Offset at, size_t n) {

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <vector>
@@ -15,6 +16,21 @@ namespace caisson::transport::testing {
 
 inline constexpr ReplicaId kA{1}, kB{2}, kC{3};
 inline constexpr uint64_t kRingBytes = 1 << 20;
+
+inline ReplicaSet set_of(std::initializer_list<ReplicaId> ids) {
+  ReplicaSet set;
+  for (const ReplicaId id : ids) set.add(id);
+  return set;
+}
+
+inline std::vector<std::byte> filled(size_t n, uint64_t seed) {
+  std::vector<std::byte> bytes(n);
+  for (size_t i = 0; i < n; ++i) {
+    seed = seed * 6364136223846793005 + 1442695040888963407;
+    bytes[i] = static_cast<std::byte>(seed >> 56);
+  }
+  return bytes;
+}
 
 class FabricBench {
  public:
