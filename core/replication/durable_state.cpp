@@ -5,10 +5,12 @@
 
 namespace caisson::replication {
 
-// In memory only once it is on the media: what is answered and published is read from there.
-Code DurableState::write(const log::Superblock& next, pmem::Region::Slots slots) {
+// In memory only once it is on the media: what is answered and published is read from there. In
+// both slots whatever it is: a replica that has lost the newer one must not take rot below a cursor
+// that stood there for the end of its log (P16), nor forget what it has put aside (P15).
+Code DurableState::write(const log::Superblock& next) {
   const log::SuperblockBytes bytes = log::encode(next);
-  const Code code = region_.write_superblock(bytes, slots);
+  const Code code = region_.write_superblock(bytes, pmem::Region::Slots::both);
   if (code == Code::ok) superblock_ = next;
   return code;
 }
@@ -16,14 +18,14 @@ Code DurableState::write(const log::Superblock& next, pmem::Region::Slots slots)
 Code DurableState::begin_incarnation() {
   log::Superblock next = superblock_;
   ++next.incarnation.value;
-  return write(next, pmem::Region::Slots::both);
+  return write(next);
 }
 
 Code DurableState::promise(Term term, uint64_t nonce) {
   log::Superblock next = superblock_;
   next.promised = term;
   next.promise_nonce = nonce;
-  return write(next, pmem::Region::Slots::both);
+  return write(next);
 }
 
 log::Superblock DurableState::with(const Progress& progress) const {
@@ -37,7 +39,7 @@ log::Superblock DurableState::with(const Progress& progress) const {
 Code DurableState::save_progress(const Progress& progress) {
   const Offset from = std::min(superblock_.validated.end, progress.validated.end);
   region_.persist_ring(from, progress.validated.end - from);
-  return write(with(progress), pmem::Region::Slots::one);
+  return write(with(progress));
 }
 
 Code DurableState::save_trim(const log::Cursor& to, const log::ViewRun& view,
@@ -48,7 +50,7 @@ Code DurableState::save_trim(const log::Cursor& to, const log::ViewRun& view,
   next.trim = to;
   next.membership = view.membership;
   next.view_position = view.first;
-  return write(next, pmem::Region::Slots::one);
+  return write(next);
 }
 
 Code DurableState::save_base(const log::Cursor& base, const log::ViewRun& view,
@@ -60,26 +62,26 @@ Code DurableState::save_base(const log::Cursor& base, const log::ViewRun& view,
   next.view_position = view.first;
   next.salvage_bytes = salvage_bytes;
   next.damaged_through = Position{0};
-  return write(next, pmem::Region::Slots::both);
+  return write(next);
 }
 
 Code DurableState::save_divergence(const log::Cursor& keep, uint64_t salvage_bytes) {
   log::Superblock next = superblock_;
   if (next.validated.position > keep.position) next.validated = keep;
   next.salvage_bytes = salvage_bytes;
-  return write(next, pmem::Region::Slots::one);
+  return write(next);
 }
 
 Code DurableState::save_grant(Term term, Position behind) {
   log::Superblock next = superblock_;
   next.granted = {term, behind};
-  return write(next, pmem::Region::Slots::one);
+  return write(next);
 }
 
 Code DurableState::save_damage(Position through) {
   log::Superblock next = superblock_;
   next.damaged_through = through;
-  return write(next, pmem::Region::Slots::both);
+  return write(next);
 }
 
 }  // namespace caisson::replication

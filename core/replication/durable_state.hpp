@@ -49,7 +49,7 @@ class DurableState {
   [[nodiscard]] Code save_damage(Position through);
 
  private:
-  [[nodiscard]] Code write(const log::Superblock& next, pmem::Region::Slots slots);
+  [[nodiscard]] Code write(const log::Superblock& next);
   log::Superblock with(const Progress& progress) const;
 
   pmem::Region& region_;

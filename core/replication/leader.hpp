@@ -89,6 +89,7 @@ class Leader {
   struct Peer {
     Phase phase = Phase::unsealed;
     Incarnation incarnation;
+    uint64_t birth = 0;   // of the region whose answer was the last
     uint64_t answer = 0;  // of the seal answer that `divergence` was found from
     log::Cursor divergence;
     Offset posted;        // handed to the fabric

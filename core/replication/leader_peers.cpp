@@ -55,8 +55,11 @@ void Leader::on_seal_reply(ReplicaId from, const control::SealReply& reply, uint
   // Another life of the same number: whatever it holds, it was never admitted.
   if (reply.birth != c_.membership().births[from.value]) return;
   Peer& peer = peers_[from.value];
-  // Answers are numbered: a late one describes a ring that has changed since.
+  // Answers are numbered, by each region for itself: a late one describes a ring that has changed
+  // since.
+  if (reply.birth != peer.birth) peer.answer = 0;
   if (reply.answer <= peer.answer) return;
+  peer.birth = reply.birth;
   peer.answer = reply.answer;
   unseal(from, peer, now_ns + c_.options.retry_ns);
   const History theirs{reply.trim, reply.tail, reply.epochs};
@@ -126,6 +129,7 @@ void Leader::opened(ReplicaId id, Peer& peer, uint64_t now_ns) {
 void Leader::take_over(ReplicaId from, const control::SealReply& reply, uint64_t now_ns) {
   Peer& peer = peers_[from.value];
   peer.divergence = reply.tail;
+  peer.birth = reply.birth;
   peer.answer = reply.answer;
   peer.incarnation = reply.incarnation;
   peer.head = reply.trim.end;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The primary is lost as a whole, and a standby goes on alone (R14). Those that were given up come
 // back as replicas that may be admitted again.
+#include <algorithm>
+#include <array>
+
 #include "core/replication/recovery.hpp"
 #include "tests/sim/performer.hpp"
 
@@ -13,6 +16,17 @@ constexpr uint64_t kNewClients = 100;  // the numbers of those that come after
 // As the engine does: what a dead writer posted may still be on its way.
 void shut_out_writers(World& world, const Machine& m) {
   (void)world.fabric().open_endpoint(m.id)->revoke_all();
+}
+
+// It is one from the moment at which it holds the view that says so, persistently (R14).
+bool holds_its_view(const replication::Replica& leader, const Machine& standby) {
+  std::array<replication::PeerStatus, kReplicaIdMax> peers;
+  const size_t count = leader.peers(peers);
+  const Position named = standby.replica->log().view_position();
+  return std::any_of(peers.begin(), peers.begin() + static_cast<std::ptrdiff_t>(count),
+                     [&](const replication::PeerStatus& peer) {
+                       return peer.id == standby.id && peer.lag.held >= named;
+                     });
 }
 
 }  // namespace
@@ -28,8 +42,9 @@ bool Performer::take_over(const Action& action) {
   if (!m.up() || !world_.admitted(m, now) || m.replica->status().membership != now) return false;
   // One that no leader has reached since an earlier term may hold what that one never committed
   // (docs/found.md).
-  const Term leads = world_.machine(world_.leader()).replica->leading();
-  if (m.replica->log().tail().term != leads) return false;
+  const replication::Replica& leader = *world_.machine(world_.leader()).replica;
+  if (m.replica->log().tail().term != leader.leading()) return false;
+  if (!holds_its_view(leader, m)) return false;
   const LogIdentity identity = world_.identity();
   Random random(action.salt);
   for (const uint8_t id : world_.ids()) {
