@@ -316,6 +316,33 @@ Outcome reborn_has_no_voice(uint64_t seed) {
   return conclude(world);
 }
 
+// A replica that its leader has known for some restarts loses its memory, and is admitted anew
+// while the same one leads: the answers of the empty region are numbered from the beginning.
+Outcome reborn_under_one_leader(uint64_t seed) {
+  WorldOptions options = with_spares(seed, 3, 0);
+  options.auto_apply = true;
+  World world(options);
+  Script script(world);
+  const uint8_t id = script.await_service();
+  if (id == 0) return conclude(world);
+  const uint8_t lost = script.others(id)[0];
+  for (int i = 0; i < 3; ++i) {
+    world.kill(lost);
+    world.start(lost);
+    world.run_for(5 * kMs);
+  }
+  world.destroy(lost);
+  const ReplicaSet all = set_of({1, 2, 3});
+  reach_view(world, {.remove = just(ReplicaId{lost})}, all - just(ReplicaId{lost}));
+  reach_view(world, {.add = just(ReplicaId{lost})}, all);
+  return conclude(world, world.leader() == id);
+}
+
+TEST(R43, WhoIsBornAgainIsHeardByTheLeaderOfItsFormerLife) {
+  const Outcome sum = over_seeds(1, 20, reborn_under_one_leader);
+  EXPECT_GT(sum.constructed, 15u);
+}
+
 TEST(P17, ARegionThatWasNeverAdmittedHasNoVoice) { over_seeds(1, 20, reborn_has_no_voice); }
 
 // Who joins has what was posted to it only once it is persistent: what is trimmed meanwhile cannot
