@@ -332,9 +332,13 @@ Outcome reborn_under_one_leader(uint64_t seed) {
     world.run_for(5 * kMs);
   }
   world.destroy(lost);
+  world.run_for(2 * kMs);
   const ReplicaSet all = set_of({1, 2, 3});
   reach_view(world, {.remove = just(ReplicaId{lost})}, all - just(ReplicaId{lost}));
-  reach_view(world, {.add = just(ReplicaId{lost})}, all);
+  // At once: the leader has not let go of it yet.
+  const MemberChange admit{.add = just(ReplicaId{lost})};
+  world.run_until([&] { return world.change(admit) == Code::ok; }, 20 * kMs);
+  reach_view(world, admit, all);
   return conclude(world, world.leader() == id);
 }
 
