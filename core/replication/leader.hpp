@@ -211,6 +211,7 @@ class Leader {
   uint64_t checkpoint_bytes_max() const { return c_.state.ring().bytes() / 16; }
   [[nodiscard]] Code write_checkpoint();
   ReplicaId holder_of(Position p) const;
+  Code trim_through(Position p);
   uint32_t trim_as_wished();
 
   // leader_views.cpp

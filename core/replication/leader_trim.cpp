@@ -54,10 +54,21 @@ Code Leader::trim(Position p, ReplicaId* holder) {
   }
   if (p >= c_.state.checkpoint() && !c_.state.streams().empty()) {
     if (c_.state.checkpoint_pending() || trim_wish_.value != 0) return Code::again;
-    if (const Code code = write_checkpoint(); code != Code::ok) return code;
-    trim_wish_ = p;
+    const Code code = write_checkpoint();
+    if (code == Code::ok) trim_wish_ = p;
+    // No room for one: an earlier leader's, which trimmed further than we had when we took over,
+    // allows some of it.
+    const Position allowed = c_.state.checkpoint();
+    if (code == Code::again && allowed > c_.state.trimmed() + 1) {
+      (void)trim_through(Position{allowed.value - 1});
+    }
+    if (code != Code::ok) return code;
     return Code::again;
   }
+  return trim_through(p);
+}
+
+Code Leader::trim_through(Position p) {
   if (const Code code = books_.trim(p); code != Code::ok) return code;
   trim_to_ = std::max(trim_to_, p);
   return Code::ok;
