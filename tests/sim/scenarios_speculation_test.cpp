@@ -29,8 +29,14 @@ class Speculator {
     world_.after(random_.below(kEveryNs), [this] { turn(); });
   }
 
-  // Compares with what was committed in the end, as far as this machine still holds it.
-  void judge(const log::LogState& log, std::vector<Violation>& out) const {
+  // Compares with what was committed in the end, as far as this machine still holds it. First it
+  // hears what there is to hear: the day may end before its next turn.
+  void judge(const Machine& m, std::vector<Violation>& out) {
+    const log::LogState& log = m.replica->log();
+    // Its closing reading counts as one more life.
+    if (m.life != life_ + 1) seen_.clear();
+    while (m.life == life_ + 1 && read(log)) {
+    }
     for (const auto& [position, identity] : seen_) expect_committed(log, position, identity, out);
     for (const auto& [position, identity] : final_) expect_committed(log, position, identity, out);
   }
@@ -159,7 +165,7 @@ Outcome minority_appends(uint64_t seed, Counts& sum) {
   }
   for (const uint8_t id : world.ids()) {
     if (!world.machine(id).up()) continue;
-    readers[id - 1u]->judge(world.machine(id).replica->log(), outcome.violations);
+    readers[id - 1u]->judge(world.machine(id), outcome.violations);
   }
   return outcome;
 }
