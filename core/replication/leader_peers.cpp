@@ -290,6 +290,17 @@ uint32_t Leader::tend(ReplicaId id, Peer& peer, uint64_t now_ns) {
   return moved ? 1 : 0;
 }
 
+// After a sleep, or a clock that was set: nobody was listened to meanwhile, and silence proves
+// nothing.
+void Leader::excuse(uint64_t gap_ns, uint64_t now_ns) {
+  if (gap_ns <= std::min(c_.options.fault_after_ns, c_.options.quorum_patience_ns) / 2) return;
+  alive_ns_ = std::min(alive_ns_ + gap_ns, now_ns);
+  for_each(followers_, [&](ReplicaId id) {
+    Peer& peer = peers_[id.value];
+    peer.moved_ns = std::min(peer.moved_ns + gap_ns, now_ns);
+  });
+}
+
 uint32_t Leader::tend(uint64_t now_ns) {
   uint32_t work = 0;
   if (!(followers_ - in_sync_).empty()) [[unlikely]] {
@@ -300,6 +311,7 @@ uint32_t Leader::tend(uint64_t now_ns) {
     });
   }
   if (now_ns - tend_ns_ < kTendEvery_ns) return work;
+  if (tend_ns_ != 0) excuse(now_ns - tend_ns_, now_ns);
   tended_ns_ = tend_ns_;
   tend_ns_ = now_ns;
   ReplicaSet alive = just(c_.options.self);
