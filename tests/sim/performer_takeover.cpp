@@ -46,7 +46,8 @@ bool Performer::take_over(const Action& action) {
   if (m.replica->log().tail().term != leader.leading()) return false;
   if (!holds_its_view(leader, m)) return false;
   const LogIdentity identity = world_.identity();
-  Random random(action.salt);
+  // A day that repeats its actions gives no birth twice.
+  Random random(action.salt + world_.now());
   for (const uint8_t id : world_.ids()) {
     world_.kill(id, random.permille(500) ? Death::power : Death::process);
   }
