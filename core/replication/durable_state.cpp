@@ -36,16 +36,20 @@ log::Superblock DurableState::with(const Progress& progress) const {
   return next;
 }
 
+// Of what is still held: a cursor may be left behind by the trim point.
+void DurableState::persist_through(Offset end) {
+  const Offset from = std::max(superblock_.trim.end, std::min(superblock_.validated.end, end));
+  if (end > from) region_.persist_ring(from, end - from);
+}
+
 Code DurableState::save_progress(const Progress& progress) {
-  const Offset from = std::min(superblock_.validated.end, progress.validated.end);
-  region_.persist_ring(from, progress.validated.end - from);
+  persist_through(progress.validated.end);
   return write(with(progress));
 }
 
 Code DurableState::save_trim(const log::Cursor& to, const log::ViewRun& view,
                              const Progress& progress) {
-  const Offset from = std::min(superblock_.validated.end, progress.validated.end);
-  region_.persist_ring(from, progress.validated.end - from);
+  persist_through(progress.validated.end);
   log::Superblock next = with(progress);
   next.trim = to;
   next.membership = view.membership;

@@ -49,6 +49,7 @@ class DurableState {
   [[nodiscard]] Code save_damage(Position through);
 
  private:
+  void persist_through(Offset end);
   [[nodiscard]] Code write(const log::Superblock& next);
   log::Superblock with(const Progress& progress) const;
 

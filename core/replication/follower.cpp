@@ -307,10 +307,12 @@ uint32_t Follower::follow_trim() {
   return to > c_.state.trimmed() && trim(to) == Code::ok ? 1 : 0;
 }
 
+// What is committed is sure, whatever stands behind it: a trim may already have followed it.
 log::Cursor Follower::durable_tail() const {
-  if (!leading_) return sure_tail();
   const auto committed = c_.state.cursor_at(c_.state.committed());
-  return committed.has_value() ? *committed : c_.durable.superblock().validated;
+  if (leading_) return committed.has_value() ? *committed : c_.durable.superblock().validated;
+  const log::Cursor& sure = sure_tail();
+  return committed.has_value() && committed->position > sure.position ? *committed : sure;
 }
 
 DurableState::Progress Follower::progress() const {
