@@ -78,6 +78,19 @@ class Endpoint {
  public:
   virtual ~Endpoint() = default;
 
+  // ---- Acquaintance: what endpoints have to tell each other before one can reach the other ----
+
+  // To be carried to `peer`'s endpoint of the same log, and handed to its meet(); empty: nothing,
+  // for now. Asked for again and again, at least every few milliseconds.
+  virtual std::vector<std::byte> introduction(ReplicaId /*peer*/, uint64_t /*now_ns*/) {
+    return {};
+  }
+  // Introductions may be lost, late and repeated. invalid: not one of this fabric, or of another
+  // version.
+  [[nodiscard]] virtual Code meet(ReplicaId /*peer*/, std::span<const std::byte> /*introduction*/) {
+    return Code::invalid;
+  }
+
   // ---- As target: our ring, opened to others ----
 
   // Ends every grant given so far, of any term. After the return no byte from any of them can

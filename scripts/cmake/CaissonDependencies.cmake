@@ -10,6 +10,10 @@ pkg_check_modules(libpmem REQUIRED IMPORTED_TARGET libpmem)
 pkg_check_modules(libpmem2 REQUIRED IMPORTED_TARGET libpmem2)
 pkg_check_modules(libisal REQUIRED IMPORTED_TARGET libisal)
 pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
+pkg_check_modules(libibverbs REQUIRED IMPORTED_TARGET libibverbs)
+pkg_check_modules(librdmacm REQUIRED IMPORTED_TARGET librdmacm)
+include(CheckCXXSymbolExists)
+check_cxx_symbol_exists(ibv_wr_flush infiniband/verbs.h CAISSON_HAVE_RDMA_FLUSH)
 
 # Header-only, used inside the tree, never seen by a user of the installed library.
 find_package(CLI11 REQUIRED)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a superblock says of its ring is true of what is persistent, whatever order its marks move in.
+// What a superblock says of its ring is true of what is persistent, whatever order its marks move
+// in.
 #include "core/replication/durable_state.hpp"
 
 #include <gtest/gtest.h>

@@ -53,5 +53,8 @@ class FabricBench {
 std::unique_ptr<FabricBench> make_shm_bench();
 // Another seed is another order of events.
 std::unique_ptr<FabricBench> make_sim_bench(uint64_t seed);
+// Needs an RDMA device; why there is none, or null.
+std::unique_ptr<FabricBench> make_verbs_bench();
+const char* why_no_verbs();
 
 }  // namespace caisson::transport::testing

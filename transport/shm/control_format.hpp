@@ -11,6 +11,7 @@
 #include "caisson/types.hpp"
 #include "pmem/process_identity.hpp"
 #include "pmem/region_format.hpp"
+#include "transport/cells.hpp"
 
 namespace caisson::transport::shm {
 
@@ -43,7 +44,6 @@ struct alignas(64) PromiseLine {
 // What the target publishes about itself: written to value[(sequence + 1) % 2], then counted up. A
 // reader that finds the sequence unchanged after copying value[sequence % 2] has a whole one, and a
 // publisher that dies half way leaves the previous one readable.
-inline constexpr size_t kTargetCellWords = 8;
 struct alignas(64) PublishedLine {
   uint64_t sequence;  // 0: nothing published yet
   uint64_t reserved[7];
@@ -61,17 +61,6 @@ struct alignas(64) WriterLine {
   uint64_t thread;  // see StoringThread; 0: not told
 };
 static_assert(sizeof(WriterLine) == 64);
-
-// The idle commit mark (P11).
-struct alignas(64) CommitLine {
-  uint64_t term;
-  uint64_t committed;
-  uint64_t trim_to;
-  uint64_t chain_and_crc;  // low half: chain value; high half: checksum of the 28 bytes up to there
-  uint64_t reserved[4];
-};
-static_assert(sizeof(CommitLine) == 64);
-static_assert(offsetof(CommitLine, chain_and_crc) == 24);
 
 struct Control {
   ControlHeader header;

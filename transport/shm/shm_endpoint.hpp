@@ -22,6 +22,7 @@
 #include "pmem/file_region.hpp"
 #include "pmem/peer_mapping.hpp"
 #include "pmem/process_watch.hpp"
+#include "transport/claims.hpp"
 #include "transport/fabric.hpp"
 #include "transport/shm/control_format.hpp"
 
@@ -132,7 +133,6 @@ class BasicShmEndpoint final : public Endpoint {
   bool granted_writer_gone() const;
   [[nodiscard]] Code rehome_allowances();
   void watch_writer(size_t writer);
-  [[nodiscard]] Code ensure_claim_mapping();
 
   pmem::FileRegion& region_;
   const ReplicaId self_;
@@ -147,8 +147,6 @@ class BasicShmEndpoint final : public Endpoint {
   bool stored_ = false;        // since the last fence
   bool light_fences_ = false;  // every attached target's revocations fence this process
   bool registered_ = false;
-  bool claims_poisoned_ = false;
-  bool claims_lent_ = false;
   bool revoked_once_ = false;  // by this process
   ReplicaId granted_to_;       // by this process, most lately; 0: nobody so far
   const bool one_thread_;
@@ -160,7 +158,7 @@ class BasicShmEndpoint final : public Endpoint {
   pmem::ProcessIdentity process_;
   mutable std::array<Peer, kWriters> peers_;
   std::array<pmem::ProcessWatch, kWriters> watches_;
-  pmem::RingMapping claims_;
+  Claims claims_;
 };
 
 using ShmEndpoint = BasicShmEndpoint<NoProbe>;

@@ -30,7 +30,8 @@ BasicShmEndpoint<Probe>::BasicShmEndpoint(pmem::FileRegion& region, const ShmOpt
       probe_(probe),
       registered_(register_light_half()),
       one_thread_(options.one_thread),
-      process_(pmem::this_process()) {
+      process_(pmem::this_process()),
+      claims_(region) {
   prepare_control(own_control());
   for (const auto& [id, path] : options.peers) {
     if (id != self_) peers_[id.value].path = path;
@@ -345,7 +346,7 @@ Code BasicShmEndpoint<Probe>::revoke_all() {
   attached_ = live_ = ReplicaSet{};
   own_unreported_ = false;  // of a term that is over: nobody may count it in a later one
   revoke_claims();
-  if (claims_poisoned_) return Code::io;
+  if (claims_.stuck()) return Code::io;
 
   Control& control = own_control();
   store_word(control.grant.open, 0);
@@ -468,27 +469,15 @@ Code BasicShmEndpoint<Probe>::maintain() {
 // ---- Claims -------------------------------------------------------------------------------------
 
 template <class Probe>
-Code BasicShmEndpoint<Probe>::ensure_claim_mapping() {
-  return claims_.mapped() ? Code::ok : region_.map_again(claims_);
-}
-
-template <class Probe>
 std::byte* BasicShmEndpoint<Probe>::claim(Offset at, size_t n) {
   assert(n <= ring_mask_ + 1);
-  if (ensure_claim_mapping() != Code::ok) return nullptr;
-  claims_lent_ = true;
-  return claims_.data() + (at.value & ring_mask_);
+  (void)n;
+  return claims_.lend(at);
 }
 
 template <class Probe>
 void BasicShmEndpoint<Probe>::revoke_claims() {
-  if (claims_lent_ && claims_.abandon_to_scratch() != Code::ok) {
-    // Somebody may still store into the ring: this replica must answer no seal.
-    claims_poisoned_ = true;
-    return;
-  }
-  claims_lent_ = false;
-  claims_.unmap();
+  claims_.revoke();
 }
 
 }  // namespace caisson::transport::shm

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+
+#include "tests/pmem/scratch.hpp"
+#include "tests/transport/fabric_bench.hpp"
+#include "transport/verbs/verbs_endpoint.hpp"
+
+namespace caisson::transport::testing {
+
+namespace {
+
+constexpr std::array kAll{kA, kB, kC};
+
+// The device that the environment names; else the first one.
+verbs::DeviceOptions device_options() {
+  verbs::DeviceOptions options;
+  if (const char* const name = std::getenv("CAISSON_VERBS_DEVICE")) options.name = name;
+  return options;
+}
+
+std::shared_ptr<verbs::Device> open_device() {
+  auto device = verbs::Device::open(device_options());
+  if (!device) throw std::runtime_error(device.error().message);
+  return *device;
+}
+
+// Three endpoints of one process on one adapter. What they have to tell each other is carried as
+// the control plane would.
+class VerbsBench final : public FabricBench {
+ public:
+  VerbsBench() : device_(open_device()) {
+    for (const ReplicaId id : kAll) {
+      const auto made = pmem::FileRegion::create(path(id), pmem::testing::small_region(kRingBytes));
+      if (!made) throw std::runtime_error(made.error().message);
+    }
+    for (const ReplicaId id : kAll) open(id);
+    get_acquainted();
+  }
+
+  Endpoint& endpoint(ReplicaId id) override { return *replica(id).endpoint; }
+  std::vector<std::byte> ring(ReplicaId id) override {
+    const std::byte* const at = replica(id).region->ring_data();
+    return {at, at + kRingBytes};
+  }
+  void store_own(ReplicaId id, Offset at, std::span<const std::byte> bytes) override {
+    replica(id).region->store_ring(at, bytes.data(), bytes.size());
+    replica(id).region->persist_ring(at, bytes.size());
+  }
+  void store_claimed(ReplicaId, std::byte* at, std::span<const std::byte> bytes) override {
+    std::memcpy(at, bytes.data(), bytes.size());
+  }
+  void restart(ReplicaId id) override {
+    replica(id).endpoint.reset();
+    replica(id).region.reset();
+    open(id);
+    get_acquainted();
+  }
+  void pass() override {
+    carry();
+    ::usleep(50);
+  }
+  void settle() override { ::usleep(100'000); }
+
+ private:
+  struct Replica {
+    std::unique_ptr<pmem::FileRegion> region;
+    std::unique_ptr<verbs::VerbsEndpoint> endpoint;
+  };
+  std::string path(ReplicaId id) const {
+    return directory_ / ("replica-" + std::to_string(id.value)).c_str();
+  }
+  Replica& replica(ReplicaId id) { return replicas_[id.value - 1u]; }
+  void open(ReplicaId id) {
+    Replica& r = replica(id);
+    auto region = pmem::FileRegion::open(path(id), pmem::PersistenceChoice::emulated);
+    if (!region) throw std::runtime_error(region.error().message);
+    r.region = std::move(*region);
+    verbs::VerbsOptions options;
+    options.self = id;
+    options.peers = set_of({kA, kB, kC});
+    options.device = device_;
+    auto endpoint = verbs::VerbsEndpoint::create(*r.region, options);
+    if (!endpoint) throw std::runtime_error(endpoint.error().message);
+    r.endpoint = std::move(*endpoint);
+  }
+  // Everything that somebody has to say, once.
+  void carry() {
+    now_ns_ += 1'000'000;
+    for (const ReplicaId from : kAll) {
+      for (const ReplicaId to : kAll) {
+        if (from == to) continue;
+        const auto said = replica(from).endpoint->introduction(to, now_ns_);
+        if (!said.empty()) (void)replica(to).endpoint->meet(from, said);
+      }
+    }
+  }
+  bool acquainted() {
+    for (const ReplicaId from : kAll) {
+      for (const ReplicaId to : kAll) {
+        if (from != to && !replica(from).endpoint->reachable(to)) return false;
+      }
+    }
+    return true;
+  }
+  void get_acquainted() {
+    for (int i = 0; i < 1000 && !acquainted(); ++i) carry();
+    EXPECT_TRUE(acquainted()) << "the endpoints do not get to know each other";
+  }
+
+  pmem::testing::ScratchDirectory directory_;
+  std::shared_ptr<verbs::Device> device_;
+  std::array<Replica, 3> replicas_;
+  uint64_t now_ns_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<FabricBench> make_verbs_bench() { return std::make_unique<VerbsBench>(); }
+
+const char* why_no_verbs() {
+  static const std::string why = [] {
+    const auto device = verbs::Device::open(device_options());
+    return device ? "" : device.error().message;
+  }();
+  return why.empty() ? nullptr : why.c_str();
+}
+
+}  // namespace caisson::transport::testing

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Making an endpoint, getting acquainted, and everything as target.
+#include "transport/verbs/verbs_endpoint.hpp"
+
+#include <sys/random.h>
+
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "transport/verbs/verbs_endpoint_impl.hpp"
+
+namespace caisson::transport::verbs {
+
+namespace {
+
+constexpr uint32_t kReadDepth = 16;
+constexpr uint32_t kInlineBytes = 64;
+constexpr uint64_t kLoopPatience_ns = 1'000'000'000;
+
+uint64_t random_word() {
+  uint64_t word = 0;
+  while (::getrandom(&word, sizeof word, 0) != static_cast<ssize_t>(sizeof word) || word == 0) {
+  }
+  return word;
+}
+
+// Where the packets of a session begin: both ends know it, and no two sessions in a row overlap.
+uint32_t psn_of(uint64_t life, uint32_t session) {
+  return (static_cast<uint32_t>(life) + session * 0x9e3779u) & kPsnMask;
+}
+
+}  // namespace
+
+std::string_view name(Method method) {
+  switch (method) {
+    case Method::none: return "none";
+    case Method::flush: return "flush";
+    case Method::read_after_write: return "read_after_write";
+  }
+  return "unknown";
+}
+
+// Two halves that are each other's other one.
+struct VerbsEndpoint::Loop {
+  Owned<ibv_pd> domain;
+  Owned<ibv_mr> ring;
+  Owned<ibv_mr> own;
+  uint64_t word = 0;
+  QueuePair from;
+  QueuePair to;
+  uint32_t number = 0;
+  bool done = false;
+  bool failed = false;
+};
+
+VerbsEndpoint::VerbsEndpoint(pmem::FileRegion& region, const VerbsOptions& options)
+    : region_(region),
+      options_(options),
+      device_(options.device),
+      kernels_(region.kernels()),
+      own_ring_(region.ring_data()),
+      ring_bytes_(region.geometry().ring_bytes),
+      life_(random_word()),
+      memory_(std::make_unique<Private>()),
+      // Never one that an earlier life has given: random above, counted below.
+      generation_(random_word() >> 1 & ~uint64_t{0xffffffff}),
+      claims_(region) {}
+
+VerbsEndpoint::~VerbsEndpoint() {
+  (void)close_grant();
+  claims_.revoke();
+}
+
+Result<std::unique_ptr<VerbsEndpoint>> VerbsEndpoint::create(pmem::FileRegion& region,
+                                                             const VerbsOptions& options) {
+  std::unique_ptr<VerbsEndpoint> endpoint(new VerbsEndpoint(region, options));
+  if (auto opened = endpoint->open(); !opened) return tl::unexpected(opened.error());
+  return endpoint;
+}
+
+Result<Owned<ibv_mr>> VerbsEndpoint::registered(ibv_pd* domain, void* at, size_t bytes,
+                                                unsigned access, const std::string& what) const {
+  Owned<ibv_mr> memory(::ibv_reg_mr(domain, at, bytes, static_cast<int>(access)));
+  if (memory) return memory;
+  const int error = errno;
+  std::string message = device_->name() + " cannot register " + std::to_string(bytes) +
+                        " bytes of " + what + ": " + std::strerror(error);
+  if (error == ENOMEM || error == EAGAIN) {
+    return fail(Code::no_space, message +
+                                    "; raise the limit of locked memory (ulimit -l unlimited, "
+                                    "or LimitMEMLOCK=infinity of the unit)");
+  }
+  return fail(Code::unsupported,
+              message +
+                  "; a region for this fabric lies on devdax, hugetlbfs or tmpfs "
+                  "(files of other file systems cannot be pinned)");
+}
+
+Result<void> VerbsEndpoint::open() {
+  const Limits& limits = device_->limits();
+  if (limits.queue_depth < options_.queue_depth ||
+      limits.message_bytes < options_.batch_bytes_max) {
+    return fail(Code::invalid, device_->name() + " takes " + std::to_string(limits.queue_depth) +
+                                   " work requests of " + std::to_string(limits.message_bytes) +
+                                   " bytes: lower verbs.queue_depth or verbs.batch_bytes");
+  }
+  writer_access_ = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
+  ring_access_ = writer_access_ | unsigned{IBV_ACCESS_LOCAL_WRITE};
+  const bool real = region_.persistence() == Persistence::adr;
+#ifdef CAISSON_HAVE_RDMA_FLUSH
+  if (limits.flush && real) {
+    method_ = Method::flush;
+    writer_access_ |= IBV_ACCESS_FLUSH_PERSISTENT | IBV_ACCESS_FLUSH_GLOBAL;
+    ring_access_ |= IBV_ACCESS_FLUSH_PERSISTENT | IBV_ACCESS_FLUSH_GLOBAL;
+  }
+#endif
+  const bool safe = region_.persistence() == Persistence::emulated ||
+                    region_.persistence() == Persistence::eadr || (real && options_.past_caches);
+  if (method_ == Method::none && safe) method_ = Method::read_after_write;
+
+  const auto peers = static_cast<uint32_t>(options_.peers.count()) + 1;
+  // Every work request, where all of them fail.
+  sent_.reset(::ibv_create_cq(device_->context(), static_cast<int>(peers * options_.queue_depth),
+                              nullptr, nullptr, 0));
+  fetched_.reset(::ibv_create_cq(device_->context(), static_cast<int>(2 * peers * kReadDepth),
+                                 nullptr, nullptr, 0));
+  if (!sent_ || !fetched_) {
+    return fail(Code::no_space,
+                device_->name() + " gives no completion queues: " + std::strerror(errno));
+  }
+  if (auto loop = open_loop(); !loop) return loop;
+  Result<void> opened;
+  for_each(options_.peers - just(options_.self), [&](ReplicaId id) {
+    if (!opened) return;
+    peers_[id.value] = std::make_unique<Peer>(id, life_);
+    opened = open_peer(*peers_[id.value]);
+  });
+  return opened;
+}
+
+Result<void> VerbsEndpoint::open_loop() {
+  loop_ = std::make_unique<Loop>();
+  Loop& loop = *loop_;
+  loop.domain.reset(::ibv_alloc_pd(device_->context()));
+  if (!loop.domain) return fail(Code::no_space, device_->name() + " gives no protection domain");
+  auto ring = registered(loop.domain.get(), own_ring_, ring_bytes_,
+                         IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ, region_.path());
+  if (!ring) return tl::unexpected(ring.error());
+  loop.ring = std::move(*ring);
+  auto own =
+      registered(loop.domain.get(), &loop.word, sizeof loop.word, IBV_ACCESS_LOCAL_WRITE, "memory");
+  if (!own) return tl::unexpected(own.error());
+  loop.own = std::move(*own);
+  const QueuePair::Options each{kReadDepth, 0, false, options_.patience};
+  for (QueuePair* half : {&loop.from, &loop.to}) {
+    auto made = QueuePair::create(*device_, loop.domain.get(), fetched_.get(), each);
+    if (!made) return tl::unexpected(made.error());
+    *half = std::move(*made);
+  }
+  const auto tied = [&](QueuePair& half, const QueuePair& other, unsigned access) {
+    const Code code = half.listen({device_->address(), other.number()}, 0, access);
+    return code == Code::ok ? half.speak(0) : code;
+  };
+  if (tied(loop.to, loop.from, IBV_ACCESS_REMOTE_READ) != Code::ok ||
+      tied(loop.from, loop.to, 0) != Code::ok) {
+    return fail(Code::io, device_->name() + " cannot be connected with itself");
+  }
+  if (flush_adapter() != Code::ok) {
+    return fail(Code::io, device_->name() +
+                              " does not reach itself: look after the address of its "
+                              "network interface, and the firewall (UDP port 4791)");
+  }
+  return {};
+}
+
+Result<void> VerbsEndpoint::open_peer(Peer& peer) {
+  peer.domain.reset(::ibv_alloc_pd(device_->context()));
+  if (!peer.domain) return fail(Code::no_space, device_->name() + " gives no protection domain");
+  ibv_pd* const domain = peer.domain.get();
+  auto ring = registered(domain, own_ring_, ring_bytes_, ring_access_, region_.path());
+  if (!ring) return tl::unexpected(ring.error());
+  peer.ring = std::move(*ring);
+  auto told = registered(domain, &memory_->told, sizeof(Told), IBV_ACCESS_REMOTE_READ, "memory");
+  if (!told) return tl::unexpected(told.error());
+  peer.told = std::move(*told);
+  auto slot = registered(domain, &memory_->slots[peer.id.value], sizeof(Slot),
+                         IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE, "memory");
+  if (!slot) return tl::unexpected(slot.error());
+  peer.slot = std::move(*slot);
+  auto own = registered(domain, peer.fetched.get(), sizeof *peer.fetched, IBV_ACCESS_LOCAL_WRITE,
+                        "memory");
+  if (!own) return tl::unexpected(own.error());
+  peer.own = std::move(*own);
+
+  const bool flushes = device_->limits().flush;
+  auto out = QueuePair::create(*device_, domain, sent_.get(),
+                               {options_.queue_depth, kInlineBytes, flushes, options_.patience});
+  if (!out) return tl::unexpected(out.error());
+  peer.out.pair = std::move(*out);
+  auto read = QueuePair::create(*device_, domain, fetched_.get(),
+                                {kReadDepth, 0, false, options_.patience});
+  if (!read) return tl::unexpected(read.error());
+  peer.read = std::move(*read);
+  return {};
+}
+
+// ---- Getting acquainted -------------------------------------------------------------------------
+
+std::vector<std::byte> VerbsEndpoint::introduction(ReplicaId id, uint64_t now) {
+  Peer* const peer = peer_of(id);
+  if (peer == nullptr || !peer->handshake.due(now)) return {};
+  Introduction ours;
+  ours.acquaintance = peer->handshake.say(now);
+  ours.address = device_->address();
+  ours.read_pair = peer->read.number();
+  ours.write_pair = peer->out.pair.number();
+  ours.ring = {reinterpret_cast<uint64_t>(own_ring_), peer->ring->rkey};
+  ours.ring_bytes = ring_bytes_;
+  ours.told = {reinterpret_cast<uint64_t>(&memory_->told), peer->told->rkey};
+  ours.flushes = device_->limits().flush;
+  return encode(ours);
+}
+
+Code VerbsEndpoint::meet(ReplicaId id, std::span<const std::byte> introduction) {
+  Peer* const peer = peer_of(id);
+  if (peer == nullptr) return Code::not_found;
+  const auto theirs = decode_introduction(introduction);
+  if (!theirs) return theirs.error().code;
+  if (theirs->ring_bytes != ring_bytes_) return Code::invalid;
+  const Handshake::Step step = peer->handshake.hear(theirs->acquaintance);
+  if (peer->handshake.peer_life() != theirs->acquaintance.life)
+    return Code::ok;  // says nothing new
+  if (peer->theirs.acquaintance.life != theirs->acquaintance.life) {
+    peer->cell = {};
+    peer->waited_under_way = peer->cell_under_way = false;
+  }
+  peer->theirs = *theirs;
+  return step == Handshake::Step::connect ? connect(*peer) : Code::ok;
+}
+
+Code VerbsEndpoint::connect(Peer& peer) {
+  const uint32_t session = peer.handshake.session();
+  const Remote remote{peer.theirs.address, peer.theirs.read_pair};
+  Code code =
+      peer.read.listen(remote, psn_of(peer.handshake.peer_life(), session), IBV_ACCESS_REMOTE_READ);
+  if (code == Code::ok) code = peer.read.speak(psn_of(life_, session));
+  if (code != Code::ok) {
+    peer.handshake.failed();
+    return code;
+  }
+  // What was under way is gone with the connection.
+  peer.waited_under_way = peer.cell_under_way = false;
+  peer.handshake.connected();
+  ++counts_.sessions;
+  return Code::ok;
+}
+
+// ---- As target ----------------------------------------------------------------------------------
+
+// What came in before is in memory when it returns: a read is not overtaken by it.
+Code VerbsEndpoint::flush_adapter() {
+  Loop& loop = *loop_;
+  if (loop.failed) return Code::io;
+  ibv_sge piece{reinterpret_cast<uint64_t>(&loop.word), sizeof loop.word, loop.own->lkey};
+  ibv_send_wr request{};
+  request.wr_id = work_id(options_.self, 0, ++loop.number);
+  request.sg_list = &piece;
+  request.num_sge = 1;
+  request.opcode = IBV_WR_RDMA_READ;
+  request.send_flags = IBV_SEND_SIGNALED;
+  request.wr.rdma.remote_addr = reinterpret_cast<uint64_t>(own_ring_);
+  request.wr.rdma.rkey = loop.ring->rkey;
+  ibv_send_wr* bad = nullptr;
+  loop.done = false;
+  if (::ibv_post_send(loop.from.get(), &request, &bad) != 0) return Code::io;
+  const uint64_t until_ns = now_ns() + kLoopPatience_ns;
+  while (!loop.done && !loop.failed) {
+    reap_reads();
+    if (now_ns() > until_ns) loop.failed = true;
+  }
+  return loop.failed ? Code::io : Code::ok;
+}
+
+void VerbsEndpoint::loop_done(const ibv_wc& wc) const {
+  if (wc.status != IBV_WC_SUCCESS) loop_->failed = true;
+  if (number_of_work(wc.wr_id) == loop_->number) loop_->done = true;
+}
+
+Code VerbsEndpoint::close_grant() {
+  store_word(memory_->told.granted, 0);
+  if (writer_ == ReplicaId{}) return Code::ok;
+  QueuePair& in = peer_of(writer_)->in;
+  // First its rights: whoever is writing is told so at once. That this fails is no harm, the half
+  // itself is closed next.
+  (void)in.refuse();
+  if (const Code code = in.close(); code != Code::ok) return code;
+  in = QueuePair{};
+  return Code::ok;
+}
+
+// What may not be persistent yet lies in the window that the writer told.
+void VerbsEndpoint::persist_what_was_written() {
+  uint64_t generation = 0;
+  Offset low, high;
+  const WindowCell& cell = memory_->slots[writer_.value].window;
+  const bool all =
+      !revoked_once_ || !window(cell, generation, low, high) || high - low >= ring_bytes_;
+  if (all) {
+    region_.persist_ring(Offset{0}, ring_bytes_);
+    revoked_once_ = true;
+  } else if (generation == generation_) {
+    region_.persist_ring(low, high - low);
+  }
+}
+
+Code VerbsEndpoint::revoke_all() {
+  // A seal binds the sealed node, too (P1).
+  for_each(attached_, [&](ReplicaId id) { detach(id); });
+  if (stored_) {
+    pmem::store_fence();
+    stored_ = false;
+  }
+  own_unreported_ = false;  // of a term that is over: nobody may count it in a later one
+  claims_.revoke();
+  if (claims_.stuck()) return Code::io;
+
+  if (const Code code = close_grant(); code != Code::ok) return code;
+  if (const Code code = flush_adapter(); code != Code::ok) return code;
+  if (writer_ != ReplicaId{} || !revoked_once_) persist_what_was_written();
+  writer_ = ReplicaId{};
+  return Code::ok;
+}
+
+Result<Grant> VerbsEndpoint::grant(ReplicaId writer, Term term) {
+  Peer* const peer = peer_of(writer);
+  if (peer == nullptr) return fail(Code::invalid, "a grant needs another replica to write");
+  if (writer_ != ReplicaId{}) {
+    return fail(Code::internal, "a grant is open; it has to be revoked first (P4)");
+  }
+  if (peer->handshake.peer_life() == 0 || peer->theirs.write_pair == 0) {
+    return fail(Code::again, "replica " + std::to_string(writer.value) +
+                                 " has not introduced itself to the fabric yet");
+  }
+  // A half of its own for each grant: what is still on the wire for an earlier one meets nobody.
+  auto in = QueuePair::create(*device_, peer->domain.get(), fetched_.get(),
+                              {1, 0, false, options_.patience});
+  if (!in) return tl::unexpected(in.error());
+  const auto psn = static_cast<uint32_t>(random_word()) & kPsnMask;
+  const Remote remote{peer->theirs.address, peer->theirs.write_pair};
+  Code code = in->listen(remote, psn, writer_access_);
+  if (code == Code::ok) code = in->speak(0);  // only so can its rights be taken back alone
+  if (code != Code::ok) {
+    return fail(code,
+                device_->name() + " cannot listen to replica " + std::to_string(writer.value));
+  }
+  peer->in = std::move(*in);
+  memory_->slots[writer.value] = {};
+  VerbsGrant blob;
+  blob.life = life_;
+  blob.to_life = peer->handshake.peer_life();
+  blob.pair = peer->in.number();
+  blob.psn = psn;
+  blob.slot = {reinterpret_cast<uint64_t>(&memory_->slots[writer.value]), peer->slot->rkey};
+  // Who cannot flush has to be content with less.
+  blob.method = method_ == Method::flush && !peer->theirs.flushes
+                    ? (options_.past_caches ? Method::read_after_write : Method::none)
+                    : method_;
+  Grant grant;
+  grant.term = term;
+  grant.generation = ++generation_;
+  grant.blob = encode(blob);
+  writer_ = writer;
+  store_word(memory_->told.granted, grant.generation);
+  return grant;
+}
+
+void VerbsEndpoint::publish(const TargetCell& cell) { verbs::publish(memory_->told, cell); }
+
+void VerbsEndpoint::publish_promise(Term promised, uint64_t birth) {
+  verbs::publish(memory_->told, promised, birth);
+  pmem::full_fence();  // before whatever answers the seal, as a one-sided reader sees it (P19)
+}
+
+CommitCell VerbsEndpoint::commit_cell(ReplicaId writer) const {
+  if (writer.value > kReplicaIdMax) return {};
+  return read_commit(memory_->slots[writer.value].commit);
+}
+
+}  // namespace caisson::transport::verbs

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The fabric of RDMA adapters: one-sided writes from our own ring into the rings of the peers, over
+// reliable connections whose halves are told over the control plane.
+//
+// Toward each peer there are three halves. By one of them both sides read: it lets nobody write.
+// By another we write to the peer, where its grant says so. The third listens to the peer's writes
+// while our grant to it is open, and is closed by a revocation: first its rights, so that the
+// writer is told at once, then the half itself, and after that nothing of the old connection
+// can reach the ring, whatever the writer or its adapter still has queued (R19). All that a peer
+// can use stands in a protection domain of its own, so that no other key or connection of ours
+// is of use to it (R41).
+//
+// Thread: the poller's, for everything. Allocation, system calls and waiting happen only in
+// create(), introduction(), meet(), attach(), detach(), revoke_all(), grant(), revoke_claims(), the
+// first claim() after that, read() and standing_of(); where the provider enters the kernel to post,
+// in every post.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string_view>
+
+#include "pmem/file_region.hpp"
+#include "transport/claims.hpp"
+#include "transport/fabric.hpp"
+#include "transport/verbs/device.hpp"
+#include "transport/verbs/verbs_format.hpp"
+
+namespace caisson::transport::verbs {
+
+struct VerbsOptions {
+  ReplicaId self;
+  ReplicaSet peers;
+  std::shared_ptr<Device> device;
+  uint32_t queue_depth = 256;  // work requests toward one target
+  uint64_t batch_bytes_max = uint64_t{1} << 20;
+  Patience patience;
+  // How long a one-sided read may keep the poller waiting. While a read has not come back, no other
+  // one waits for the same peer.
+  uint64_t read_patience_ns = 20'000'000;
+  // Adapters write to memory past the caches (DDIO is off), so that what left the adapter is in the
+  // persistence domain. Said by whoever set the machine up: it cannot be found out.
+  bool past_caches = false;
+};
+
+std::string_view name(Method method);
+
+// What has happened to our writes.
+struct VerbsCounts {
+  uint64_t batches = 0;
+  uint64_t revoked = 0;      // a target refused us: its grant is over
+  uint64_t unreachable = 0;  // it did not answer
+  uint64_t broken = 0;       // any other end of a connection for writing
+  uint64_t reads_late = 0;
+  uint64_t sessions = 0;  // times that a connection for reading was made
+};
+
+class VerbsEndpoint final : public Endpoint {
+ public:
+  // no_space: memory cannot be pinned, or the adapter has no room · unsupported: its file system
+  // does not allow the region to be registered · invalid: see the message.
+  static Result<std::unique_ptr<VerbsEndpoint>> create(pmem::FileRegion& region,
+                                                       const VerbsOptions& options);
+  ~VerbsEndpoint() override;
+  VerbsEndpoint(const VerbsEndpoint&) = delete;
+  VerbsEndpoint& operator=(const VerbsEndpoint&) = delete;
+
+  std::vector<std::byte> introduction(ReplicaId peer, uint64_t now_ns) override;
+  Code meet(ReplicaId peer, std::span<const std::byte> introduction) override;
+
+  Code revoke_all() override;
+  Result<Grant> grant(ReplicaId writer, Term term) override;
+  void publish(const TargetCell& cell) override;
+  void publish_promise(Term promised, uint64_t birth) override;
+  CommitCell commit_cell(ReplicaId writer) const override;
+
+  Code attach(ReplicaId target, const Grant& grant, Offset from) override;
+  void detach(ReplicaId target) override;
+  void fan_out(ReplicaSet targets, Offset at, const void* source, size_t n) override;
+  void fan_out_own(ReplicaSet targets, Offset at, size_t n) override;
+  void write(ReplicaId target, Offset at, size_t n) override;
+  void complete_through(ReplicaSet targets, bool own, Offset end) override;
+  size_t poll(std::span<Completion> out) override;
+  bool read(ReplicaId target, Offset at, void* destination, size_t n) override;
+  TargetCell target_cell(ReplicaId target) const override;
+  Standing standing_of(ReplicaId target) const override;
+  void write_commit_cell(ReplicaSet targets, const CommitCell& cell) override;
+  uint64_t window_bytes() const override { return 0; }
+
+  std::byte* claim(Offset at, size_t n) override {
+    return n > ring_bytes_ ? nullptr : claims_.lend(at);
+  }
+  void revoke_claims() override { claims_.revoke(); }
+
+  // How writes to this replica become persistent.
+  Method method() const { return method_; }
+  const VerbsCounts& counts() const { return counts_; }
+  // Both halves for reading are connected.
+  bool reachable(ReplicaId peer) const;
+
+ private:
+  struct Private;
+  struct Peer;
+  struct Outgoing;
+  struct Work;
+  struct Loop;
+
+  VerbsEndpoint(pmem::FileRegion& region, const VerbsOptions& options);
+  Result<void> open();
+  Result<void> open_loop();
+  Result<void> open_peer(Peer& peer);
+  Result<Owned<ibv_mr>> registered(ibv_pd* domain, void* at, size_t bytes, unsigned access,
+                                   const std::string& what) const;
+  Peer* peer_of(ReplicaId id) const {
+    return id.value <= kReplicaIdMax ? peers_[id.value].get() : nullptr;
+  }
+  [[nodiscard]] Code connect(Peer& peer);
+
+  // Writing.
+  void post(Peer& peer);
+  bool post_batch(Peer& peer, uint64_t end);
+  [[nodiscard]] bool submit(Peer& peer, std::span<Work> works);
+  [[nodiscard]] bool submit_flushing(Peer& peer, std::span<Work> works);
+  void reap();
+  void lose(Outgoing& out, ibv_wc_status status);
+
+  // Reading.
+  bool start_read(Peer& peer, const RemoteMemory& from, uint64_t at, uint64_t to, size_t n,
+                  bool waited) const;
+  bool await_read(Peer& peer) const;
+  void reap_reads() const;
+  void loop_done(const ibv_wc& wc) const;
+
+  // Being written to.
+  [[nodiscard]] Code close_grant();
+  [[nodiscard]] Code flush_adapter();
+  void persist_what_was_written();
+
+  pmem::FileRegion& region_;
+  const VerbsOptions options_;
+  const std::shared_ptr<Device> device_;
+  const pmem::Kernels kernels_;
+  std::byte* const own_ring_;
+  const uint64_t ring_bytes_;
+  const uint64_t life_;
+  Method method_ = Method::none;
+  unsigned ring_access_ = 0;
+  unsigned writer_access_ = 0;
+
+  // Our own completions.
+  bool stored_ = false;
+  uint64_t own_handed_ = 0;
+  bool own_unreported_ = false;
+
+  ReplicaSet attached_;
+  Owned<ibv_cq> sent_;
+  Owned<ibv_cq> fetched_;
+  std::unique_ptr<Private> memory_;
+  std::array<std::unique_ptr<Peer>, kReplicaIdMax + 1> peers_;
+  std::unique_ptr<Loop> loop_;  // of the adapter with itself
+
+  ReplicaId writer_;  // whose grant is open; 0: nobody's
+  uint64_t generation_;
+  bool revoked_once_ = false;
+  Claims claims_;
+  mutable VerbsCounts counts_;
+};
+
+}  // namespace caisson::transport::verbs

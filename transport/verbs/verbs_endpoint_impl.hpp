@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the parts of VerbsEndpoint share.
+#pragma once
+
+#include <array>
+#include <chrono>
+
+#include "transport/verbs/verbs_endpoint.hpp"
+
+namespace caisson::transport::verbs {
+
+inline constexpr size_t kStagingBytes = 64 * 1024;
+inline constexpr uint32_t kBatchesMax = 64;  // under way to one target
+
+// Read and written by peers.
+struct VerbsEndpoint::Private {
+  alignas(4096) Told told{};
+  alignas(4096) std::array<Slot, kReplicaIdMax + 1> slots{};
+};
+
+// Posted together; the completion of the last one speaks for all.
+struct Batch {
+  uint64_t end = 0;
+  uint32_t works = 0;
+  uint32_t number = 0;
+};
+
+struct VerbsEndpoint::Outgoing {
+  QueuePair pair;
+  VerbsGrant grant;
+  uint64_t generation = 0;
+  uint64_t from = 0;    // where the grant was taken up
+  uint64_t named = 0;   // complete_through() said so
+  uint64_t posted = 0;  // handed to the adapter
+  uint64_t done = 0;    // … and reported by it
+  uint64_t reported = 0;
+  uint64_t allowed = 0;  // the window told to the target ends there
+  std::array<Batch, kBatchesMax> batches;
+  uint32_t first = 0;
+  uint32_t count = 0;
+  uint32_t in_flight = 0;  // work requests of these batches
+  uint32_t loose = 0;      // … and behind them, waiting for a completion that speaks for them
+  uint32_t number = 0;     // of the newest batch
+  uint16_t epoch = 0;      // counts the connections: completions of earlier ones are nobody's
+  bool fenced = false;
+};
+
+// One work request, before it becomes one.
+struct VerbsEndpoint::Work {
+  enum class Kind : uint8_t { write, read, flush } kind = Kind::write;
+  bool inlined = false;
+  bool signalled = false;
+  uint32_t bytes = 0;
+  uint64_t local = 0;
+  uint32_t local_key = 0;
+  uint64_t remote = 0;
+  uint32_t remote_key = 0;
+  uint64_t id = 0;
+};
+
+struct VerbsEndpoint::Peer {
+  explicit Peer(ReplicaId of, uint64_t life) : id(of), handshake(life) {}
+
+  const ReplicaId id;
+  Handshake handshake;
+  Introduction theirs;
+
+  // What the adapter writes to for us.
+  struct Fetched {
+    alignas(4096) std::array<std::byte, kStagingBytes> staging;
+    alignas(kCacheLineBytes) Told waited;
+    alignas(kCacheLineBytes) Told in_passing;
+    std::array<uint64_t, kBatchesMax> granted;  // by batch
+  };
+  std::unique_ptr<Fetched> fetched = std::make_unique<Fetched>();
+
+  Owned<ibv_pd> domain;
+  Owned<ibv_mr> ring;
+  Owned<ibv_mr> told;
+  Owned<ibv_mr> slot;
+  Owned<ibv_mr> own;  // of `fetched`
+  Outgoing out;
+  QueuePair in;  // while our grant to it is open
+  QueuePair read;
+
+  // Reads, numbered. Those of earlier sessions are nobody's.
+  uint32_t read_number = 0;
+  bool waited_under_way = false;  // … also of one that was given up
+  bool cell_under_way = false;
+  TargetCell cell;
+};
+
+inline uint64_t now_ns() {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                   std::chrono::steady_clock::now().time_since_epoch())
+                                   .count());
+}
+
+// Of a completion: whose it is, of which connection, and which.
+inline uint64_t work_id(ReplicaId peer, uint16_t epoch, uint32_t number) {
+  return uint64_t{peer.value} << 48 | uint64_t{epoch} << 32 | number;
+}
+inline ReplicaId peer_of_work(uint64_t id) { return ReplicaId{static_cast<uint8_t>(id >> 48)}; }
+inline uint16_t epoch_of_work(uint64_t id) { return static_cast<uint16_t>(id >> 32); }
+inline uint32_t number_of_work(uint64_t id) { return static_cast<uint32_t>(id); }
+
+}  // namespace caisson::transport::verbs
