@@ -30,7 +30,9 @@ Code DurableState::promise(Term term, uint64_t nonce) {
 
 log::Superblock DurableState::with(const Progress& progress) const {
   log::Superblock next = superblock_;
-  next.validated = progress.validated;
+  // What was good once stays evidence (P16): a leader may hold more than it knows to be committed.
+  // Only what is cut off lowers it.
+  if (progress.validated.position > next.validated.position) next.validated = progress.validated;
   next.committed = std::min(progress.committed, progress.validated.position);
   next.applied = std::min(progress.applied, next.committed);
   return next;
