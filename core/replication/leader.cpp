@@ -201,7 +201,7 @@ void Leader::refresh_limit() {
   room_end_ = c_.state.window_end();
   for_each(in_sync_, [&](ReplicaId id) {
     Peer& peer = peers_[id.value];
-    read_cell(id, peer);
+    (void)read_cell(id, peer);
     room_end_ = std::min(room_end_, room_of(peer));
   });
   limit_ = room_end_;

@@ -175,7 +175,7 @@ class Leader {
   uint32_t tend(uint64_t now_ns);
   void excuse(uint64_t gap_ns, uint64_t now_ns);
   uint32_t tend(ReplicaId id, Peer& peer, uint64_t now_ns);
-  void read_cell(ReplicaId id, Peer& peer);
+  Term read_cell(ReplicaId id, Peer& peer);
   uint32_t catch_up(ReplicaId id, Peer& peer, uint64_t now_ns);
   Offset vouch(Peer& peer, Offset end, uint64_t now_ns);
   bool mend(const log::Cursor& at, uint64_t now_ns);

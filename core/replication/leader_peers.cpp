@@ -172,12 +172,15 @@ void Leader::on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_
   if (peer.phase == Phase::unsealed) tend(from, peer, now_ns);
 }
 
-void Leader::read_cell(ReplicaId id, Peer& peer) {
+// Returns the term under which it was published.
+Term Leader::read_cell(ReplicaId id, Peer& peer) {
   const transport::TargetCell cell = c_.endpoint.target_cell(id);
   // P11: believed only under this term and incarnation.
-  if (cell.term != term_ || cell.incarnation != peer.incarnation) return;
-  peer.head = std::max(peer.head, cell.head);
-  peer.validated_end = std::max(peer.validated_end, cell.validated_end);
+  if (cell.term == term_ && cell.incarnation == peer.incarnation) {
+    peer.head = std::max(peer.head, cell.head);
+    peer.validated_end = std::max(peer.validated_end, cell.validated_end);
+  }
+  return cell.term;
 }
 
 // Appends and those who are being caught up share the poller and its way to memory: so much a
@@ -275,7 +278,12 @@ uint32_t Leader::tend(ReplicaId id, Peer& peer, uint64_t now_ns) {
     unseal(id, peer, now_ns + c_.options.retry_ns);
     return 1;
   }
-  read_cell(id, peer);
+  if (read_cell(id, peer) > term_) {
+    // It listens to a later leader, and says so when it is asked. Nobody else may: that one may
+    // have dismissed us, and who writes nothing is refused nothing.
+    unseal(id, peer, now_ns);
+    return 1;
+  }
   const bool moved = peer.validated_end != peer.tended_end;
   peer.tended_end = peer.validated_end;
   if (moved || peer.validated_end >= peer.persisted) peer.moved_ns = now_ns;

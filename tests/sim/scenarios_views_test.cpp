@@ -316,6 +316,33 @@ Outcome reborn_has_no_voice(uint64_t seed) {
   return conclude(world);
 }
 
+// A leader is cut off, dismissed and deposed, and has nothing to write meanwhile that could be
+// refused. Nobody talks to it any more: it has to see for itself.
+Outcome dismissed_unheard(uint64_t seed) {
+  World world(with_spares(seed, 3, 0));
+  Script script(world);
+  const uint8_t old = script.await_service();
+  if (old == 0) return conclude(world);
+  world.run_for(2 * kMs);
+  world.isolate(old);
+  world.run_until([&] { return world.leader() != 0 && world.leader() != old; }, 20 * kMs);
+  const bool constructed = world.machine(old).replica->leading() != Term{};
+  ReplicaSet others = set_of({1, 2, 3});
+  others.remove(ReplicaId{old});
+  reach_view(world, {.remove = just(ReplicaId{old})}, others);
+  world.heal();
+  world.run_for(10 * kMs);
+  if (world.machine(old).replica->leading() != Term{}) {
+    world.breach("R20", "nobody tells a dismissed leader: " + world.describe());
+  }
+  return conclude(world, constructed);
+}
+
+TEST(R20, ADismissedLeaderThatWritesNothingSeesThatItIsDeposed) {
+  const Outcome sum = over_seeds(1, 20, dismissed_unheard);
+  EXPECT_GT(sum.constructed, 10u);
+}
+
 // A replica that its leader has known for some restarts loses its memory, and is admitted anew
 // while the same one leads: the answers of the empty region are numbered from the beginning.
 Outcome reborn_under_one_leader(uint64_t seed) {
