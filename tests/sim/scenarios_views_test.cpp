@@ -326,10 +326,11 @@ Outcome dismissed_unheard(uint64_t seed) {
   world.run_for(2 * kMs);
   world.isolate(old);
   world.run_until([&] { return world.leader() != 0 && world.leader() != old; }, 20 * kMs);
-  const bool constructed = world.machine(old).replica->leading() != Term{};
   ReplicaSet others = set_of({1, 2, 3});
   others.remove(ReplicaId{old});
   reach_view(world, {.remove = just(ReplicaId{old})}, others);
+  world.run_for(kMs);  // the new one has let go of it
+  const bool constructed = world.machine(old).replica->leading() != Term{};
   world.heal();
   world.run_for(10 * kMs);
   if (world.machine(old).replica->leading() != Term{}) {
