@@ -82,7 +82,7 @@ Result<std::unique_ptr<VerbsEndpoint>> VerbsEndpoint::create(pmem::FileRegion& r
 
 Result<Owned<ibv_mr>> VerbsEndpoint::registered(ibv_pd* domain, void* at, size_t bytes,
                                                 unsigned access, const std::string& what) const {
-  Owned<ibv_mr> memory(::ibv_reg_mr(domain, at, bytes, static_cast<int>(access)));
+  Owned<ibv_mr> memory(::ibv_reg_mr(domain, at, bytes, access));
   if (memory) return memory;
   const int error = errno;
   std::string message = device_->name() + " cannot register " + std::to_string(bytes) +
