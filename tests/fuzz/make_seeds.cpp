@@ -48,6 +48,7 @@ int main(int argc, char** argv) {
       {"client_fuzz", caisson::fuzz::client_seeds},
       {"state_fuzz", caisson::fuzz::state_seeds},
       {"salvage_fuzz", caisson::fuzz::salvage_seeds},
+      {"introduction_fuzz", caisson::fuzz::introduction_seeds},
       {"check_region_fuzz", caisson::fuzz::check_region_seeds},
       {"check_history_fuzz", caisson::fuzz::check_history_seeds},
   };

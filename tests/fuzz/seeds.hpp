@@ -23,6 +23,7 @@ void greeting_seeds(const AddSeed& add);
 void client_seeds(const AddSeed& add);
 void state_seeds(const AddSeed& add);
 void salvage_seeds(const AddSeed& add);
+void introduction_seeds(const AddSeed& add);
 void check_region_seeds(const AddSeed& add);
 void check_history_seeds(const AddSeed& add);
 

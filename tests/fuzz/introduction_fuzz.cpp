@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Arbitrary bytes as an introduction or a grant of a verbs endpoint: refused with a typed error, or
+// a value that encodes to the same bytes. Whatever introductions say, in whatever order, a
+// handshake is connected only where both sides have named the same lives and session.
+#include "tests/fuzz/fuzz.hpp"
+#include "transport/verbs/verbs_format.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace caisson;
+  using namespace caisson::transport::verbs;
+  using caisson::fuzz::require;
+  const auto bytes = fuzz::as_bytes(data, size);
+
+  const auto introduction = decode_introduction(bytes);
+  if (introduction) {
+    const auto again = encode(*introduction);
+    require(std::equal(again.begin(), again.end(), bytes.begin(), bytes.end()),
+            "an introduction has one encoding");
+  } else {
+    require(introduction.error().code == Code::invalid, "a refusal is typed");
+  }
+  const auto grant = decode_grant(bytes);
+  if (grant) {
+    const auto again = encode(*grant);
+    require(std::equal(again.begin(), again.end(), bytes.begin(), bytes.end()),
+            "a grant has one encoding");
+  } else {
+    require(grant.error().code == Code::invalid, "a refusal is typed");
+  }
+
+  constexpr uint64_t kOwn = 5;
+  Handshake handshake(kOwn);
+  fuzz::Reader in(data, size);
+  while (!in.empty()) {
+    Acquaintance said;
+    said.life = in.below(8);
+    said.your_life = in.below(8);
+    said.session = static_cast<uint32_t>(in.below(5));
+    said.connected = in.below(2) == 1;
+    const uint32_t before = handshake.session();
+    const uint64_t known = handshake.peer_life();
+    if (handshake.hear(said) == Handshake::Step::connect) {
+      require(said.your_life == kOwn && said.life == handshake.peer_life(),
+              "nobody connects with whom it does not know, or who does not know it");
+      require(!handshake.is_connected(), "what is connected is not connected again");
+      if (in.below(2) == 1) {
+        handshake.connected();
+      } else {
+        handshake.failed();
+      }
+    }
+    require(known != handshake.peer_life() || handshake.session() >= before,
+            "sessions count up while the lives stay");
+    if (in.below(4) == 0) (void)handshake.say(in.below(1'000'000));
+    if (in.below(8) == 0) handshake.failed();
+  }
+  return 0;
+}
