@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The superblock of one replica, and the orders in which it may change.
+// The superblock of one replica, and the orders in which it may change. Each change is in both slots
+// before its call returns (H14).
 #pragma once
 
 #include "caisson/types.hpp"
@@ -18,7 +19,7 @@ class DurableState {
   // A new process has opened the region.
   [[nodiscard]] Code begin_incarnation();
 
-  // Persists the promise in both slots before it returns (P2, H14). term >= the one promised.
+  // Persistent before it returns (P2). term >= the one promised.
   [[nodiscard]] Code promise(Term term, uint64_t nonce);
 
   // Progress: `validated` is persisted up to its end first, so that a break below a persisted
