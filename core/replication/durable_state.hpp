@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The superblock of one replica, and the orders in which it may change. Each change is in both slots
-// before its call returns (H14).
+// The superblock of one replica, and the orders in which it may change. Each change is in both
+// slots before its call returns (H14).
 #pragma once
 
 #include "caisson/types.hpp"

@@ -14,31 +14,32 @@ constexpr uint64_t kPauseMax_ns = 500'000'000;
 
 Handshake::Step Handshake::hear(const Acquaintance& said) {
   if (said.life == 0 || said.life == own_life_) return Step::nothing;
-  const bool another = said.life != peer_life_;
-  if (another) {
+  if (said.life != peer_life_) {
+    // Who is new to us, or was dead long before its message came: only the living take part in a
+    // session that has not begun yet.
     peer_life_ = said.life;
-    session_ = 0;
+    session_ = std::max(session_, said.session) + 1;
     connected_ = false;
     pause_ns_ = 0;
+    speak_at_once();
+    return Step::forget;
   }
-  const bool knows_us = said.your_life == own_life_;
-  if (!knows_us || said.session < session_) {
-    owes_ = true;
-    say_ns_ = 0;
-    return another ? Step::forget : Step::nothing;
+  if (said.your_life != own_life_ || said.session < session_) {
+    speak_at_once();
+    return Step::nothing;
   }
-  // Where nobody has begun one yet, it is the first.
-  const uint32_t theirs = std::max(said.session, 1u);
-  if (theirs > session_) {
-    session_ = theirs;
+  if (said.session > session_) {
+    session_ = said.session;
     connected_ = false;
   }
-  // It may lack what our half is in this session.
-  if (!said.connected || said.session < theirs) {
-    owes_ = true;
-    say_ns_ = 0;
-  }
+  // It lacks what our half is in this session.
+  if (!said.connected) speak_at_once();
   return connected_ ? Step::nothing : Step::connect;
+}
+
+void Handshake::speak_at_once() {
+  owes_ = true;
+  say_ns_ = 0;
 }
 
 void Handshake::failed() {

@@ -43,6 +43,7 @@ class Handshake {
 
  private:
   bool quiet() const { return connected_ && !owes_; }
+  void speak_at_once();
 
   const uint64_t own_life_;
   uint64_t peer_life_ = 0;

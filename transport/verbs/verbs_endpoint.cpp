@@ -339,9 +339,9 @@ Result<Grant> VerbsEndpoint::grant(ReplicaId writer, Term term) {
   if (writer_ != ReplicaId{}) {
     return fail(Code::internal, "a grant is open; it has to be revoked first (P4)");
   }
-  if (peer->handshake.peer_life() == 0 || peer->theirs.write_pair == 0) {
+  if (!peer->handshake.is_connected()) {
     return fail(Code::again, "replica " + std::to_string(writer.value) +
-                                 " has not introduced itself to the fabric yet");
+                                 " and this one have not introduced themselves to each other yet");
   }
   // A half of its own for each grant: what is still on the wire for an earlier one meets nobody.
   auto in = QueuePair::create(*device_, peer->domain.get(), fetched_.get(),

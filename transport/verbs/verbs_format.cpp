@@ -12,6 +12,7 @@ namespace caisson::transport::verbs {
 namespace {
 
 constexpr uint64_t kIntroductionMagic = 0x3162726576736961;  // "aisverb1", little endian
+constexpr uint32_t kSessionsMax = 1u << 31;                  // none is ever counted so far
 constexpr uint32_t kConnected = 1;
 constexpr uint32_t kFlushes = 2;
 constexpr uint64_t kGrantMagic = 0x3162726772736961;
@@ -108,10 +109,11 @@ Result<Introduction> decode_introduction(std::span<const std::byte> bytes) {
     return fail(Code::invalid, "not an introduction of a verbs endpoint of this version");
   }
   const bool sound =
-      in.life != 0 && in.flags <= (kConnected | kFlushes) && in.lid <= 0xffff &&
-      in.mtu >= IBV_MTU_256 && in.mtu <= IBV_MTU_4096 && queue_pair_number(in.read_pair) &&
-      queue_pair_number(in.write_pair) && std::has_single_bit(in.ring_bytes) &&
-      in.ring_at <= UINT64_MAX - in.ring_bytes && in.told_at <= UINT64_MAX - sizeof(Told);
+      in.life != 0 && in.session < kSessionsMax && in.flags <= (kConnected | kFlushes) &&
+      in.lid <= 0xffff && in.mtu >= IBV_MTU_256 && in.mtu <= IBV_MTU_4096 &&
+      queue_pair_number(in.read_pair) && queue_pair_number(in.write_pair) &&
+      std::has_single_bit(in.ring_bytes) && in.ring_at <= UINT64_MAX - in.ring_bytes &&
+      in.told_at <= UINT64_MAX - sizeof(Told);
   if (!sound) return fail(Code::invalid, "an introduction of a verbs endpoint makes no sense");
   Introduction introduction;
   introduction.acquaintance = {in.life, in.your_life, in.session, (in.flags & kConnected) != 0};
