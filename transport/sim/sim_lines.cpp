@@ -178,10 +178,13 @@ void SimFabric::let_go(uint64_t id) {
 }
 
 // The target's adapter, or ours, has failed the queue: nothing further is sent, and the owner is
-// told.
+// told. What was reported placed is there.
 void SimFabric::refuse(uint64_t id) {
   const auto found = attachments_.find(id);
   if (found == attachments_.end()) return;
+  if (lets_in(node(found->second.to), found->second.generation)) {
+    land_below(found->second, found->second.pipe);
+  }
   Attachment gone = std::move(found->second);
   for (const uint32_t index : gone.lines) free_line(index);
   attachments_.erase(found);
