@@ -11,22 +11,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using caisson::fuzz::require;
   const auto bytes = fuzz::as_bytes(data, size);
 
-  const auto introduction = decode_introduction(bytes);
-  if (introduction) {
-    const auto again = encode(*introduction);
+  const auto judge = [&](const auto& decoded) {
+    if (!decoded) return require(decoded.error().code == Code::invalid, "a refusal is typed");
+    const auto again = encode(*decoded);
     require(std::equal(again.begin(), again.end(), bytes.begin(), bytes.end()),
-            "an introduction has one encoding");
-  } else {
-    require(introduction.error().code == Code::invalid, "a refusal is typed");
-  }
-  const auto grant = decode_grant(bytes);
-  if (grant) {
-    const auto again = encode(*grant);
-    require(std::equal(again.begin(), again.end(), bytes.begin(), bytes.end()),
-            "a grant has one encoding");
-  } else {
-    require(grant.error().code == Code::invalid, "a refusal is typed");
-  }
+            "what was decoded has one encoding");
+  };
+  judge(decode_introduction(bytes));
+  judge(decode_grant(bytes));
 
   constexpr uint64_t kOwn = 5;
   Handshake handshake(kOwn);

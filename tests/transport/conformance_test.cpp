@@ -157,7 +157,7 @@ class Writer {
 
 class Conformance : public ::testing::TestWithParam<Fabric> {
  protected:
-  // Where an adapter is missing, a virtual machine that has one runs them (tests/guest).
+  // Where an adapter is missing, a virtual machine that has one runs them (scripts/guest).
   void SetUp() override {
     if (const char* const why = GetParam().missing()) GTEST_SKIP() << why;
   }

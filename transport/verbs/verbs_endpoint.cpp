@@ -229,15 +229,16 @@ Code VerbsEndpoint::meet(ReplicaId id, std::span<const std::byte> introduction) 
   const auto theirs = decode_introduction(introduction);
   if (!theirs) return theirs.error().code;
   if (theirs->ring_bytes != ring_bytes_) return Code::invalid;
-  const Handshake::Step step = peer->handshake.hear(theirs->acquaintance);
-  if (peer->handshake.peer_life() != theirs->acquaintance.life)
-    return Code::ok;  // says nothing new
-  if (peer->theirs.acquaintance.life != theirs->acquaintance.life) {
-    peer->cell = {};
-    peer->waited_under_way = peer->cell_under_way = false;
+  switch (peer->handshake.hear(theirs->acquaintance)) {
+    case Handshake::Step::nothing: return Code::ok;
+    case Handshake::Step::connect: return connect(*peer);
+    case Handshake::Step::forget: break;
   }
+  // What an endpoint says of itself stays the same for its life.
   peer->theirs = *theirs;
-  return step == Handshake::Step::connect ? connect(*peer) : Code::ok;
+  peer->cell = {};
+  peer->waited_under_way = peer->cell_under_way = false;
+  return Code::ok;
 }
 
 Code VerbsEndpoint::connect(Peer& peer) {
@@ -318,10 +319,7 @@ void VerbsEndpoint::persist_what_was_written() {
 Code VerbsEndpoint::revoke_all() {
   // A seal binds the sealed node, too (P1).
   for_each(attached_, [&](ReplicaId id) { detach(id); });
-  if (stored_) {
-    pmem::store_fence();
-    stored_ = false;
-  }
+  fence_stores();
   own_unreported_ = false;  // of a term that is over: nobody may count it in a later one
   claims_.revoke();
   if (claims_.stuck()) return Code::io;

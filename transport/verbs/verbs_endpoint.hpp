@@ -119,15 +119,19 @@ class VerbsEndpoint final : public Endpoint {
   // Writing.
   void post(Peer& peer);
   bool post_batch(Peer& peer, uint64_t end);
+  void fence_stores();
+  bool has_room(const Outgoing& out) const;
   [[nodiscard]] bool submit(Peer& peer, std::span<Work> works);
+  [[nodiscard]] bool submit_plain(Peer& peer, std::span<Work> works);
   [[nodiscard]] bool submit_flushing(Peer& peer, std::span<Work> works);
+  static void close_batch(Outgoing& out, uint64_t end);
   void reap();
   void lose(Outgoing& out, ibv_wc_status status);
 
   // Reading.
   bool start_read(Peer& peer, const RemoteMemory& from, uint64_t at, uint64_t to, size_t n,
                   bool waited) const;
-  bool await_read(Peer& peer) const;
+  bool fetch(Peer& peer, const RemoteMemory& from, uint64_t at, const void* to, size_t n) const;
   void reap_reads() const;
   void loop_done(const ibv_wc& wc) const;
 

@@ -33,9 +33,12 @@ bool VerbsEndpoint::start_read(Peer& peer, const RemoteMemory& from, uint64_t at
   request.wr.rdma.remote_addr = from.at + at;
   request.wr.rdma.rkey = from.key;
   ibv_send_wr* bad = nullptr;
-  if (::ibv_post_send(peer.read.get(), &request, &bad) == 0) return true;
-  peer.handshake.failed();
-  return false;
+  if (::ibv_post_send(peer.read.get(), &request, &bad) != 0) {
+    peer.handshake.failed();
+    return false;
+  }
+  (waited ? peer.waited_under_way : peer.cell_under_way) = true;
+  return true;
 }
 
 void VerbsEndpoint::reap_reads() const {
@@ -64,7 +67,13 @@ void VerbsEndpoint::reap_reads() const {
   } while (n == static_cast<int>(done.size()));
 }
 
-bool VerbsEndpoint::await_read(Peer& peer) const {
+// False: it is not reachable, or not in time.
+bool VerbsEndpoint::fetch(Peer& peer, const RemoteMemory& from, uint64_t at, const void* to,
+                          size_t n) const {
+  reap_reads();
+  // What somebody gave up waiting for may still arrive, and would arrive in the same place.
+  if (!peer.handshake.is_connected() || peer.waited_under_way) return false;
+  if (!start_read(peer, from, at, reinterpret_cast<uint64_t>(to), n, true)) return false;
   const uint32_t session = peer.handshake.session();
   const uint64_t until_ns = now_ns() + options_.read_patience_ns;
   for (;;) {
@@ -80,21 +89,14 @@ bool VerbsEndpoint::await_read(Peer& peer) const {
 
 bool VerbsEndpoint::read(ReplicaId target, Offset at, void* destination, size_t n) {
   Peer* const peer = peer_of(target);
-  if (peer == nullptr || !peer->handshake.is_connected()) return false;
-  reap_reads();
+  if (peer == nullptr) return false;
+  const std::byte* const staging = peer->fetched->staging.data();
   auto* to = static_cast<std::byte*>(destination);
   for (uint64_t from = at.value, left = n; left > 0;) {
-    // What somebody gave up waiting for may still arrive, and would arrive in the same place.
-    if (!peer->handshake.is_connected() || peer->waited_under_way) return false;
     const uint64_t ring_at = from & (ring_bytes_ - 1);
     const size_t piece = std::min({left, ring_bytes_ - ring_at, uint64_t{kStagingBytes}});
-    if (!start_read(*peer, peer->theirs.ring, ring_at,
-                    reinterpret_cast<uint64_t>(peer->fetched->staging.data()), piece, true)) {
-      return false;
-    }
-    peer->waited_under_way = true;
-    if (!await_read(*peer)) return false;
-    std::memcpy(to, peer->fetched->staging.data(), piece);
+    if (!fetch(*peer, peer->theirs.ring, ring_at, staging, piece)) return false;
+    std::memcpy(to, staging, piece);
     from += piece;
     to += piece;
     left -= piece;
@@ -107,27 +109,19 @@ TargetCell VerbsEndpoint::target_cell(ReplicaId target) const {
   Peer* const peer = peer_of(target);
   if (peer == nullptr) return {};
   reap_reads();
-  if (peer->handshake.is_connected() && !peer->cell_under_way &&
-      start_read(*peer, peer->theirs.told, 0,
-                 reinterpret_cast<uint64_t>(&peer->fetched->in_passing), sizeof(Told), false)) {
-    peer->cell_under_way = true;
+  if (peer->handshake.is_connected() && !peer->cell_under_way) {
+    (void)start_read(*peer, peer->theirs.told, 0,
+                     reinterpret_cast<uint64_t>(&peer->fetched->in_passing), sizeof(Told), false);
   }
   return peer->cell;
 }
 
 Standing VerbsEndpoint::standing_of(ReplicaId target) const {
   Peer* const peer = peer_of(target);
-  if (peer == nullptr || !peer->handshake.is_connected()) return {};
-  reap_reads();
+  if (peer == nullptr) return {};
+  const Told& told = peer->fetched->waited;
   for (int i = 0; i < kToldTries; ++i) {
-    if (!peer->handshake.is_connected() || peer->waited_under_way) return {};
-    const Told& told = peer->fetched->waited;
-    if (!start_read(*peer, peer->theirs.told, 0, reinterpret_cast<uint64_t>(&told), sizeof told,
-                    true)) {
-      return {};
-    }
-    peer->waited_under_way = true;
-    if (!await_read(*peer)) return {};
+    if (!fetch(*peer, peer->theirs.told, 0, &told, sizeof told)) return {};
     Standing standing;
     if (!promised(told, standing.promised, standing.birth)) continue;
     TargetCell cell;

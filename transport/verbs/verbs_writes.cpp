@@ -47,6 +47,12 @@ void VerbsEndpoint::detach(ReplicaId target) {
   ++peer.out.epoch;
 }
 
+void VerbsEndpoint::fence_stores() {
+  if (!stored_) return;
+  pmem::store_fence();
+  stored_ = false;
+}
+
 void VerbsEndpoint::fan_out(ReplicaSet, Offset at, const void* source, size_t n) {
   std::byte* const to = own_ring_ + (at.value & (ring_bytes_ - 1));
   kernels_.fan_copy(&to, 1, source, n);
@@ -62,11 +68,7 @@ void VerbsEndpoint::fan_out_own(ReplicaSet, Offset at, size_t n) {
 void VerbsEndpoint::write(ReplicaId, Offset, size_t) {}
 
 void VerbsEndpoint::complete_through(ReplicaSet targets, bool own, Offset end) {
-  // Before an adapter reads it.
-  if (stored_) {
-    pmem::store_fence();
-    stored_ = false;
-  }
+  fence_stores();  // before an adapter reads it
   if (own) {
     own_handed_ = end.value;
     own_unreported_ = true;
@@ -86,12 +88,30 @@ void VerbsEndpoint::post(Peer& peer) {
   }
 }
 
+// For one more batch, whatever it consists of.
+bool VerbsEndpoint::has_room(const Outgoing& out) const {
+  return out.count < kBatchesMax && out.in_flight + out.loose + kWorksMax <= options_.queue_depth;
+}
+
+// False: the connection is lost.
+bool VerbsEndpoint::submit(Peer& peer, std::span<Work> works) {
+  const bool flushing = peer.out.grant.method == Method::flush;
+  if (flushing ? submit_flushing(peer, works) : submit_plain(peer, works)) return true;
+  lose(peer.out, IBV_WC_GENERAL_ERR);
+  return false;
+}
+
+// The last work request submitted speaks for all before it that no other one speaks for.
+void VerbsEndpoint::close_batch(Outgoing& out, uint64_t end) {
+  out.batches[(out.first + out.count++) % kBatchesMax] = {end, out.loose, out.number};
+  out.in_flight += out.loose;
+  out.loose = 0;
+}
+
 // False: no room for it now, or the connection is lost.
 bool VerbsEndpoint::post_batch(Peer& peer, uint64_t end) {
   Outgoing& out = peer.out;
-  if (out.count == kBatchesMax || out.in_flight + out.loose + kWorksMax > options_.queue_depth) {
-    return false;
-  }
+  if (!has_room(out)) return false;
   const uint32_t number = out.number + 1;
   const uint64_t id = work_id(peer.id, out.epoch, number);
   std::array<Work, kWorksMax> works;
@@ -145,23 +165,16 @@ bool VerbsEndpoint::post_batch(Peer& peer, uint64_t end) {
                     peer.theirs.told.at + offsetof(Told, granted),
                     peer.theirs.told.key,
                     id};
-  const std::span<Work> all(works.data(), count);
-  const bool flushing = out.grant.method == Method::flush;
-  if (!(flushing ? submit_flushing(peer, all) : submit(peer, all))) {
-    lose(out, IBV_WC_GENERAL_ERR);
-    return false;
-  }
+  if (!submit(peer, {works.data(), count})) return false;
   out.number = number;
-  out.batches[(out.first + out.count++) % kBatchesMax] = {
-      end, static_cast<uint32_t>(count) + out.loose, number};
-  out.in_flight += static_cast<uint32_t>(count) + out.loose;
-  out.loose = 0;
+  out.loose += static_cast<uint32_t>(count);
   out.posted = end;
+  close_batch(out, end);
   ++counts_.batches;
   return true;
 }
 
-bool VerbsEndpoint::submit(Peer& peer, std::span<Work> works) {
+bool VerbsEndpoint::submit_plain(Peer& peer, std::span<Work> works) {
   std::array<ibv_send_wr, kWorksMax> requests;
   std::array<ibv_sge, kWorksMax> pieces;
   for (size_t i = 0; i < works.size(); ++i) {
@@ -218,10 +231,7 @@ void VerbsEndpoint::write_commit_cell(ReplicaSet targets, const CommitCell& cell
     Peer& peer = *peer_of(id);
     Outgoing& out = peer.out;
     // It is told again where it matters: what has no room is dropped.
-    if (out.fenced || out.count == kBatchesMax ||
-        out.in_flight + out.loose + kWorksMax > options_.queue_depth) {
-      return;
-    }
+    if (out.fenced || !has_room(out)) return;
     // Now and then one that is answered, or the queue would fill up with those that are not.
     const bool signalled = out.loose >= options_.queue_depth / 4;
     if (signalled) ++out.number;
@@ -234,16 +244,11 @@ void VerbsEndpoint::write_commit_cell(ReplicaSet targets, const CommitCell& cell
               out.grant.slot.at + offsetof(Slot, commit),
               out.grant.slot.key,
               work_id(id, out.epoch, out.number)};
-    const std::span<Work> one(&work, 1);
-    if (!(out.grant.method == Method::flush ? submit_flushing(peer, one) : submit(peer, one))) {
-      return lose(out, IBV_WC_GENERAL_ERR);
-    }
+    if (!submit(peer, {&work, 1})) return;
     ++out.loose;
     if (!signalled) return;
     peer.fetched->granted[out.number % kBatchesMax] = out.generation;
-    out.batches[(out.first + out.count++) % kBatchesMax] = {out.posted, out.loose, out.number};
-    out.in_flight += out.loose;
-    out.loose = 0;
+    close_batch(out, out.posted);
   });
 }
 
@@ -295,10 +300,7 @@ void VerbsEndpoint::reap() {
 }
 
 size_t VerbsEndpoint::poll(std::span<Completion> out) {
-  if (stored_) {
-    pmem::store_fence();
-    stored_ = false;
-  }
+  fence_stores();
   if (!attached_.empty()) {
     reap();
     reap_reads();
