@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
+#include <optional>
 
 namespace caisson::simtest {
 
@@ -43,14 +44,27 @@ bool too_quiet(World& world, const Performer& performer, const Schedule& day) {
   return events_of(world) < day.events_min || sum(performer.struck()) < day.faults_min;
 }
 
-Totals count(World& world, const Performer& performer, uint64_t ended_ns) {
+// What was drawn may find nobody to strike, however often: a lone replica is spared whatever needs
+// a peer to mend it. Anybody can die.
+std::vector<Action> plain_deaths(const Schedule& day) {
+  std::vector<Action> deaths(day.faults_min);
+  for (uint64_t i = 0; i < deaths.size(); ++i) {
+    deaths[i].what = Fault::crash;
+    deaths[i].at_ns = (i + 1) * day.run_ns / (deaths.size() + 1);
+    deaths[i].for_ns = day.run_ns / 16;
+    deaths[i].salt = i + 1;
+  }
+  return deaths;
+}
+
+Totals count(World& world, const FaultCounts& struck, uint64_t ended_ns) {
   Totals t;
   t.seeds = 1;
   const WorldCounters& w = world.counters();
   const transport::sim::SimCounters& f = world.fabric().counters();
   t.events = events_of(world);
   t.virtual_ns = world.now();
-  t.by_class = performer.struck();
+  t.by_class = struck;
   t.faults = sum(t.by_class);
   t.events_least = t.events;
   t.faults_least = t.faults;
@@ -132,12 +146,22 @@ Verdict run_day(const Schedule& day, const DayOptions& options) {
     world.run_for(day.run_ns);
   }
   performer.stop();
+  FaultCounts struck = performer.struck();
+  const std::vector<Action> deaths = plain_deaths(day);
+  std::optional<Performer> last;  // what it has begun may end after it
+  for (int round = 0; round < kRoundsMax && sum(struck) < day.faults_min; ++round) {
+    last ? last->begin() : void(last.emplace(world, deaths));
+    world.run_for(day.run_ns);
+    struck = performer.struck();
+    for (size_t i = 0; i < kFaults; ++i) struck[i] += last->struck()[i];
+  }
+  if (last) last->stop();
   if (reader) reader->stop();
   const uint64_t ended_ns = world.now();
   Verdict verdict;
   verdict.violations = world.finish();
   verdict.trace = world.trace();
-  verdict.totals = count(world, performer, ended_ns);
+  verdict.totals = count(world, struck, ended_ns);
   if (options.canary != Canary::none) {
     History spoilt = world.history();
     (void)spoil(spoilt, options.canary, day.world.seed);
