@@ -94,6 +94,20 @@ TEST(Schedule, EveryClassOfFaultStrikesAndEveryDayIsABadOne) {
   }
 }
 
+// A lone replica has nobody to be isolated from.
+TEST(Schedule, WhereFaultsFindNobodyTheDayEndsWithDeaths) {
+  Schedule day = draw_schedule(1);
+  day.world.replicas = 1;
+  day.world.spares = 0;
+  day.actions = {{.at_ns = day.run_ns / 2, .what = Fault::isolate, .target = 1, .for_ns = 1'000}};
+  day.events_min = 0;
+  day.faults_min = 5;
+  const Verdict verdict = run_day(day);
+  ASSERT_TRUE(verdict.sound()) << verdict.violations.front().what;
+  EXPECT_EQ(verdict.totals.by_class[static_cast<size_t>(Fault::isolate)], 0u);
+  EXPECT_GE(verdict.totals.by_class[static_cast<size_t>(Fault::crash)], 5u);
+}
+
 // After the faults a quorum has to serve: one whose messages take seconds cannot even elect.
 TEST(Schedule, NoServiceAfterTheFaultsIsAFailureOfItsOwnKind) {
   Schedule day;
