@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
-#include <optional>
 
 namespace caisson::simtest {
 
@@ -57,14 +56,14 @@ std::vector<Action> plain_deaths(const Schedule& day) {
   return deaths;
 }
 
-Totals count(World& world, const FaultCounts& struck, uint64_t ended_ns) {
+Totals count(World& world, const Performer& performer, uint64_t ended_ns) {
   Totals t;
   t.seeds = 1;
   const WorldCounters& w = world.counters();
   const transport::sim::SimCounters& f = world.fabric().counters();
   t.events = events_of(world);
   t.virtual_ns = world.now();
-  t.by_class = struck;
+  t.by_class = performer.struck();
   t.faults = sum(t.by_class);
   t.events_least = t.events;
   t.faults_least = t.faults;
@@ -139,29 +138,25 @@ Verdict run_day(const Schedule& day, const DayOptions& options) {
   }
   std::unique_ptr<Reader> reader;
   if (day.reader) reader = std::make_unique<Reader>(world, ReaderOptions{});
-  Performer performer(world, day.actions);
+  Performer performer(world);
+  performer.begin(day.actions);
   world.run_for(day.run_ns);
   for (int round = 1; round < kRoundsMax && too_quiet(world, performer, day); ++round) {
-    performer.begin();
+    performer.begin(day.actions);
+    world.run_for(day.run_ns);
+  }
+  const std::vector<Action> deaths = plain_deaths(day);
+  for (int round = 0; round < kRoundsMax && sum(performer.struck()) < day.faults_min; ++round) {
+    performer.begin(deaths);
     world.run_for(day.run_ns);
   }
   performer.stop();
-  FaultCounts struck = performer.struck();
-  const std::vector<Action> deaths = plain_deaths(day);
-  std::optional<Performer> last;  // what it has begun may end after it
-  for (int round = 0; round < kRoundsMax && sum(struck) < day.faults_min; ++round) {
-    last ? last->begin() : void(last.emplace(world, deaths));
-    world.run_for(day.run_ns);
-    struck = performer.struck();
-    for (size_t i = 0; i < kFaults; ++i) struck[i] += last->struck()[i];
-  }
-  if (last) last->stop();
   if (reader) reader->stop();
   const uint64_t ended_ns = world.now();
   Verdict verdict;
   verdict.violations = world.finish();
   verdict.trace = world.trace();
-  verdict.totals = count(world, struck, ended_ns);
+  verdict.totals = count(world, performer, ended_ns);
   if (options.canary != Canary::none) {
     History spoilt = world.history();
     (void)spoil(spoilt, options.canary, day.world.seed);

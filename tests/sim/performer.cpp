@@ -37,13 +37,8 @@ Stretch vouched_for(World& world, const Machine& m) {
 
 }  // namespace
 
-Performer::Performer(World& world, const std::vector<Action>& actions)
-    : world_(world), actions_(actions) {
-  begin();
-}
-
-void Performer::begin() {
-  for (const Action& action : actions_) {
+void Performer::begin(const std::vector<Action>& actions) {
+  for (const Action& action : actions) {
     world_.after(action.at_ns, [this, &action] {
       if (!stopped_) perform(action);
     });

@@ -15,10 +15,9 @@ using FaultCounts = std::array<uint64_t, kFaults>;
 
 class Performer {
  public:
-  // Both outlive the run.
-  Performer(World& world, const std::vector<Action>& actions);
-  // All of it once more, from this moment on.
-  void begin();
+  explicit Performer(World& world) : world_(world) {}
+  // All of it, from this moment on; again and again, if asked to. `actions` outlives the run.
+  void begin(const std::vector<Action>& actions);
   void stop() { stopped_ = true; }
   const FaultCounts& struck() const { return struck_; }
 
@@ -51,7 +50,6 @@ class Performer {
   void restart_later(uint8_t id, uint64_t within_ns, Random random);
 
   World& world_;
-  const std::vector<Action>& actions_;
   FaultCounts struck_{};
   uint8_t rotten_ = 0;
   bool stopped_ = false;
