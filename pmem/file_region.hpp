@@ -55,6 +55,11 @@ class FileRegion final : public Region {
   static Result<std::unique_ptr<FileRegion>> create(const std::string& path,
                                                     const CreateOptions& options);
 
+  // Of a device. exists: it holds a region, or what is left of one · invalid: no devdax device.
+  static Result<void> expect_blank(const std::string& device);
+  // Whatever region lies on the device is gone, persistently. Codes as open().
+  static Result<void> erase(const std::string& device);
+
   // Takes the owner's lock and maps. Codes: busy, naming the holder (P7) · amnesia: no file, or no
   // valid slot (P17) · wrong_version · damaged · denied · unsupported · no_space · io.
   static Result<std::unique_ptr<FileRegion>> open(const std::string& path, PersistenceChoice choice,

@@ -61,6 +61,17 @@ Result<void> refuse_old_region(const BackingFile& file, Persistence persistence)
                                 "wipe the device yourself if it may go");
 }
 
+Result<BackingFile> open_device(const std::string& device) {
+  auto file = BackingFile::open(device, BackingFile::Access::owner);
+  if (!file && file.error().code == Code::amnesia) {
+    return fail(Code::not_found, "there is no device " + device + ": daxctl list names them");
+  }
+  if (file && !file->device()) {
+    return fail(Code::invalid, device + " is no devdax device, such as /dev/dax0.0");
+  }
+  return file;
+}
+
 Result<void> write_first_contents(const BackingFile& file, Persistence persistence,
                                   const CreateOptions& options) {
   const RegionLayout layout(options.geometry);
@@ -127,6 +138,25 @@ Result<std::unique_ptr<FileRegion>> FileRegion::create(const std::string& path,
           .and_then([&] { return file->publish(); });
   if (!created) return tl::unexpected(created.error());
   return attach(std::move(*file), *persistence, options.spare_slots, true);
+}
+
+Result<void> FileRegion::expect_blank(const std::string& device) {
+  const auto file = open_device(device);
+  if (!file) return tl::unexpected(file.error());
+  return refuse_old_region(*file, Persistence::emulated);
+}
+
+Result<void> FileRegion::erase(const std::string& device) {
+  const auto file = open_device(device);
+  if (!file) return tl::unexpected(file.error());
+  HeaderMapping front;
+  if (auto mapped = front.map(*file, kManifestAt, PROT_READ | PROT_WRITE, Persistence::adr);
+      !mapped) {
+    return mapped;
+  }
+  std::memset(front.data() + kIdentityAt, 0, 2 * kIdentitySlotBytes);
+  front.persist(kIdentityAt, 2 * kIdentitySlotBytes);
+  return {};
 }
 
 Result<std::unique_ptr<FileRegion>> FileRegion::open(const std::string& path,

@@ -7,6 +7,7 @@
 #include "bench/member_run.hpp"
 #include "bench/offered_run.hpp"
 #include "bench/reads_run.hpp"
+#include "bench/revoke_run.hpp"
 #include "bench/transfer_run.hpp"
 #include "tools/bench_command.hpp"
 #include "tools/files.hpp"
@@ -117,6 +118,30 @@ Exit run_bench_member(const MemberOptions& given, bool json) {
   return play_benchmark(json, run, print_member);
 }
 
+void print_revoke(const bench::RevokeRunResult& result) {
+  std::printf("adapter %s, region %s, %u rounds\n", result.adapter.c_str(),
+              human_bytes(static_cast<double>(result.options.region_bytes)).c_str(),
+              result.options.rounds);
+  std::printf("  %-14s %10s %10s %10s   %10s %10s %10s\n", "", "revoke p50", "p99", "max",
+              "grant p50", "p99", "max");
+  for (const bench::WayToRevoke& way : result.ways) {
+    if (!way.why_not.empty()) {
+      std::printf("  %-14s %s\n", way.name.c_str(), way.why_not.c_str());
+      continue;
+    }
+    std::printf("  %-14s %10s %10s %10s   %10s %10s %10s\n", way.name.c_str(),
+                human_ns(way.revoke.p50_ns).c_str(), human_ns(way.revoke.p99_ns).c_str(),
+                human_ns(way.revoke.max_ns).c_str(), human_ns(way.grant.p50_ns).c_str(),
+                human_ns(way.grant.p99_ns).c_str(), human_ns(way.grant.max_ns).c_str());
+  }
+}
+
+Exit run_bench_revoke(const bench::RevokeRunOptions& options, bool json) {
+  return play_benchmark(
+      json, [&](const auto& progress) { return bench::run_revoke(options, progress); },
+      print_revoke);
+}
+
 Exit run_bench_transfer(const bench::TransferRunOptions& options, bool json) {
   return play_benchmark(
       json, [&](const auto& progress) { return bench::run_transfer(options, progress); },
@@ -224,6 +249,23 @@ void add_bench_reads(Commands& commands, CLI::App& group) {
   add_bytes(command, "--size", run.payload_bytes, "payload of an entry (64)");
   add_bytes(command, "--ring-bytes", run.ring_bytes, "of each replica: a power of two (64MiB)");
   add_place(command, run.directory);
+}
+
+void add_bench_revoke(Commands& commands, CLI::App& group) {
+  auto options = std::make_shared<bench::RevokeRunOptions>();
+  bench::RevokeRunOptions& run = *options;
+  CLI::App* command = commands.add(
+      group, "revoke", "what it costs an RDMA adapter to take a writer's rights back",
+      "  caisson bench revoke --device mlx5_0\n"
+      "  caisson bench revoke --address 10.0.0.1 --region-bytes 1GiB --json\n\n"
+      "By the connection's rights, by its reset, by a memory window, by the registration. Each\n"
+      "revocation is tried out: a write that follows it must fail. The fabric takes back the\n"
+      "rights, and then resets.\n",
+      options, run_bench_revoke);
+  command->add_option("--device", run.device, "adapter, as ibv_devices lists it; else the first");
+  command->add_option("--address", run.address, "… or this machine's address on its network");
+  add_bytes(command, "--region-bytes", run.region_bytes, "that the writer may write to (64MiB)");
+  add_rounds(command, run.rounds, "of each way");
 }
 
 void add_bench_transfer(Commands& commands, CLI::App& group) {

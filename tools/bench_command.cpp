@@ -218,6 +218,7 @@ void add_bench(Commands& commands) {
   add_bench_load(commands, *group);
   add_bench_member(commands, *group);
   add_bench_reads(commands, *group);
+  add_bench_revoke(commands, *group);
   add_bench_transfer(commands, *group);
 }
 

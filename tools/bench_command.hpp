@@ -47,6 +47,7 @@ void add_bench_features(Commands& commands, CLI::App& group);
 void add_bench_load(Commands& commands, CLI::App& group);
 void add_bench_member(Commands& commands, CLI::App& group);
 void add_bench_reads(Commands& commands, CLI::App& group);
+void add_bench_revoke(Commands& commands, CLI::App& group);
 void add_bench_transfer(Commands& commands, CLI::App& group);
 
 }  // namespace caisson::tools

@@ -38,6 +38,7 @@ Result<Cluster> parse_cluster(const std::filesystem::path& directory, const nloh
   cluster.persistence = json.at("persistence").get<std::string>() == "real"
                             ? PersistenceMode::real
                             : PersistenceMode::emulated;
+  cluster.fabric = json.value("fabric", "shm") == "verbs" ? FabricKind::verbs : FabricKind::shm;
   for (const auto& row : json.at("replicas")) {
     cluster.replicas.push_back({ReplicaId{row.at("id").get<uint8_t>()},
                                 row.at("host").get<std::string>(), row.at("port").get<uint16_t>(),

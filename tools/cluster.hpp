@@ -43,6 +43,7 @@ struct ClusterLog {
 struct Cluster {
   std::filesystem::path directory;
   engine::ClusterUuid uuid{};
+  FabricKind fabric = FabricKind::shm;
   PersistenceMode persistence = PersistenceMode::emulated;
   std::vector<ClusterReplica> replicas;  // ascending by id
   std::vector<ClusterLog> logs;          // the first one is meant where none is named

@@ -222,6 +222,7 @@ Result<void> save_cluster(const Cluster& cluster) {
   }
   const nlohmann::ordered_json json{{"format", 1},
                                     {"cluster", engine::to_hex(cluster.uuid)},
+                                    {"fabric", engine::name(cluster.fabric)},
                                     {"persistence", engine::name(cluster.persistence)},
                                     {"replicas", replicas},
                                     {"logs", logs}};

@@ -25,6 +25,7 @@ void examine_processor(std::vector<Finding>& findings);
 void examine_topology(std::vector<Finding>& findings);
 void examine_memory(std::vector<Finding>& findings, const std::filesystem::path& directory);
 void examine_persistence(std::vector<Finding>& findings, const std::filesystem::path& directory);
+void examine_adapters(std::vector<Finding>& findings);
 void examine_fabrics(std::vector<Finding>& findings);
 void examine_kernel(std::vector<Finding>& findings);
 

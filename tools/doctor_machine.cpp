@@ -49,12 +49,6 @@ std::string first_line(const std::filesystem::path& path) {
   return text ? text->substr(0, text->find('\n')) : std::string();
 }
 
-bool occupied(const std::filesystem::path& folder) {
-  std::error_code error;
-  return std::filesystem::directory_iterator(folder, error) !=
-         std::filesystem::directory_iterator();
-}
-
 }  // namespace
 
 void examine_processor(std::vector<Finding>& findings) {
@@ -110,12 +104,6 @@ void examine_fabrics(std::vector<Finding>& findings) {
       {"fabric shm", expedited ? Level::ok : Level::note,
        expedited ? "available" : "available, without membarrier(GLOBAL_EXPEDITED)",
        expedited ? "" : "writers fence for themselves: a Linux of 4.16 or newer is faster"});
-  const bool verbs = occupied("/sys/class/infiniband");
-  findings.push_back(
-      {"fabric verbs (RDMA)", Level::note,
-       verbs ? "a device is there; this build has no verbs fabric" : "no RDMA device",
-       verbs ? "use fabric = \"shm\" on one machine"
-             : "not needed on one machine; see hw-setup.md"});
 }
 
 void examine_kernel(std::vector<Finding>& findings) {
@@ -155,6 +143,7 @@ std::vector<Finding> examine(const std::filesystem::path& directory) {
   examine_memory(findings, directory);
   examine_persistence(findings, directory);
   examine_fabrics(findings);
+  examine_adapters(findings);
   examine_kernel(findings);
   return findings;
 }

@@ -23,7 +23,7 @@ Exit run_version(const NoOptions&, bool json) {
     print_json({{"ok", true},
                 {"version", version()},
                 {"compiler", __VERSION__},
-                {"fabrics", {"shm"}},
+                {"fabrics", {"shm", "verbs"}},
                 {"persistence", {"emulated", "real"}}});
   } else {
     std::printf("caisson %s\n", std::string(version()).c_str());

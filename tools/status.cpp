@@ -245,7 +245,7 @@ Json status_object(const Cluster& cluster, const std::vector<ReplicaReport>& rep
   return {{"ok", true},
           {"directory", cluster.directory.string()},
           {"cluster", engine::to_hex(cluster.uuid)},
-          {"fabric", "shm"},
+          {"fabric", engine::name(cluster.fabric)},
           {"persistence", engine::name(cluster.persistence)},
           {"replicas", replicas},
           {"logs", logs}};
@@ -271,8 +271,9 @@ std::vector<unsigned> slow_of(const std::vector<ReplicaReport>& reports, const s
 }  // namespace
 
 void print_status(const Cluster& cluster, const std::vector<ReplicaReport>& reports) {
-  std::printf("cluster %s in %s, fabric shm, persistence %s%s\n",
+  std::printf("cluster %s in %s, fabric %s, persistence %s%s\n",
               engine::to_hex(cluster.uuid).c_str(), cluster.directory.c_str(),
+              std::string(engine::name(cluster.fabric)).c_str(),
               std::string(engine::name(cluster.persistence)).c_str(),
               cluster.persistence == PersistenceMode::emulated
                   ? " (survives the death of processes, not the loss of power)"

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "caisson/types.hpp"
@@ -74,23 +75,25 @@ struct Completion {
   Offset persisted_through;  // … and persisted there (P9: a prefix, never a range with holes)
 };
 
-class Endpoint {
+// A part of a fabric that has to hear something of its like at a peer before it can reach it. What
+// is told is its own affair. A fabric that needs none of it leaves these as they are.
+class Introducible {
  public:
-  virtual ~Endpoint() = default;
-
-  // ---- Acquaintance: what endpoints have to tell each other before one can reach the other ----
-
-  // To be carried to `peer`'s endpoint of the same log, and handed to its meet(); empty: nothing,
-  // for now. Asked for again and again, at least every few milliseconds.
+  virtual ~Introducible() = default;
+  // To be carried to `peer`'s like, and handed to its meet(); empty: nothing, for now. Asked for
+  // again and again, at least every few milliseconds.
   virtual std::vector<std::byte> introduction(ReplicaId /*peer*/, uint64_t /*now_ns*/) {
     return {};
   }
   // Introductions may be lost, late and repeated. invalid: not one of this fabric, or of another
-  // version.
+  // version or shape · io, no_space: the peer cannot be connected to now.
   [[nodiscard]] virtual Code meet(ReplicaId /*peer*/, std::span<const std::byte> /*introduction*/) {
     return Code::invalid;
   }
+};
 
+class Endpoint : public Introducible {
+ public:
   // ---- As target: our ring, opened to others ----
 
   // Ends every grant given so far, of any term. After the return no byte from any of them can
@@ -170,12 +173,17 @@ class Endpoint {
   // Replaces every address handed out by claim() with private scratch memory: a late store of the
   // application touches nothing that a newer leader fills (P1, H12).
   virtual void revoke_claims() = 0;
+
+  // ---- For people ----
+
+  // By what the bytes that others place in our ring become persistent (R12): "store", the writer's
+  // own processor, or a name of the fabric's. Constant. [any thread]
+  virtual std::string_view persists_by() const { return "store"; }
 };
 
 // Heartbeats of a whole node, shared by all its logs. One per process.
-class Heartbeats {
+class Heartbeats : public Introducible {
  public:
-  virtual ~Heartbeats() = default;
   virtual void beat() = 0;                      // called by the poller, every turn
   virtual Beat read(ReplicaId peer) const = 0;  // one-sided; needs nothing of the peer's processor
 };

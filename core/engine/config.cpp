@@ -55,6 +55,17 @@ void write_node(std::ostream& out, const EngineOptions& options) {
   out << "listen_port = " << options.listen_port
       << "\npersistence = " << toml_string(name(options.persistence))
       << "\nfabric = " << toml_string(name(options.fabric)) << "\n";
+  if (options.fabric == FabricKind::verbs) {
+    out << "\n[verbs]\n";
+    write_text(out, "address", options.verbs.address);
+    write_text(out, "device", options.verbs.device);
+    if (!options.verbs.device.empty()) out << "port = " << options.verbs.port << "\n";
+    if (options.verbs.gid_index >= 0) out << "gid_index = " << options.verbs.gid_index << "\n";
+    if (options.verbs.traffic_class != 0) {
+      out << "traffic_class = " << options.verbs.traffic_class << "\n";
+    }
+    if (options.verbs.past_caches) out << "past_caches = true\n";
+  }
   for (const PeerOptions& peer : options.peers) {
     out << "\n[[peer]]\nid = " << int{peer.id.value} << "\n";
     write_text(out, "host", peer.host);
@@ -72,6 +83,7 @@ void write_logs(std::ostream& out, const EngineOptions& options) {
   for (const LogOptions& log : options.logs) {
     out << "\n[[log]]\n";
     write_text(out, "name", log.name);
+    write_text(out, "device", log.device);
     out << "id = " << log.id << "\nring_bytes = " << toml_bytes(log.ring_bytes) << "\n";
     if (log.segment_bytes != 0) out << "segment_bytes = " << toml_bytes(log.segment_bytes) << "\n";
     if (log.salvage_bytes != 0) out << "salvage_bytes = " << toml_bytes(log.salvage_bytes) << "\n";
@@ -189,14 +201,15 @@ std::string_view name(StandbyPolicy policy) {
 std::string_view name(FabricKind fabric) {
   switch (fabric) {
     case FabricKind::shm: return "shm";
+    case FabricKind::verbs: return "verbs";
   }
   return "unknown";
 }
 
 uint64_t segment_bytes_of(const LogOptions& log) {
-  return log.segment_bytes != 0 ? log.segment_bytes
-                                : std::max(std::min(kSegmentBytesWanted, log.ring_bytes / 4),
-                                           log.ring_bytes / kSegmentsWanted);
+  if (log.segment_bytes != 0) return log.segment_bytes;
+  const uint64_t wanted = log.device.empty() ? kSegmentBytesWanted : kDeviceSegmentBytesMin;
+  return std::max(std::min(wanted, log.ring_bytes / 4), log.ring_bytes / kSegmentsWanted);
 }
 
 uint64_t salvage_bytes_of(const LogOptions& log) {
@@ -243,7 +256,8 @@ std::string to_toml(const EngineOptions& options) {
   write_logs(out, options);
   write_poller(out, options);
   out << "\n[failure_detection]\nsuspect_after_us = " << options.suspect_after_us
-      << "\nlink_hint_us = " << options.link_hint_us << "\n\n[logging]\n";
+      << "\nlink_hint_us = " << options.link_hint_us
+      << "\nround_trip_us = " << options.round_trip_us << "\n\n[logging]\n";
   write_text(out, "level", options.log_level);
   write_text(out, "file", options.log_file);
   return out.str();

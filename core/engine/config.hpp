@@ -33,6 +33,10 @@ inline constexpr uint64_t kSegmentsWanted = 8192;
 inline constexpr uint64_t kSegmentBytesWanted = 256 * kKiB;
 // A payload must fit, with its envelope, into one frame of a control link (kFrameBytesMax).
 inline constexpr uint64_t kEntryBytesLimit = kMiB;
+inline constexpr uint64_t kDeviceSegmentBytesMin = 2 * kMiB;
+inline constexpr uint32_t kVerbsPortMax = 255;
+inline constexpr uint32_t kGidIndexMax = 255;
+inline constexpr uint32_t kTrafficClassMax = 255;
 inline constexpr uint32_t kOutstandingMin = 16;
 inline constexpr uint32_t kOutstandingMax = 1u << 20;
 inline constexpr int kCoreMax = 4095;
@@ -44,6 +48,8 @@ inline constexpr uint64_t kStandbyLagEntriesMax = uint64_t{1} << 40;
 inline constexpr uint64_t kStandbyLagMsMax = 86'400'000;
 inline constexpr uint64_t kSuspectUsMin = 100;
 inline constexpr uint64_t kSuspectUsMax = 60'000'000;
+inline constexpr uint64_t kRoundTripUsMin = 100;
+inline constexpr uint64_t kRoundTripUsMax = 10'000'000;
 inline constexpr uint64_t kStateBytesPerSecondMin = 64 * kKiB;
 inline constexpr size_t kConfigBytesMax = size_t{1} << 20;
 

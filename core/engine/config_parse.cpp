@@ -327,15 +327,19 @@ void read_node(Table& table, EngineOptions& options) {
   }
   table.choice("persistence", options.persistence,
                {PersistenceMode::emulated, PersistenceMode::real});
-  std::string fabric = "shm";
-  table.text("fabric", fabric);
-  if (fabric != "shm") {
-    table.findings().refuse(table.key("fabric"),
-                            '"' + fabric +
-                                "\" is not offered by this build: use \"shm\" (all nodes on one "
-                                "machine)",
-                            Code::unsupported);
+  table.choice("fabric", options.fabric, {FabricKind::shm, FabricKind::verbs});
+}
+
+void read_verbs(Table& table, VerbsOptions& verbs) {
+  table.text("address", verbs.address);
+  table.text("device", verbs.device);
+  table.number("port", verbs.port, 1, kVerbsPortMax);
+  uint32_t gid_index = 0;
+  if (table.number("gid_index", gid_index, 0, kGidIndexMax)) {
+    verbs.gid_index = static_cast<int>(std::min(gid_index, kGidIndexMax + 1));
   }
+  table.number("traffic_class", verbs.traffic_class, 0, kTrafficClassMax);
+  table.flag("past_caches", verbs.past_caches);
 }
 
 void read_peer(Table& table, EngineOptions& options) {
@@ -361,6 +365,7 @@ void read_log(Table& table, EngineOptions& options) {
   if (!table.text("name", log.name)) table.missing("name", "name the log, for example \"main\"");
   if (!table.number("id", log.id, 1, UINT32_MAX))
     table.missing("id", "number the log, the same on every node");
+  table.path("device", log.device);
   table.bytes("ring_bytes", log.ring_bytes);
   table.bytes("segment_bytes", log.segment_bytes);
   table.bytes("salvage_bytes", log.salvage_bytes);
@@ -419,6 +424,7 @@ void read_failure_detection(Table& table, EngineOptions& options) {
   if (!table.number("link_hint_us", options.link_hint_us, 0, kSuspectUsMax)) {
     options.link_hint_us = std::min(options.link_hint_us, options.suspect_after_us);
   }
+  table.number("round_trip_us", options.round_trip_us, kRoundTripUsMin, kRoundTripUsMax);
 }
 
 void read_logging(Table& table, EngineOptions& options) {
@@ -430,6 +436,7 @@ void read_all(const toml::table& document, Findings& findings, EngineOptions& op
   Table root(document, "", findings);
   with_table(root, "cluster", [&](Table& table) { read_cluster(table, options); });
   with_table(root, "node", [&](Table& table) { read_node(table, options); });
+  with_table(root, "verbs", [&](Table& table) { read_verbs(table, options.verbs); });
   for_each_table(root, "peer", kPeersMax, [&](Table& table) { read_peer(table, options); });
   with_table(root, "tls", [&](Table& table) { read_tls(table, options); });
   for_each_table(root, "log", kLogsMax, [&](Table& table) { read_log(table, options); });

@@ -155,6 +155,66 @@ Found check_power_of_two(const std::string& key, uint64_t bytes, uint64_t least,
                             bytes_text(cure) + '"');
 }
 
+Found check_verbs(const EngineOptions& options) {
+  const VerbsOptions& verbs = options.verbs;
+  const auto given = [](const std::string& text) { return !text.empty(); };
+  if (options.fabric != FabricKind::verbs) {
+    if (!given(verbs.address) && !given(verbs.device)) return std::nullopt;
+    return violation("verbs",
+                     "is for node.fabric = \"verbs\": leave it out, or choose that fabric");
+  }
+  if (given(verbs.address) == given(verbs.device)) {
+    return violation(
+        "verbs.address",
+        "one of address and device is needed: write this node's IP address on the RDMA "
+        "network, or the adapter's name as ibv_devices lists it");
+  }
+  const bool by_name = given(verbs.device);
+  if (!printable_word(by_name ? verbs.device : verbs.address)) {
+    return violation(by_name ? "verbs.device" : "verbs.address",
+                     "is no name or address: write it without blanks");
+  }
+  if (verbs.port < 1 || verbs.port > kVerbsPortMax) {
+    return violation("verbs.port", std::to_string(verbs.port) + " is no port: use 1 to " +
+                                       std::to_string(kVerbsPortMax) + ", most often 1");
+  }
+  if (verbs.gid_index < -1 || verbs.gid_index > static_cast<int>(kGidIndexMax)) {
+    return violation("verbs.gid_index",
+                     std::to_string(verbs.gid_index) + " is no GID's index: use 0 to " +
+                         std::to_string(kGidIndexMax) + ", or leave it out (show_gids lists them)");
+  }
+  if (verbs.traffic_class > kTrafficClassMax) {
+    return violation("verbs.traffic_class",
+                     std::to_string(verbs.traffic_class) + " is none: use 0 to " +
+                         std::to_string(kTrafficClassMax) + ", four times the DSCP");
+  }
+  return std::nullopt;
+}
+
+// A log's region may lie on a device of its own.
+Found check_log_device(const EngineOptions& options, const LogOptions& log,
+                       const std::string& key) {
+  if (log.device.empty()) return std::nullopt;
+  if (options.fabric == FabricKind::shm) {
+    return violation(key + "device",
+                     "is for node.fabric = \"verbs\": with shm the peers map the region where "
+                     "their [[peer]] directory says; leave it out");
+  }
+  if (segment_bytes_of(log) < kDeviceSegmentBytesMin) {
+    return violation(key + "segment_bytes", bytes_text(segment_bytes_of(log)) +
+                                                " is too small for a device: use at least " +
+                                                bytes_text(kDeviceSegmentBytesMin) +
+                                                ", and a ring of four of them");
+  }
+  for (const LogOptions& earlier : options.logs) {
+    if (&earlier == &log) break;
+    if (earlier.device != log.device) continue;
+    return violation(key + "device", in_quotes(log.device) +
+                                         " is also an earlier log's: each needs one of its own");
+  }
+  return std::nullopt;
+}
+
 Found check_log_sizes(const LogOptions& log, const std::string& key) {
   if (auto found =
           check_power_of_two(key + "ring_bytes", log.ring_bytes, kRingBytesMin, kRingBytesMax)) {
@@ -293,6 +353,7 @@ Found check_logs(const EngineOptions& options) {
           key + "id", std::to_string(log.id) + " is also the id of an earlier log: ids are unique");
     }
     if (auto found = check_log_sizes(log, key)) return found;
+    if (auto found = check_log_device(options, log, key)) return found;
     if (log.state != nullptr && log.auto_apply) {
       return violation(key + "state",
                        "is for applications that say what they have applied: set auto_apply = "
@@ -347,6 +408,12 @@ Found check_failure_detection(const EngineOptions& options) {
                          std::to_string(options.suspect_after_us) +
                          ": a dropped link can only shorten the wait");
   }
+  if (options.round_trip_us < kRoundTripUsMin || options.round_trip_us > kRoundTripUsMax) {
+    return violation("failure_detection.round_trip_us",
+                     std::to_string(options.round_trip_us) + " is not allowed: use " +
+                         std::to_string(kRoundTripUsMin) + " to " +
+                         std::to_string(kRoundTripUsMax) + " microseconds");
+  }
   return std::nullopt;
 }
 
@@ -378,6 +445,7 @@ std::optional<Violation> find_violation(const EngineOptions& options) {
   if (auto found = check_node(options)) return found;
   if (auto found = check_peers(options)) return found;
   if (auto found = check_listen(options)) return found;
+  if (auto found = check_verbs(options)) return found;
   if (auto found = check_tls(options.tls)) return found;
   if (auto found = check_logs(options)) return found;
   if (auto found = check_poller(options)) return found;

@@ -14,11 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void remove_log(const EngineOptions& options, const LogOptions& log) {
-  std::error_code ignored;
-  fs::remove_all(fs::path(region_path(options.directory, log.name)).parent_path(), ignored);
-}
-
 // What lies there already: nothing, or what a creation left that was cut short.
 Result<void> expect_blank(const EngineOptions& options) {
   const std::string who = "replica " + std::to_string(options.replica.value);
@@ -95,14 +90,14 @@ Result<void> EngineImpl::create(const EngineOptions& wanted, Creation creation) 
   }
   Result<void> result;
   for (const LogOptions& log : options.logs) {
-    remove_log(options, log);
+    remove_ground(options, log);
     result = create_ground(options, log);
     if (!result) break;
   }
   if (node >= 0) (*topology)->prefer_node(-1);
   std::error_code ignored;
   if (!result) {
-    for (const LogOptions& log : options.logs) remove_log(options, log);
+    for (const LogOptions& log : options.logs) remove_ground(options, log);
     fs::remove(options.directory + "/logs", ignored);  // if nothing else is in it
   }
   fs::remove(mark, ignored);

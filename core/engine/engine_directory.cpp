@@ -76,6 +76,11 @@ Result<void> make_directory(const std::string& path) {
                                             : "; check its parent's owner and rights");
 }
 
+Error directory_replaced(const std::string& directory) {
+  return {Code::damaged, "the data directory " + directory +
+                             " was removed or replaced while this node runs: stop it"};
+}
+
 bool file_exists(const std::string& path) {
   std::error_code error;
   return std::filesystem::exists(path, error);

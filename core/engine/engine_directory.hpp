@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A replica's data directory: what lies where, and who owns it.
 //   lock                  held by the process that runs the replica (P7)
-//   heartbeat             its poller's counter, read by the peers
+//   heartbeat             its poller's counter, read by the peers of this machine; empty where they
+//                         are on other ones
 //   logs/<name>/region    one region per log
 //   creating              there while its regions are being made; a creation that was cut short
 //                         is begun again, and nothing of it has ever been anybody's replica
@@ -24,6 +25,9 @@ Result<void> make_directory(const std::string& path);
 bool file_exists(const std::string& path);
 // An empty file, durable on return. denied, no_space, io.
 Result<void> make_mark(const std::string& path);
+
+// Whatever lies there now is somebody else's.
+Error directory_replaced(const std::string& directory);
 
 // Ownership of a data directory, for as long as it lives. Held across threads, not across exec;
 // a forked child shares it until it is released.

@@ -30,13 +30,15 @@ struct Event {
     poison,
     deleted,
     rot,
-    mended
+    mended,
+    stranger
   };
   Kind kind = Kind::role;
   replication::Role role = replication::Role::follower;
   control::Evidence evidence = control::Evidence::none;
-  ReplicaId replica;  // whom it is about, where that is somebody else
-  uint32_t log = 0;   // index in the engine
+  ReplicaId replica;     // whom it is about, where that is somebody else
+  Code code = Code::ok;  // stranger: what its introduction led to
+  uint32_t log = 0;      // index in the engine; stranger: UINT32_MAX for the node's heartbeats
   Term term;
   Position committed;
   uint64_t at = 0;  // poison: byte of the region · rot, mended: how many so far

@@ -118,6 +118,17 @@ void Housekeeper::tell_role(const Event& event) {
                control::name(event.evidence));
 }
 
+void Housekeeper::tell_stranger(const Event& event) {
+  const std::string whose =
+      event.log < logs_.size() ? "log " + logs_[event.log].name : std::string("heartbeats");
+  const char* const cure =
+      event.code == Code::invalid || event.code == Code::not_found
+          ? "compare the configurations (node.fabric, ring_bytes) and the versions"
+          : "look after the adapter and its network; it is tried again";
+  logger_->warn("{}: replica {} cannot be reached by this node's fabric ({}): {}", whose,
+                event.replica.value, caisson::name(event.code), cure);
+}
+
 void Housekeeper::tell(const Event& event) {
   const std::string log = log_name(event.log);
   switch (event.kind) {
@@ -179,6 +190,7 @@ void Housekeeper::tell(const Event& event) {
           "again",
           log, event.replica.value);
     case Event::Kind::closed: return logger_->info("log {}: closed", log);
+    case Event::Kind::stranger: return tell_stranger(event);
     case Event::Kind::stray: return problem({Code::wrong_cluster, stray_message(event.replica)});
   }
 }

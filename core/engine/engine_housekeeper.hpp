@@ -46,6 +46,7 @@ class Housekeeper {
   void look();
   void tell(const Event& event);
   void tell_role(const Event& event);
+  void tell_stranger(const Event& event);
   std::string log_name(uint32_t index) const;
 
   // What was last said of a log: a replica that seeks a quorum in vain changes its role for ever.

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/control/batch_format.hpp"
-#include "core/engine/engine_parts.hpp"
+#include "core/control/introduction_format.hpp"
 #include "core/engine/engine_recovery.hpp"
 #include "core/engine/engine_seam.hpp"
 #include "core/engine/greeting.hpp"
@@ -23,6 +23,9 @@ constexpr uint32_t kFramesWaitingMax = 4096;
 // A ring lies on one node, or it was created without regard to nodes: its front speaks for it.
 constexpr uint64_t kNodeSampleBytes = 1 << 20;
 
+// No log's number: what nodes have to tell each other beside their logs.
+constexpr uint64_t kLogOfNode = 0;
+
 uint64_t random_seed() {
   uint64_t seed = 0;
   if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = Clock::instance().now_ns();
@@ -31,6 +34,16 @@ uint64_t random_seed() {
 
 LogIdentity identity_of(const EngineOptions& options, const LogOptions& log) {
   return {options.cluster, log.id};
+}
+
+// Their defaults are those of a round trip of a millisecond.
+void set_pace(replication::ReplicaOptions& replica, uint64_t round_trip_us) {
+  for (uint64_t* const patience :
+       {&replica.retry_ns, &replica.election_jitter_ns, &replica.stagger_ns,
+        &replica.leaderless_patience_ns, &replica.quorum_patience_ns, &replica.lag_patience_ns,
+        &replica.fault_after_ns, &replica.slow_after_ns}) {
+    *patience = *patience * round_trip_us / 1'000;
+  }
 }
 
 // Of the ring: from the first entry held to the tail.
@@ -121,6 +134,7 @@ Result<void> EngineImpl::make_pollers() {
       options_, lock_,
       [keeper = housekeeper_.get()](const Error& error) { keeper->problem(error); });
   if (!ground) return tl::unexpected(ground.error());
+  adapter_ = std::move(ground->adapter);
   heartbeats_ = std::move(ground->heartbeats);
   postbox_ = std::move(ground->postbox);
   express_ = std::make_unique<Express>(*postbox_);
@@ -146,12 +160,13 @@ Result<void> EngineImpl::make_pollers() {
            return links != nullptr && links->version(to) >= kLinkVersionBatches;
          }});
   }
+  introduce(*heartbeats_, kLogOfNode, *pollers_.front());
   pollers_.front()->serve(*express_, seam().arrivals(static_cast<ExpressHandler&>(*this)));
   return {};
 }
 
 Result<LogParts> EngineImpl::open_parts(const LogOptions& log, Poller& poller) {
-  auto ground = open_ground(options_, log);
+  auto ground = open_ground(options_, log, adapter_);
   if (!ground) return tl::unexpected(ground.error());
   LogParts parts;
   parts.region = std::move(ground->region);
@@ -165,6 +180,7 @@ Result<LogParts> EngineImpl::open_parts(const LogOptions& log, Poller& poller) {
   replica.self = options_.replica;
   replica.peers = others_of(options_);
   replica.seed = random_seed();
+  set_pace(replica, options_.round_trip_us);
   replica.auto_apply = log.auto_apply;
   replica.entry_bytes_max = log.entry_bytes_max;
   replica.outstanding_max = log.outstanding_max;
@@ -207,6 +223,7 @@ Result<void> EngineImpl::open_logs() {
     logs_.push_back(std::make_unique<LogImpl>(options_.logs[i], static_cast<uint32_t>(i),
                                               options_.replica, poller, std::move(*parts)));
     poller.add(*logs_.back());
+    introduce(logs_.back()->endpoint(), options_.logs[i].id, poller);
     handles_.push_back(std::unique_ptr<Log>(new Log(logs_.back().get())));
     const int core_node = placement_.seats[i % pollers_.size()].numa_node;
     const pmem::Region& region = logs_.back()->region();
@@ -286,6 +303,16 @@ void EngineImpl::carry(ReplicaId to, std::string frame) {
   if (links != nullptr) links->send(to, std::move(frame));
 }
 
+void EngineImpl::introduce(transport::Introducible& part, uint64_t log, Poller& poller) {
+  auto introductions = std::make_unique<Introductions>(
+      part, LogIdentity{options_.cluster, log}, options_.replica, others_of(options_),
+      [this](ReplicaId to, std::string frame) {
+        Links* const links = sender_.load(std::memory_order_acquire);
+        if (links != nullptr) links->send(to, std::move(frame));
+      });
+  introduced_.push_back({poller.introduce(std::move(introductions)), poller});
+}
+
 void EngineImpl::on_express(ReplicaId from, const std::string& frame, Poller& here,
                             uint64_t now_ns) {
   const auto bytes = std::as_bytes(std::span(frame));
@@ -325,6 +352,7 @@ void EngineImpl::on_frame(ReplicaId from, std::string frame) {
     return courier_->on_frame(from, std::move(frame));
   }
   const auto bytes = std::as_bytes(std::span(frame));
+  if (control::is_introduction_frame(bytes)) return take_introduction(from, frame);
   if (!control::is_batch_frame(bytes)) return take(from, bytes);
   const auto messages = control::decode_batch(bytes);
   if (!messages) return housekeeper_->problem(messages.error());
@@ -337,6 +365,36 @@ void EngineImpl::take(ReplicaId from, std::span<const std::byte> message) {
   LogImpl* const found = addressee(from, *envelope);
   if (found == nullptr) return housekeeper_->problem({Code::wrong_cluster, stray_message(from)});
   mail(*found, from, std::move(envelope->message));
+}
+
+void EngineImpl::take_introduction(ReplicaId from, const std::string& frame) {
+  const auto said = control::decode_introduction(std::as_bytes(std::span(frame)));
+  if (!said) return housekeeper_->problem(said.error());
+  const auto found = std::find_if(introduced_.begin(), introduced_.end(), [&](const auto& each) {
+    return each.introductions.identity() == said->log;
+  });
+  if (found == introduced_.end() || said->from != from || said->to != options_.replica) {
+    return housekeeper_->problem({Code::wrong_cluster, stray_message(from)});
+  }
+  if (introductions_waiting_.fetch_add(1, std::memory_order_relaxed) >= kFramesWaitingMax) {
+    introductions_waiting_.fetch_sub(1, std::memory_order_relaxed);
+    return;
+  }
+  found->poller.mailbox().post_function(
+      [this, from, &to = *found,
+       bytes =
+           std::vector<std::byte>(said->introduction.begin(), said->introduction.end())](uint64_t) {
+        introductions_waiting_.fetch_sub(1, std::memory_order_relaxed);
+        Event event;
+        event.kind = Event::Kind::stranger;
+        event.replica = from;
+        if (!to.introductions.hear(from, bytes, event.code) || event.code == Code::ok) return;
+        const auto log = std::find_if(logs_.begin(), logs_.end(), [&](const auto& each) {
+          return each->options().id == to.introductions.identity().log;
+        });
+        event.log = log != logs_.end() ? (*log)->index() : UINT32_MAX;
+        to.poller.events().put(event);
+      });
 }
 
 void EngineImpl::on_link_key(ReplicaId peer, LinkHalf half, const LinkKey* key) {

@@ -14,6 +14,7 @@
 #include "core/control/wire.hpp"
 #include "core/engine/engine_directory.hpp"
 #include "core/engine/engine_housekeeper.hpp"
+#include "core/engine/engine_parts.hpp"
 #include "core/engine/links.hpp"
 #include "core/engine/log_impl.hpp"
 #include "core/engine/placement.hpp"
@@ -70,6 +71,8 @@ class EngineImpl final : private LinksHandler, private ExpressHandler {
 
   void on_frame(ReplicaId from, std::string frame) override;
   void carry(ReplicaId to, std::string frame);
+  void introduce(transport::Introducible& part, uint64_t log, Poller& poller);
+  void take_introduction(ReplicaId from, const std::string& frame);
   void take(ReplicaId from, std::span<const std::byte> message);
   void take_express(ReplicaId from, std::span<const std::byte> message, Poller& here,
                     uint64_t now_ns);
@@ -90,9 +93,17 @@ class EngineImpl final : private LinksHandler, private ExpressHandler {
   Placement placement_;
   std::unique_ptr<transport::Heartbeats> heartbeats_;
   std::unique_ptr<transport::Postbox> postbox_;
+  Adapter adapter_;
   std::function<void()> look_after_node_;  // the files of these two
   std::unique_ptr<Express> express_;
   std::atomic<uint64_t> beats_arrived_{0};
+  // Of a log, and who turns them. Log 0: the node's heartbeats.
+  struct Introduced {
+    Introductions& introductions;
+    Poller& poller;
+  };
+  std::vector<Introduced> introduced_;  // constant after start()
+  std::atomic<uint32_t> introductions_waiting_{0};
   std::vector<std::unique_ptr<Poller>> pollers_;
   std::vector<std::unique_ptr<LogImpl>> logs_;
   std::vector<std::unique_ptr<Log>> handles_;  // by index of logs_

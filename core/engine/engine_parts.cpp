@@ -14,6 +14,7 @@
 #include "core/engine/config.hpp"
 #include "core/engine/engine_directory.hpp"
 #include "core/engine/engine_seam.hpp"
+#include "core/engine/verbs_ground.hpp"
 #include "core/log/superblock_format.hpp"
 #include "pmem/backing_file.hpp"
 #include "pmem/file_region.hpp"
@@ -33,6 +34,7 @@ pmem::PersistenceChoice choice_of(const EngineOptions& options) {
 
 std::map<ReplicaId, std::string> peer_paths(const EngineOptions& options, const LogOptions& log) {
   std::map<ReplicaId, std::string> paths;
+  if (options.fabric != FabricKind::shm) return paths;  // on machines of their own
   for (const PeerOptions& peer : options.peers) {
     if (peer.id != options.replica) paths[peer.id] = region_path(peer.directory, log.name);
   }
@@ -79,12 +81,7 @@ class NodeFiles {
   void look_after() {
     (void)beats_.connect();
     (void)post_.connect();
-    if (!lock_.of(directory_)) {
-      // Whatever lies there now is somebody else's.
-      return say(said_of_directory_,
-                 {Code::damaged, "the data directory " + directory_ +
-                                     " was removed or replaced while this node runs: stop it"});
-    }
+    if (!lock_.of(directory_)) return say(said_of_directory_, directory_replaced(directory_));
     after_mending(said_of_beats_, heartbeat_path(directory_), beats_.mend());
     after_mending(said_of_post_, post_path(directory_), post_.mend());
   }
@@ -156,6 +153,44 @@ std::string trace_of(const EngineOptions& options, const LogOptions& log, const 
     return path + " was opened before this machine was restarted";
   }
   return "";
+}
+
+std::string unfinished_path(const std::string& region) { return region + ".new"; }
+
+// The name of a region that lies on a device. Made before the region, while the device is blank: of
+// whatever is found on it under this name the creation can be begun anew.
+Result<void> name_device(const std::string& device, const std::string& name) {
+  if (const auto blank = pmem::FileRegion::expect_blank(device); !blank) return blank;
+  std::error_code error;
+  std::filesystem::create_symlink(device, name, error);
+  if (error)
+    return fail(Code::io, "cannot name " + device + " as " + name + ": " + error.message());
+  return pmem::sync_directory(std::filesystem::path(name).parent_path().string());
+}
+
+// A region, under this name, that has never been anybody's replica.
+void forget(const LogOptions& log, const std::string& name) {
+  std::error_code ignored;
+  if (!log.device.empty() && std::filesystem::read_symlink(name, ignored) == log.device) {
+    (void)pmem::FileRegion::erase(log.device);
+  }
+  std::filesystem::remove(name, ignored);
+}
+
+// A region that was made on another device, or in a file, is not to be looked for on this one.
+Result<void> expect_device_as_created(const EngineOptions& options, const LogOptions& log) {
+  const std::string path = region_path(options.directory, log.name);
+  std::error_code ignored;
+  const std::string found = std::filesystem::read_symlink(path, ignored).string();
+  if (found == log.device || !file_exists(path)) return {};
+  const auto named = [](const std::string& where) {
+    return where.empty() ? std::string("a file of its own") : where;
+  };
+  return fail(Code::invalid, "log '" + log.name +
+                                 "': the configuration says that its region lies " + "on " +
+                                 named(log.device) + ", " + path + " is " + named(found) +
+                                 "; correct log.device, or where the name of the device has " +
+                                 "changed point " + path + " to it");
 }
 
 Result<void> name_for_good(const std::string& from, const std::string& to) {
@@ -265,24 +300,39 @@ Result<void> expect_never_ran(const EngineOptions& options, const LogOptions& lo
 Result<void> create_ground_with(const EngineOptions& options, const LogOptions& log,
                                 const std::function<Result<void>(pmem::Region&)>& fill) {
   const std::string path = region_path(options.directory, log.name);
-  const std::string unfinished = path + ".new";
+  const std::string unfinished = unfinished_path(path);
   if (const auto there = make_directory(std::filesystem::path(path).parent_path()); !there)
     return there;
   // Left by a creation that was cut short: it has never been anybody's replica.
-  std::error_code ignored;
-  std::filesystem::remove(unfinished, ignored);
+  forget(log, unfinished);
+  if (!log.device.empty()) {
+    if (const auto named = name_device(log.device, unfinished); !named) return named;
+  }
   pmem::CreateOptions create;
   create.geometry = {log.ring_bytes, log.segment_bytes, log.salvage_bytes};
   create.persistence = choice_of(options);
   auto made = pmem::FileRegion::create(unfinished, create);
-  if (!made) return tl::unexpected(made.error());
+  if (!made) {
+    std::error_code ignored;
+    std::filesystem::remove(unfinished, ignored);  // a name of what is not ours
+    return tl::unexpected(made.error());
+  }
   auto region = seam().region(std::move(*made), RegionUse::creation);
   if (const auto filled = fill(*region); !filled) {
-    std::filesystem::remove(unfinished, ignored);
+    region.reset();
+    forget(log, unfinished);
     return fail(filled.error().code, path + ": " + filled.error().message);
   }
   region.reset();
   return name_for_good(unfinished, path);
+}
+
+void remove_ground(const EngineOptions& options, const LogOptions& log) {
+  const std::string path = region_path(options.directory, log.name);
+  forget(log, unfinished_path(path));
+  forget(log, path);
+  std::error_code ignored;
+  std::filesystem::remove_all(std::filesystem::path(path).parent_path(), ignored);
 }
 
 Result<void> create_ground(const EngineOptions& options, const LogOptions& log, uint64_t birth) {
@@ -298,9 +348,14 @@ Result<void> create_ground(const EngineOptions& options, const LogOptions& log, 
   });
 }
 
-Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log) {
+Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log,
+                           const Adapter& adapter) {
+  if (const auto there = expect_device_as_created(options, log); !there)
+    return tl::unexpected(there.error());
+  // Segments move where writers share memory with the ring's owner, nowhere else.
+  const uint32_t spares = adapter == nullptr ? pmem::kSpareSlotsDefault : 0;
   auto region =
-      pmem::FileRegion::open(region_path(options.directory, log.name), choice_of(options));
+      pmem::FileRegion::open(region_path(options.directory, log.name), choice_of(options), spares);
   if (!region) return tl::unexpected(region.error());
   const pmem::Geometry& geometry = (*region)->geometry();
   if (geometry.ring_bytes != log.ring_bytes || geometry.segment_bytes != log.segment_bytes) {
@@ -312,6 +367,7 @@ Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log) 
                     " and " + std::to_string(geometry.segment_bytes) +
                     "; correct the configuration, they never change");
   }
+  if (adapter != nullptr) return verbs_ground(options, adapter, std::move(*region));
   transport::shm::ShmOptions shm;
   shm.self = options.replica;
   shm.peers = peer_paths(options, log);
@@ -328,6 +384,7 @@ Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log) 
 
 Result<NodeGround> open_node_ground(const EngineOptions& options, const NodeLock& lock,
                                     std::function<void(const Error&)> tell) {
+  if (options.fabric == FabricKind::verbs) return verbs_node_ground(options, lock, tell);
   transport::shm::HeartbeatOptions beats;
   transport::shm::PostboxOptions post;
   beats.own_path = heartbeat_path(options.directory);

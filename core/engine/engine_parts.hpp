@@ -16,7 +16,14 @@
 #include "pmem/region.hpp"
 #include "transport/fabric.hpp"
 
+namespace caisson::transport::verbs {
+class Device;
+}
+
 namespace caisson::engine {
+
+// What all logs of a node share of the fabric; null with shm.
+using Adapter = std::shared_ptr<transport::verbs::Device>;
 
 // The region of one log with what lets peers reach it, in the order of destruction: last first.
 struct Ground {
@@ -49,10 +56,15 @@ Result<void> create_ground(const EngineOptions& options, const LogOptions& log, 
 // … and whatever `fill` puts into it.
 Result<void> create_ground_with(const EngineOptions& options, const LogOptions& log,
                                 const std::function<Result<void>(pmem::Region&)>& fill);
-Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log);
+// Without the adapter that its fabric needs: nobody reaches it, and it reaches nobody.
+Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log,
+                           const Adapter& adapter = nullptr);
+// What a creation that was cut short, or failed, has left of a log.
+void remove_ground(const EngineOptions& options, const LogOptions& log);
 
 // What the nodes of a cluster share beside their logs.
 struct NodeGround {
+  Adapter adapter;
   std::unique_ptr<transport::Heartbeats> heartbeats;
   std::unique_ptr<transport::Postbox> postbox;
   // Looks for peers that were not there before, or were made anew, and after the node's own files:

@@ -184,6 +184,7 @@ class LogImpl {
     if (parts_.upkeep != nullptr) parts_.upkeep->release();
   }
   replication::Replica& replica() { return *replica_; }
+  transport::Endpoint& endpoint() { return *parts_.endpoint; }
   static uint64_t tag_of(const Lane& lane, uint32_t ticket) {
     return uint64_t{lane.id} << 32 | ticket;
   }

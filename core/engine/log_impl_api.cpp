@@ -84,6 +84,7 @@ std::string LogImpl::status_json() const {
       {"state_transfer", state_status_ ? state_status_() : nlohmann::json::object()},
       {"detected_by", std::string(control::name(now.detected_by))},
       {"persistence", std::string(caisson::name(parts_.region->persistence()))},
+      {"persists_by", std::string(parts_.endpoint->persists_by())},
       {"poller", poller_.options().index},
   };
   if (parts_.recovered.view.value != 0) {

@@ -21,6 +21,7 @@ namespace {
 constexpr uint64_t kDetectionIntervalMaxNs = 50'000;
 
 constexpr uint64_t kTurnsPerReport = 4096;
+constexpr uint64_t kIntroductionIntervalNs = 2'000'000;
 
 uint64_t detection_interval_ns(const control::FailureDetectorOptions& options) {
   return std::min(
@@ -133,6 +134,7 @@ uint32_t Poller::turn() {
     detect_at_ns_ = now_ns + detection_interval_ns_;
     if (detector_.poll(now_ns) != 0) report_suspicions();
   }
+  if (now_ns >= introduce_at_ns_) tell_introductions(now_ns);
   const bool gather = logs_.size() > 1;
   if (gather) outgoing_.begin();
   if (express) work += take_express(now_ns);
@@ -140,6 +142,11 @@ uint32_t Poller::turn() {
   for (LogImpl* const log : logs_) work += log->turn(now_ns);
   if (gather) outgoing_.end();
   return work;
+}
+
+void Poller::tell_introductions(uint64_t now_ns) {
+  introduce_at_ns_ = now_ns + kIntroductionIntervalNs;
+  for (const auto& each : introductions_) each->tell(now_ns);
 }
 
 uint32_t Poller::take_express(uint64_t now_ns) {

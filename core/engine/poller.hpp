@@ -15,6 +15,7 @@
 #include "core/engine/engine_events.hpp"
 #include "core/engine/engine_wait.hpp"
 #include "core/engine/express.hpp"
+#include "core/engine/introductions.hpp"
 #include "core/engine/log_impl.hpp"
 #include "core/engine/poller_mailbox.hpp"
 #include "core/engine/turn_mail.hpp"
@@ -80,6 +81,11 @@ class Poller {
     express_ = &express;
     express_handler_ = &handler;
   }
+  // Looks after what `introductions` has to tell, as long as it turns.
+  Introductions& introduce(std::unique_ptr<Introductions> introductions) {
+    introductions_.push_back(std::move(introductions));
+    return *introductions_.back();
+  }
   // What its logs say to other nodes. Their messages are sent on the poller's thread.
   TurnMail& outgoing() { return outgoing_; }
   Result<void> start();
@@ -136,6 +142,7 @@ class Poller {
   class Idler;
   void run();
   uint32_t take_express(uint64_t now_ns);
+  void tell_introductions(uint64_t now_ns);
   void close_logs();
   void report_suspicions();
 
@@ -151,6 +158,8 @@ class Poller {
   Express* express_ = nullptr;
   ExpressHandler* express_handler_ = nullptr;
   std::string express_frame_;
+  std::vector<std::unique_ptr<Introductions>> introductions_;
+  uint64_t introduce_at_ns_ = 0;
   Mailbox mailbox_;
   TurnMail outgoing_;
   EventRing events_;

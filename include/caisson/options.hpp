@@ -23,7 +23,26 @@ enum class Idle : uint8_t {
              // pollers share cores it naps instead of giving way (default)
 };
 
-enum class FabricKind : uint8_t { shm };
+// How bytes reach the peers.
+enum class FabricKind : uint8_t {
+  shm,    // shared memory of one machine
+  verbs,  // RDMA adapters: InfiniBand, RoCE, SoftRoCE
+};
+
+// Which RDMA adapter, and what is known of the platform. One of address and device.
+struct VerbsOptions {
+  std::string address;  // IP address of this node on the RDMA network
+  std::string device;   // … or the adapter's name, as ibv_devices lists it, with its port
+  uint32_t port = 1;    // of `device`
+  int gid_index = -1;   // -1: the port's first that is routable, as RoCE v2 where there is one
+  // Of the packets that this node sends, as switches and adapters sort them: the DSCP in the upper
+  // six bits. 104, which is DSCP 26, where RoCE has a lossless priority of its own.
+  uint32_t traffic_class = 0;
+  // Adapters of this machine write past the processors' caches (DDIO off for inbound writes): what
+  // has left an adapter survives a loss of power. It cannot be found out; without it, and without
+  // eADR or an adapter with RDMA FLUSH, nothing is ever reported persisted with real persistence.
+  bool past_caches = false;
+};
 
 // What the leader does about a voter that is alive, and so slow that appends have to wait (R9). It
 // is reported either way.
@@ -77,6 +96,9 @@ struct LogOptions {
   uint32_t entry_bytes_max = 0;         // 0: min(1 MiB, ring / 8)
   uint32_t outstanding_max = 1u << 16;  // unresolved appends per replica; a power of two
   bool auto_apply = true;               // false: the application calls Log::mark_applied
+  // Where its region lies instead of in EngineOptions::directory: a devdax device (/dev/dax0.0),
+  // all of it. Its own for each log and each node. segment_bytes is then at least 2 MiB.
+  std::string device;
   // How the application's state comes to a replica whose entries are trimmed elsewhere (R26); with
   // auto_apply = false only. Null: the application sees to it before that replica is opened.
   std::shared_ptr<StateHook> state = nullptr;
@@ -105,6 +127,7 @@ struct EngineOptions {
   std::vector<PeerOptions> peers;  // everybody who may ever take part, this replica included
   TlsOptions tls;
   FabricKind fabric = FabricKind::shm;
+  VerbsOptions verbs;  // of FabricKind::verbs
   PersistenceMode persistence = PersistenceMode::unset;
   std::vector<LogOptions> logs;
 
@@ -124,6 +147,9 @@ struct EngineOptions {
   // Failure detection (R27).
   uint64_t suspect_after_us = 50'000;  // silence of a peer's poller
   uint64_t link_hint_us = 5'000;       // silence that suffices once its control link has dropped
+  // What a control message and its answer take at most between two nodes that are well, the
+  // processing included. Every patience of an election and of a leader is a multiple of it.
+  uint64_t round_trip_us = 1'000;
 
   // The most that carrying applications' states may take of the control links (LogOptions::state).
   uint64_t state_bytes_per_s = 64ull << 20;

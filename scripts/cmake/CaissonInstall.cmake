@@ -5,7 +5,7 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(objects "")
-foreach(target caisson_pmem caisson_transport caisson_log caisson_messages caisson_core
+foreach(target caisson_pmem caisson_transport caisson_verbs caisson_log caisson_messages caisson_core
         caisson_engine_messages caisson_engine)
   caisson_objects(of_target ${target})
   list(APPEND objects ${of_target})
@@ -18,8 +18,8 @@ target_include_directories(caisson INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(caisson
   PUBLIC tl::expected Threads::Threads
-  PRIVATE PkgConfig::libpmem2 PkgConfig::libpmem PkgConfig::libisal PkgConfig::hwloc
-          OpenSSL::SSL OpenSSL::Crypto protobuf::libprotobuf spdlog::spdlog)
+  PRIVATE PkgConfig::libpmem2 PkgConfig::libpmem PkgConfig::libisal PkgConfig::hwloc PkgConfig::libibverbs
+          PkgConfig::librdmacm OpenSSL::SSL OpenSSL::Crypto protobuf::libprotobuf spdlog::spdlog)
 
 install(DIRECTORY include/caisson DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(TARGETS caisson EXPORT CaissonTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})

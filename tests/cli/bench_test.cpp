@@ -31,6 +31,14 @@ TEST(Bench, TheLeadIsHandedOverUnderALoad) {
   EXPECT_EQ(outcome.json()["latencies_ns"].size(), 2u);
 }
 
+// Where there is an adapter, the machines of scripts/guest measure it.
+TEST(Bench, RevocationsNeedAnAdapter) {
+  const Outcome outcome = run({"bench", "revoke", "--device", "none0", "--json"});
+  EXPECT_EQ(outcome.exit, 8) << outcome.output << outcome.errors;
+  EXPECT_EQ(outcome.json()["error"]["code"], "not_found") << outcome.output;
+  EXPECT_NE((outcome.output + outcome.errors).find("RDMA device"), std::string::npos);
+}
+
 TEST(Bench, FeaturesAreComparedWithNone) {
   const Outcome outcome =
       run({"bench", "features", "--seconds", "0.2", "--ring-bytes", "16MiB", "--json"});

@@ -103,7 +103,7 @@ TEST(Config, EveryKeyIsRead) {
         "catch_up_bytes_per_s = \"2 MiB\"\nscrub_bytes_per_s = 0\n"
         "[poller]\ninline = true\ncores = [3, -1]\nidle = \"busy\"\nspin_us = 7\n"
         "priority = 0\n"
-        "[failure_detection]\nsuspect_after_us = 1000\nlink_hint_us = 999\n"
+        "[failure_detection]\nsuspect_after_us = 1000\nlink_hint_us = 999\nround_trip_us = 250\n"
         "[logging]\nlevel = \"debug\"\nfile = \"/l/log\"\n"}}));
   EXPECT_EQ(options.persistence, PersistenceMode::real);
   EXPECT_EQ(options.listen_host, "0.0.0.0");
@@ -134,6 +134,7 @@ TEST(Config, EveryKeyIsRead) {
   EXPECT_EQ(options.spin_us, 7u);
   EXPECT_EQ(options.suspect_after_us, 1000u);
   EXPECT_EQ(options.link_hint_us, 999u);
+  EXPECT_EQ(options.round_trip_us, 250u);
   EXPECT_EQ(options.log_level, "debug");
   EXPECT_EQ(options.log_file, "/l/log");
 }
@@ -239,10 +240,47 @@ TEST(Config, RefusesMissingKeysAtTheirTable) {
 TEST(Config, RefusesWhatIsNotOffered) {
   expect_refused({{"persistence = \"emulated\"", "persistence = \"hopeful\""}}, 6,
                  "use one of \"emulated\", \"real\"");
-  for (const char* fabric : {"verbs", "dpdk", "carrier pigeon"}) {
+  for (const char* fabric : {"dpdk", "carrier pigeon"}) {
     expect_refused({{"persistence", "fabric = \"" + std::string(fabric) + "\"\npersistence"}}, 6,
-                   "is not offered by this build: use \"shm\"", Code::unsupported);
+                   "use one of \"shm\", \"verbs\"");
   }
+}
+
+TEST(Config, AnAdapterIsChosenAndADeviceForALog) {
+  const EngineOptions options = parsed(
+      file_with({{"persistence", "fabric = \"verbs\"\npersistence"},
+                 {"[[peer]]\n",
+                  "[verbs]\naddress = \"10.0.0.2\"\ngid_index = 3\ntraffic_class = "
+                  "104\npast_caches = true\n[[peer]]\n"},
+                 {"directory = \"/data/1\"\n", ""},
+                 {"ring_bytes = \"1 MiB\"", "device = \"/dev/dax0.0\"\nring_bytes = \"8 MiB\""}}));
+  EXPECT_EQ(options.fabric, FabricKind::verbs);
+  EXPECT_EQ(options.verbs.address, "10.0.0.2");
+  EXPECT_EQ(options.verbs.gid_index, 3);
+  EXPECT_TRUE(options.verbs.past_caches);
+  EXPECT_EQ(options.peers[0].directory, "") << "on a machine of its own";
+  EXPECT_EQ(options.logs[0].device, "/dev/dax0.0");
+  EXPECT_EQ(segment_bytes_of(options.logs[0]), 2 * kMiB);
+  const EngineOptions again = parsed(to_toml(options));
+  EXPECT_EQ(again.verbs.address, options.verbs.address);
+  EXPECT_EQ(again.verbs.gid_index, 3);
+  EXPECT_EQ(again.verbs.traffic_class, 104u);
+  EXPECT_TRUE(again.verbs.past_caches);
+  EXPECT_EQ(again.logs[0].device, "/dev/dax0.0");
+}
+
+TEST(Config, AnAdapterThatIsNoneIsRefused) {
+  const std::string verbs = "fabric = \"verbs\"\npersistence";
+  expect_refused({{"persistence", verbs}}, 1, "one of address and device is needed");
+  const auto with = [&](const std::string& keys, int line, const std::string& words) {
+    expect_refused({{"persistence", verbs}, {"[[peer]]\n", "[verbs]\n" + keys + "\n[[peer]]\n"}},
+                   line, words);
+  };
+  with("device = \"mlx5_0\"\nport = 256", 12, "256 is no port");
+  with("device = \"mlx5_0\"\nport = -1", 12, "use a whole number from 1 to 255");
+  with("device = \"mlx5_0\"\ngid_index = 256", 12, "256 is no GID's index");
+  with("device = \"two words\"", 11, "is no name or address");
+  with("queue = 3", 11, "is no known key");
 }
 
 TEST(Config, RefusesStandbysThatCannotBeBounded) {

@@ -67,6 +67,36 @@ TEST(Rules, OfANodeAndItsPeers) {
                 }}});
 }
 
+TEST(Rules, OfAnAdapter) {
+  const auto with_verbs = [](const auto& broken) {
+    return [broken](auto& o) {
+      o.fabric = FabricKind::verbs;
+      o.verbs.device = "mlx5_0";
+      broken(o);
+    };
+  };
+  expect_each({{"verbs", [](auto& o) { o.verbs.address = "10.0.0.1"; }},
+               {"verbs.address", with_verbs([](auto& o) { o.verbs.device.clear(); })},
+               {"verbs.address", with_verbs([](auto& o) { o.verbs.address = "10.0.0.1"; })},
+               {"verbs.device", with_verbs([](auto& o) { o.verbs.device = "two words"; })},
+               {"verbs.port", with_verbs([](auto& o) { o.verbs.port = 0; })},
+               {"verbs.port", with_verbs([](auto& o) { o.verbs.port = 256; })},
+               {"verbs.gid_index", with_verbs([](auto& o) { o.verbs.gid_index = -2; })},
+               {"verbs.gid_index", with_verbs([](auto& o) { o.verbs.gid_index = 256; })},
+               {"verbs.traffic_class", with_verbs([](auto& o) { o.verbs.traffic_class = 256; })},
+               {"log[0].device", [](auto& o) { o.logs[0].device = "/dev/dax0.0"; }},
+               {"log[0].segment_bytes", with_verbs([](auto& o) {
+                  o.logs[0].device = "/dev/dax0.0";  // and a ring of 1 MiB
+                })},
+               {"log[1].device", with_verbs([](auto& o) {
+                  o.logs[0].device = "/dev/dax0.0";
+                  o.logs[0].ring_bytes = 8 * kMiB;
+                  o.logs.push_back(o.logs[0]);
+                  o.logs[1].name = "other";
+                  o.logs[1].id = 2;
+                })}});
+}
+
 TEST(Rules, PortsOfDifferentHostsMayBeTheSame) {
   EngineOptions options = sound();
   options.peers[2].host = "127.0.0.2";
@@ -114,12 +144,15 @@ TEST(Rules, OfALogsPaceAndItsStandbys) {
 }
 
 TEST(Rules, OfPollersAndTimes) {
-  expect_each({{"poller.cores", [](auto& o) { o.poller_cores = {-2}; }},
-               {"poller.cores", [](auto& o) { o.poller_cores = {kCoreMax + 1}; }},
-               {"failure_detection.suspect_after_us",
-                [](auto& o) { o.suspect_after_us = kSuspectUsMax + 1; }},
-               {"state_bytes_per_s", [](auto& o) { o.state_bytes_per_s = 1; }},
-               {"logging.level", [](auto& o) { o.log_level = "loud"; }}});
+  expect_each(
+      {{"poller.cores", [](auto& o) { o.poller_cores = {-2}; }},
+       {"poller.cores", [](auto& o) { o.poller_cores = {kCoreMax + 1}; }},
+       {"failure_detection.suspect_after_us",
+        [](auto& o) { o.suspect_after_us = kSuspectUsMax + 1; }},
+       {"failure_detection.round_trip_us", [](auto& o) { o.round_trip_us = 99; }},
+       {"failure_detection.round_trip_us", [](auto& o) { o.round_trip_us = kRoundTripUsMax + 1; }},
+       {"state_bytes_per_s", [](auto& o) { o.state_bytes_per_s = 1; }},
+       {"logging.level", [](auto& o) { o.log_level = "loud"; }}});
 }
 
 }  // namespace

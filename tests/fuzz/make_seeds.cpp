@@ -49,6 +49,7 @@ int main(int argc, char** argv) {
       {"state_fuzz", caisson::fuzz::state_seeds},
       {"salvage_fuzz", caisson::fuzz::salvage_seeds},
       {"introduction_fuzz", caisson::fuzz::introduction_seeds},
+      {"introduction_frame_fuzz", caisson::fuzz::introduction_frame_seeds},
       {"check_region_fuzz", caisson::fuzz::check_region_seeds},
       {"check_history_fuzz", caisson::fuzz::check_history_seeds},
   };

@@ -24,6 +24,7 @@ void client_seeds(const AddSeed& add);
 void state_seeds(const AddSeed& add);
 void salvage_seeds(const AddSeed& add);
 void introduction_seeds(const AddSeed& add);
+void introduction_frame_seeds(const AddSeed& add);
 void check_region_seeds(const AddSeed& add);
 void check_history_seeds(const AddSeed& add);
 

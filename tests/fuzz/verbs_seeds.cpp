@@ -22,6 +22,9 @@ void introduction_seeds(const AddSeed& add) {
   introduction.address.lid = 3;
   introduction.address.mtu = static_cast<decltype(introduction.address.mtu)>(5);  // 4096
   add_bytes(encode(introduction));
+  introduction.ring = {};
+  introduction.ring_bytes = introduction.write_pair = 0;
+  add_bytes(encode(introduction));  // of a node's heartbeats
   add_bytes(encode(VerbsGrant{5, 7, 19, 0xabcdef, {0x7f2000000000, 4713}, Method::flush}));
 }
 

@@ -37,6 +37,15 @@ class PointsEndpoint final : public Endpoint {
  public:
   explicit PointsEndpoint(std::unique_ptr<Endpoint> under) : under_(std::move(under)) {}
 
+  std::vector<std::byte> introduction(ReplicaId peer, uint64_t now_ns) override {
+    return under_->introduction(peer, now_ns);
+  }
+  Code meet(ReplicaId peer, std::span<const std::byte> said) override {
+    return under_->meet(peer, said);
+  }
+
+  std::string_view persists_by() const override { return under_->persists_by(); }
+
   // ---- As target ----
 
   Code revoke_all() override {
@@ -141,6 +150,12 @@ class PointsEndpoint final : public Endpoint {
 class PointsHeartbeats final : public Heartbeats {
  public:
   explicit PointsHeartbeats(std::unique_ptr<Heartbeats> under) : under_(std::move(under)) {}
+  std::vector<std::byte> introduction(ReplicaId peer, uint64_t now_ns) override {
+    return under_->introduction(peer, now_ns);
+  }
+  Code meet(ReplicaId peer, std::span<const std::byte> said) override {
+    return under_->meet(peer, said);
+  }
   void beat() override {
     (void)pass(at("node.beat"));
     under_->beat();

@@ -95,6 +95,8 @@ Result<Owned<ibv_context>> open_named(const std::string& name) {
 
 }  // namespace
 
+uint32_t bytes_of(ibv_mtu mtu) { return 128u << static_cast<unsigned>(mtu); }
+
 Result<std::shared_ptr<Device>> Device::open(const DeviceOptions& options) {
   std::shared_ptr<Device> device(new Device);
   if (auto there = device->look_at(options); !there) return tl::unexpected(there.error());
@@ -113,6 +115,7 @@ Result<void> Device::look_at(const DeviceOptions& options) {
   context_ = std::move(*context);
   name_ = ::ibv_get_device_name(context_->device);
   port_ = found ? found->port : options.port;
+  traffic_class_ = options.traffic_class;
 
   ibv_device_attr_ex device{};
   ibv_port_attr port{};
@@ -169,6 +172,24 @@ Result<void> Device::choose_gid(int wanted, const ibv_gid* of_address) {
   gid_index_ = static_cast<uint8_t>(best->gid_index);
   address_.gid = best->gid;
   return {};
+}
+
+Result<Owned<ibv_mr>> Device::register_memory(ibv_pd* domain, void* at, size_t bytes,
+                                              unsigned access, const std::string& what) const {
+  Owned<ibv_mr> memory(::ibv_reg_mr(domain, at, bytes, access));
+  if (memory) return memory;
+  const int error = errno;
+  std::string message = name_ + " cannot register " + std::to_string(bytes) + " bytes of " + what +
+                        ": " + std::strerror(error);
+  if (error == ENOMEM || error == EAGAIN) {
+    return fail(Code::no_space, message +
+                                    "; raise the limit of locked memory (ulimit -l unlimited, "
+                                    "or LimitMEMLOCK=infinity of the unit)");
+  }
+  return fail(Code::unsupported,
+              message +
+                  "; a region for this fabric lies on devdax, hugetlbfs or tmpfs "
+                  "(files of other file systems cannot be pinned)");
 }
 
 }  // namespace caisson::transport::verbs

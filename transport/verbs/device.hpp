@@ -17,6 +17,7 @@ struct DeviceOptions {
   // Instead of an address: as `ibv_devices` lists it, with its port.
   std::string name;
   uint8_t port = 1;
+  uint8_t traffic_class = 0;
   int gid_index = -1;  // -1: of the address as RoCE v2; else the first one that is routable
 };
 
@@ -26,6 +27,8 @@ struct Address {
   uint16_t lid = 0;  // 0 on Ethernet
   ibv_mtu mtu = IBV_MTU_1024;
 };
+
+uint32_t bytes_of(ibv_mtu mtu);
 
 struct Limits {
   uint32_t queue_depth = 0;       // work requests of one queue pair
@@ -45,8 +48,14 @@ class Device {
   uint8_t port() const { return port_; }
   uint8_t gid_index() const { return gid_index_; }
   const Address& address() const { return address_; }
+  uint8_t traffic_class() const { return traffic_class_; }
   const Limits& limits() const { return limits_; }
   bool ethernet() const { return ethernet_; }
+
+  // `what` names the memory in an error. no_space: it cannot be pinned · unsupported: its file
+  // system does not allow it.
+  Result<Owned<ibv_mr>> register_memory(ibv_pd* domain, void* at, size_t bytes, unsigned access,
+                                        const std::string& what) const;
 
  private:
   Device() = default;
@@ -57,6 +66,7 @@ class Device {
   std::string name_;
   uint8_t port_ = 0;
   uint8_t gid_index_ = 0;
+  uint8_t traffic_class_ = 0;
   bool ethernet_ = false;
   Address address_;
   Limits limits_;

@@ -37,6 +37,7 @@ Result<QueuePair> QueuePair::create(const Device& device, ibv_pd* domain, ibv_cq
   }
   made.port_ = device.port();
   made.gid_index_ = device.gid_index();
+  made.traffic_class_ = device.traffic_class();
   made.ethernet_ = device.ethernet();
   made.mtu_ = device.address().mtu;
   made.reads_ = device.limits().reads_outstanding;
@@ -78,6 +79,7 @@ Code QueuePair::listen(const Remote& remote, uint32_t psn, unsigned access) {
   attributes.ah_attr.grh.dgid = remote.address.gid;
   attributes.ah_attr.grh.sgid_index = gid_index_;
   attributes.ah_attr.grh.hop_limit = 64;
+  attributes.ah_attr.grh.traffic_class = traffic_class_;
   return modify(attributes, IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN |
                                 IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
 }
@@ -94,11 +96,13 @@ Code QueuePair::speak(uint32_t psn) {
                                 IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC);
 }
 
-Code QueuePair::refuse() {
+Code QueuePair::allow(unsigned access) {
   ibv_qp_attr attributes{};
-  attributes.qp_access_flags = 0;
+  attributes.qp_access_flags = access;
   return modify(attributes, IBV_QP_ACCESS_FLAGS);
 }
+
+Code QueuePair::refuse() { return allow(0); }
 
 Code QueuePair::close() {
   // Access flags are looked at once for each packet, and one that passed may be on its way to

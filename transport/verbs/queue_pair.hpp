@@ -44,6 +44,8 @@ class QueuePair {
   // Behind listen(): may also send, from `psn` on.
   [[nodiscard]] Code speak(uint32_t psn);
 
+  // Of a half that may speak: what the other one may do from now on.
+  [[nodiscard]] Code allow(unsigned access);
   // Whatever the other half sends from now on is refused, and the refusal tells it so. A packet
   // that was looked at before may still be written.
   [[nodiscard]] Code refuse();
@@ -59,6 +61,7 @@ class QueuePair {
   Owned<ibv_qp> pair_;
   uint8_t port_ = 0;
   uint8_t gid_index_ = 0;
+  uint8_t traffic_class_ = 0;
   bool ethernet_ = false;
   ibv_mtu mtu_ = IBV_MTU_1024;
   uint8_t reads_ = 0;

@@ -2,34 +2,20 @@
 // Making an endpoint, getting acquainted, and everything as target.
 #include "transport/verbs/verbs_endpoint.hpp"
 
-#include <sys/random.h>
-
 #include <cassert>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include "transport/verbs/reading.hpp"
 #include "transport/verbs/verbs_endpoint_impl.hpp"
 
 namespace caisson::transport::verbs {
 
 namespace {
 
-constexpr uint32_t kReadDepth = 16;
 constexpr uint32_t kInlineBytes = 64;
 constexpr uint64_t kLoopPatience_ns = 1'000'000'000;
-
-uint64_t random_word() {
-  uint64_t word = 0;
-  while (::getrandom(&word, sizeof word, 0) != static_cast<ssize_t>(sizeof word) || word == 0) {
-  }
-  return word;
-}
-
-// Where the packets of a session begin: both ends know it, and no two sessions in a row overlap.
-uint32_t psn_of(uint64_t life, uint32_t session) {
-  return (static_cast<uint32_t>(life) + session * 0x9e3779u) & kPsnMask;
-}
 
 }  // namespace
 
@@ -80,24 +66,6 @@ Result<std::unique_ptr<VerbsEndpoint>> VerbsEndpoint::create(pmem::FileRegion& r
   return endpoint;
 }
 
-Result<Owned<ibv_mr>> VerbsEndpoint::registered(ibv_pd* domain, void* at, size_t bytes,
-                                                unsigned access, const std::string& what) const {
-  Owned<ibv_mr> memory(::ibv_reg_mr(domain, at, bytes, access));
-  if (memory) return memory;
-  const int error = errno;
-  std::string message = device_->name() + " cannot register " + std::to_string(bytes) +
-                        " bytes of " + what + ": " + std::strerror(error);
-  if (error == ENOMEM || error == EAGAIN) {
-    return fail(Code::no_space, message +
-                                    "; raise the limit of locked memory (ulimit -l unlimited, "
-                                    "or LimitMEMLOCK=infinity of the unit)");
-  }
-  return fail(Code::unsupported,
-              message +
-                  "; a region for this fabric lies on devdax, hugetlbfs or tmpfs "
-                  "(files of other file systems cannot be pinned)");
-}
-
 Result<void> VerbsEndpoint::open() {
   const Limits& limits = device_->limits();
   if (limits.queue_depth < options_.queue_depth ||
@@ -145,12 +113,13 @@ Result<void> VerbsEndpoint::open_loop() {
   Loop& loop = *loop_;
   loop.domain.reset(::ibv_alloc_pd(device_->context()));
   if (!loop.domain) return fail(Code::no_space, device_->name() + " gives no protection domain");
-  auto ring = registered(loop.domain.get(), own_ring_, ring_bytes_,
-                         IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ, region_.path());
+  auto ring =
+      device_->register_memory(loop.domain.get(), own_ring_, ring_bytes_,
+                               IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ, region_.path());
   if (!ring) return tl::unexpected(ring.error());
   loop.ring = std::move(*ring);
-  auto own =
-      registered(loop.domain.get(), &loop.word, sizeof loop.word, IBV_ACCESS_LOCAL_WRITE, "memory");
+  auto own = device_->register_memory(loop.domain.get(), &loop.word, sizeof loop.word,
+                                      IBV_ACCESS_LOCAL_WRITE, "memory");
   if (!own) return tl::unexpected(own.error());
   loop.own = std::move(*own);
   const QueuePair::Options each{kReadDepth, 0, false, options_.patience};
@@ -179,18 +148,20 @@ Result<void> VerbsEndpoint::open_peer(Peer& peer) {
   peer.domain.reset(::ibv_alloc_pd(device_->context()));
   if (!peer.domain) return fail(Code::no_space, device_->name() + " gives no protection domain");
   ibv_pd* const domain = peer.domain.get();
-  auto ring = registered(domain, own_ring_, ring_bytes_, ring_access_, region_.path());
+  auto ring =
+      device_->register_memory(domain, own_ring_, ring_bytes_, ring_access_, region_.path());
   if (!ring) return tl::unexpected(ring.error());
   peer.ring = std::move(*ring);
-  auto told = registered(domain, &memory_->told, sizeof(Told), IBV_ACCESS_REMOTE_READ, "memory");
+  auto told = device_->register_memory(domain, &memory_->told, sizeof(Told), IBV_ACCESS_REMOTE_READ,
+                                       "memory");
   if (!told) return tl::unexpected(told.error());
   peer.told = std::move(*told);
-  auto slot = registered(domain, &memory_->slots[peer.id.value], sizeof(Slot),
-                         IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE, "memory");
+  auto slot = device_->register_memory(domain, &memory_->slots[peer.id.value], sizeof(Slot),
+                                       IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE, "memory");
   if (!slot) return tl::unexpected(slot.error());
   peer.slot = std::move(*slot);
-  auto own = registered(domain, peer.fetched.get(), sizeof *peer.fetched, IBV_ACCESS_LOCAL_WRITE,
-                        "memory");
+  auto own = device_->register_memory(domain, peer.fetched.get(), sizeof *peer.fetched,
+                                      IBV_ACCESS_LOCAL_WRITE, "memory");
   if (!own) return tl::unexpected(own.error());
   peer.own = std::move(*own);
 
@@ -242,18 +213,10 @@ Code VerbsEndpoint::meet(ReplicaId id, std::span<const std::byte> introduction) 
 }
 
 Code VerbsEndpoint::connect(Peer& peer) {
-  const uint32_t session = peer.handshake.session();
-  const Remote remote{peer.theirs.address, peer.theirs.read_pair};
-  Code code =
-      peer.read.listen(remote, psn_of(peer.handshake.peer_life(), session), IBV_ACCESS_REMOTE_READ);
-  if (code == Code::ok) code = peer.read.speak(psn_of(life_, session));
-  if (code != Code::ok) {
-    peer.handshake.failed();
-    return code;
-  }
+  const Code code = connect_for_reading(peer.read, peer.handshake, peer.theirs, life_);
+  if (code != Code::ok) return code;
   // What was under way is gone with the connection.
   peer.waited_under_way = peer.cell_under_way = false;
-  peer.handshake.connected();
   ++counts_.sessions;
   return Code::ok;
 }

@@ -92,8 +92,8 @@ class VerbsEndpoint final : public Endpoint {
   }
   void revoke_claims() override { claims_.revoke(); }
 
-  // How writes to this replica become persistent.
   Method method() const { return method_; }
+  std::string_view persists_by() const override { return verbs::name(method_); }
   const VerbsCounts& counts() const { return counts_; }
   // Both halves for reading are connected.
   bool reachable(ReplicaId peer) const;
@@ -109,8 +109,6 @@ class VerbsEndpoint final : public Endpoint {
   Result<void> open();
   Result<void> open_loop();
   Result<void> open_peer(Peer& peer);
-  Result<Owned<ibv_mr>> registered(ibv_pd* domain, void* at, size_t bytes, unsigned access,
-                                   const std::string& what) const;
   Peer* peer_of(ReplicaId id) const {
     return id.value <= kReplicaIdMax ? peers_[id.value].get() : nullptr;
   }

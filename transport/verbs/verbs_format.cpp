@@ -108,12 +108,15 @@ Result<Introduction> decode_introduction(std::span<const std::byte> bytes) {
   if (!load(bytes, kIntroductionMagic, in)) {
     return fail(Code::invalid, "not an introduction of a verbs endpoint of this version");
   }
-  const bool sound =
-      in.life != 0 && in.session < kSessionsMax && in.flags <= (kConnected | kFlushes) &&
-      in.lid <= 0xffff && in.mtu >= IBV_MTU_256 && in.mtu <= IBV_MTU_4096 &&
-      queue_pair_number(in.read_pair) && queue_pair_number(in.write_pair) &&
-      std::has_single_bit(in.ring_bytes) && in.ring_at <= UINT64_MAX - in.ring_bytes &&
-      in.told_at <= UINT64_MAX - sizeof(Told);
+  // Of a node's heartbeats: no ring, and nothing writes.
+  const bool no_ring = in.ring_bytes == 0 && in.ring_at == 0 && in.write_pair == 0;
+  const bool ring = std::has_single_bit(in.ring_bytes) &&
+                    in.ring_at <= UINT64_MAX - in.ring_bytes && queue_pair_number(in.write_pair);
+  const bool sound = in.life != 0 && in.session < kSessionsMax &&
+                     in.flags <= (kConnected | kFlushes) && in.lid <= 0xffff &&
+                     in.mtu >= IBV_MTU_256 && in.mtu <= IBV_MTU_4096 &&
+                     queue_pair_number(in.read_pair) && (ring || no_ring) &&
+                     in.told_at <= UINT64_MAX - sizeof(Told);
   if (!sound) return fail(Code::invalid, "an introduction of a verbs endpoint makes no sense");
   Introduction introduction;
   introduction.acquaintance = {in.life, in.your_life, in.session, (in.flags & kConnected) != 0};

@@ -24,7 +24,8 @@ struct RemoteMemory {
   uint32_t key = 0;
 };
 
-// Of an endpoint to one peer's.
+// Of an endpoint to one peer's; or of a node's heartbeats to those of another one, where there is
+// no ring and nothing to write, and `told` is the counter.
 struct Introduction {
   Acquaintance acquaintance;
   Address address;

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/engine/verbs_ground.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "core/engine/engine_seam.hpp"
+#include "transport/no_postbox.hpp"
+#include "transport/verbs/verbs_endpoint.hpp"
+#include "transport/verbs/verbs_heartbeats.hpp"
+
+namespace caisson::engine {
+
+namespace {
+
+constexpr uint64_t kBeatPauseMaxNs = 500'000;
+
+// An adapter needs no upkeep: connections are made anew as introductions come.
+class VerbsUpkeep final : public Upkeep {
+ public:
+  explicit VerbsUpkeep(pmem::FileRegion& region) : region_(region) {}
+  bool run() override { return true; }
+  void look_at_file() override { region_.look_at_name(); }
+  bool file_deleted() const override { return region_.deleted(); }
+  void release() override { region_.release_lock(); }
+
+ private:
+  pmem::FileRegion& region_;
+};
+
+transport::verbs::DeviceOptions device_options(const VerbsOptions& verbs) {
+  transport::verbs::DeviceOptions device;
+  device.address = verbs.address;
+  device.name = verbs.device;
+  device.port = static_cast<uint8_t>(verbs.port);
+  device.gid_index = verbs.gid_index;
+  device.traffic_class = static_cast<uint8_t>(verbs.traffic_class);
+  return device;
+}
+
+}  // namespace
+
+Result<Ground> verbs_ground(const EngineOptions& options, const Adapter& adapter,
+                            std::unique_ptr<pmem::FileRegion> region) {
+  transport::verbs::VerbsOptions verbs;
+  verbs.self = options.replica;
+  verbs.peers = others_of(options);
+  verbs.device = adapter;
+  verbs.past_caches = options.verbs.past_caches;
+  auto endpoint = transport::verbs::VerbsEndpoint::create(*region, verbs);
+  if (!endpoint) return tl::unexpected(endpoint.error());
+  if ((*endpoint)->method() == transport::verbs::Method::none) {
+    return fail(Code::unsupported,
+                region->path() +
+                    " keeps what processors store through a loss of power, but nobody "
+                    "can tell when what an adapter writes is in it: use an adapter "
+                    "and a library with RDMA FLUSH, or a platform with eADR, or turn "
+                    "DDIO off and say verbs.past_caches = true, or configure "
+                    "persistence = \"emulated\"");
+  }
+  Ground ground;
+  ground.upkeep = std::make_unique<VerbsUpkeep>(*region);
+  ground.region = seam().region(std::move(region), RegionUse::replica);
+  ground.endpoint = seam().endpoint(std::move(*endpoint), *ground.region);
+  return ground;
+}
+
+Result<NodeGround> verbs_node_ground(const EngineOptions& options, const NodeLock& lock,
+                                     std::function<void(const Error&)> tell) {
+  auto device = transport::verbs::Device::open(device_options(options.verbs));
+  if (!device) return tl::unexpected(device.error());
+  transport::verbs::VerbsHeartbeatOptions beats;
+  beats.self = options.replica;
+  beats.peers = others_of(options);
+  beats.device = *device;
+  beats.pause_ns = std::min(
+      {kBeatPauseMaxNs, options.suspect_after_us * 1000 / 8, options.link_hint_us * 1000 / 8});
+  auto heartbeats = transport::verbs::VerbsHeartbeats::open(beats);
+  if (!heartbeats) return tl::unexpected(heartbeats.error());
+  // That this node has run, for whoever would create it a second time (P17).
+  if (const auto marked = make_mark(heartbeat_path(options.directory)); !marked)
+    return tl::unexpected(marked.error());
+  NodeGround node;
+  node.adapter = std::move(*device);
+  node.heartbeats = seam().heartbeats(std::move(*heartbeats));
+  node.postbox = seam().postbox(std::make_unique<transport::NoPostbox>());
+  node.look_after = [&lock, directory = options.directory, tell = std::move(tell),
+                     said = false]() mutable {
+    const bool gone = !lock.of(directory);
+    if (gone && !said) tell(directory_replaced(directory));
+    said = gone;
+  };
+  return node;
+}
+
+}  // namespace caisson::engine

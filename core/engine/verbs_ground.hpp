@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What an engine's logs stand on where RDMA adapters join the nodes.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "core/engine/engine_parts.hpp"
+#include "pmem/file_region.hpp"
+
+namespace caisson::engine {
+
+// A log's region, as `adapter` reaches it and lets others reach it. Codes of
+// VerbsEndpoint::create().
+Result<Ground> verbs_ground(const EngineOptions& options, const Adapter& adapter,
+                            std::unique_ptr<pmem::FileRegion> region);
+
+// Opens the adapter. Codes of Device::open().
+Result<NodeGround> verbs_node_ground(const EngineOptions& options, const NodeLock& lock,
+                                     std::function<void(const Error&)> tell);
+
+}  // namespace caisson::engine
