@@ -8,6 +8,7 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -57,8 +58,10 @@ class FileRegion final : public Region {
 
   // Of a device. exists: it holds a region, or what is left of one · invalid: no devdax device.
   static Result<void> expect_blank(const std::string& device);
-  // Whatever region lies on the device is gone, persistently. Codes as open().
-  static Result<void> erase(const std::string& device);
+  // The region on the device is gone, persistently, if there is one and `may_go` says so of its
+  // superblock, empty where it has none yet; else exists. Other codes as open().
+  static Result<void> erase(const std::string& device,
+                            const std::function<bool(std::span<const std::byte>)>& may_go);
 
   // Takes the owner's lock and maps. Codes: busy, naming the holder (P7) · amnesia: no file, or no
   // valid slot (P17) · wrong_version · damaged · denied · unsupported · no_space · io.

@@ -72,9 +72,23 @@ Result<BackingFile> open_device(const std::string& device) {
   return file;
 }
 
+// A file is made of zeros; a device holds whatever it held. An old ring's entries are sound in
+// themselves: none of them may be found behind the first ones of a new ring.
+Result<void> blank(const BackingFile& file, uint64_t bytes) {
+  if (!file.device()) return {};
+  HeaderMapping all;
+  if (auto mapped = all.map(file, bytes, PROT_READ | PROT_WRITE, Persistence::adr); !mapped) {
+    return mapped;
+  }
+  std::memset(all.data(), 0, bytes);
+  all.persist(0, bytes);
+  return {};
+}
+
 Result<void> write_first_contents(const BackingFile& file, Persistence persistence,
-                                  const CreateOptions& options) {
+                                  const CreateOptions& options, uint64_t bytes) {
   const RegionLayout layout(options.geometry);
+  if (auto blanked = blank(file, bytes); !blanked) return blanked;
   HeaderMapping header;
   if (auto mapped = header.map(file, layout.slots_at, PROT_READ | PROT_WRITE, persistence);
       !mapped) {
@@ -84,7 +98,6 @@ Result<void> write_first_contents(const BackingFile& file, Persistence persisten
   if (!identity) return tl::unexpected(identity.error());
   std::vector<std::byte> manifest;
   encode_manifest(Manifest::identity_map(layout.segments), manifest);
-  if (file.device()) std::memset(header.data(), 0, layout.slots_at);
 
   // The identity last: until it stands, a device holds no region.
   for (const auto& [slots, payload] :
@@ -124,7 +137,8 @@ Result<std::unique_ptr<FileRegion>> FileRegion::create(const std::string& path,
   }
   const RegionLayout layout(options.geometry);
   const uint64_t slots = layout.segments + options.spare_slots;
-  auto file = BackingFile::create(path, layout.slots_at + slots * options.geometry.segment_bytes);
+  const uint64_t bytes = layout.slots_at + slots * options.geometry.segment_bytes;
+  auto file = BackingFile::create(path, bytes);
   if (!file) return tl::unexpected(file.error());
   if (file->device() && options.geometry.segment_bytes < kDeviceAlignBytes) {
     return fail(Code::invalid, "region " + path + ": on a device segment_bytes must be at least " +
@@ -134,7 +148,7 @@ Result<std::unique_ptr<FileRegion>> FileRegion::create(const std::string& path,
   if (!persistence) return tl::unexpected(persistence.error());
   const auto created =
       refuse_old_region(*file, *persistence)
-          .and_then([&] { return write_first_contents(*file, *persistence, options); })
+          .and_then([&] { return write_first_contents(*file, *persistence, options, bytes); })
           .and_then([&] { return file->publish(); });
   if (!created) return tl::unexpected(created.error());
   return attach(std::move(*file), *persistence, options.spare_slots, true);
@@ -146,13 +160,22 @@ Result<void> FileRegion::expect_blank(const std::string& device) {
   return refuse_old_region(*file, Persistence::emulated);
 }
 
-Result<void> FileRegion::erase(const std::string& device) {
+Result<void> FileRegion::erase(const std::string& device,
+                               const std::function<bool(std::span<const std::byte>)>& may_go) {
   const auto file = open_device(device);
   if (!file) return tl::unexpected(file.error());
   HeaderMapping front;
   if (auto mapped = front.map(*file, kManifestAt, PROT_READ | PROT_WRITE, Persistence::adr);
       !mapped) {
     return mapped;
+  }
+  const auto identity = kIdentity.read(front);
+  if (!identity && identity.error().code == Code::amnesia) return {};
+  const auto superblock = kSuperblock.read(front);
+  if (superblock && !may_go(superblock->payload)) {
+    return fail(Code::exists, device +
+                                  " holds a region that is not what a creation here has left: "
+                                  "correct log.device");
   }
   std::memset(front.data() + kIdentityAt, 0, 2 * kIdentitySlotBytes);
   front.persist(kIdentityAt, 2 * kIdentitySlotBytes);

@@ -90,14 +90,16 @@ Result<void> EngineImpl::create(const EngineOptions& wanted, Creation creation) 
   }
   Result<void> result;
   for (const LogOptions& log : options.logs) {
-    remove_ground(options, log);
-    result = create_ground(options, log);
+    result = remove_ground(options, log);
+    if (result) result = create_ground(options, log);
     if (!result) break;
   }
   if (node >= 0) (*topology)->prefer_node(-1);
   std::error_code ignored;
   if (!result) {
-    for (const LogOptions& log : options.logs) remove_ground(options, log);
+    bool gone = true;
+    for (const LogOptions& log : options.logs) gone = remove_ground(options, log) && gone;
+    if (!gone) return result;  // the mark stays: a later creation begins anew
     fs::remove(options.directory + "/logs", ignored);  // if nothing else is in it
   }
   fs::remove(mark, ignored);

@@ -281,7 +281,7 @@ void EngineImpl::close() {
   if (links_ != nullptr) links_->stop();
   housekeeper_.reset();
   postbox_.reset();
-  heartbeats_.reset();  // peers see at once that this node is gone
+  heartbeats_.reset();  // peers see that this node is gone: at once, on the same machine
   for (const auto& log : logs_) log->release();
   lock_.release();
 }

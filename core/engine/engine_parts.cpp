@@ -168,21 +168,37 @@ Result<void> name_device(const std::string& device, const std::string& name) {
   return pmem::sync_directory(std::filesystem::path(name).parent_path().string());
 }
 
-// A region, under this name, that has never been anybody's replica.
-void forget(const LogOptions& log, const std::string& name) {
+// Removes a region, under this name, that has never been anybody's replica. On a device it is
+// looked at first: devices change their names, and their owners.
+Result<void> forget(const EngineOptions& options, const LogOptions& log, const std::string& name) {
   std::error_code ignored;
   if (!log.device.empty() && std::filesystem::read_symlink(name, ignored) == log.device) {
-    (void)pmem::FileRegion::erase(log.device);
+    const auto erased = pmem::FileRegion::erase(log.device, [&](std::span<const std::byte> bytes) {
+      const auto superblock = log::decode_superblock(bytes);
+      if (!superblock) return bytes.empty();
+      return superblock->identity == LogIdentity{options.cluster, log.id} &&
+             superblock->replica == options.replica && superblock->incarnation.value == 0;
+    });
+    if (!erased) return erased;
   }
   std::filesystem::remove(name, ignored);
+  return {};
 }
 
 // A region that was made on another device, or in a file, is not to be looked for on this one.
 Result<void> expect_device_as_created(const EngineOptions& options, const LogOptions& log) {
+  if (options.fabric != FabricKind::verbs) return {};
   const std::string path = region_path(options.directory, log.name);
   std::error_code ignored;
   const std::string found = std::filesystem::read_symlink(path, ignored).string();
-  if (found == log.device || !file_exists(path)) return {};
+  const bool there = std::filesystem::exists(std::filesystem::symlink_status(path, ignored));
+  if (!there || (found == log.device && (found.empty() || file_exists(found)))) return {};
+  if (found == log.device) {
+    return fail(Code::not_found, "log '" + log.name + "': its region lies on " + found +
+                                     ", which is not there: look after the device (daxctl list); " +
+                                     "where its name has changed, correct log.device, and point " +
+                                     path + " to it");
+  }
   const auto named = [](const std::string& where) {
     return where.empty() ? std::string("a file of its own") : where;
   };
@@ -303,36 +319,38 @@ Result<void> create_ground_with(const EngineOptions& options, const LogOptions& 
   const std::string unfinished = unfinished_path(path);
   if (const auto there = make_directory(std::filesystem::path(path).parent_path()); !there)
     return there;
-  // Left by a creation that was cut short: it has never been anybody's replica.
-  forget(log, unfinished);
+  // Left by a creation that was cut short.
+  if (const auto gone = forget(options, log, unfinished); !gone) return gone;
   if (!log.device.empty()) {
     if (const auto named = name_device(log.device, unfinished); !named) return named;
   }
   pmem::CreateOptions create;
   create.geometry = {log.ring_bytes, log.segment_bytes, log.salvage_bytes};
   create.persistence = choice_of(options);
+  if (!log.device.empty()) create.spare_slots = 0;  // nothing is re-homed there
   auto made = pmem::FileRegion::create(unfinished, create);
   if (!made) {
-    std::error_code ignored;
-    std::filesystem::remove(unfinished, ignored);  // a name of what is not ours
+    (void)forget(options, log, unfinished);  // if it cannot be now: by the next creation
     return tl::unexpected(made.error());
   }
   auto region = seam().region(std::move(*made), RegionUse::creation);
   if (const auto filled = fill(*region); !filled) {
     region.reset();
-    forget(log, unfinished);
+    (void)forget(options, log, unfinished);
     return fail(filled.error().code, path + ": " + filled.error().message);
   }
   region.reset();
   return name_for_good(unfinished, path);
 }
 
-void remove_ground(const EngineOptions& options, const LogOptions& log) {
+Result<void> remove_ground(const EngineOptions& options, const LogOptions& log) {
   const std::string path = region_path(options.directory, log.name);
-  forget(log, unfinished_path(path));
-  forget(log, path);
+  for (const std::string& name : {unfinished_path(path), path}) {
+    if (const auto gone = forget(options, log, name); !gone) return gone;
+  }
   std::error_code ignored;
   std::filesystem::remove_all(std::filesystem::path(path).parent_path(), ignored);
+  return {};
 }
 
 Result<void> create_ground(const EngineOptions& options, const LogOptions& log, uint64_t birth) {

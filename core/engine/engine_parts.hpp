@@ -59,8 +59,9 @@ Result<void> create_ground_with(const EngineOptions& options, const LogOptions& 
 // Without the adapter that its fabric needs: nobody reaches it, and it reaches nobody.
 Result<Ground> open_ground(const EngineOptions& options, const LogOptions& log,
                            const Adapter& adapter = nullptr);
-// What a creation that was cut short, or failed, has left of a log.
-void remove_ground(const EngineOptions& options, const LogOptions& log);
+// What a creation that was cut short, or failed, has left of a log. exists: a device holds
+// something else.
+Result<void> remove_ground(const EngineOptions& options, const LogOptions& log);
 
 // What the nodes of a cluster share beside their logs.
 struct NodeGround {

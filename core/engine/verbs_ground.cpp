@@ -15,18 +15,24 @@ namespace caisson::engine {
 namespace {
 
 constexpr uint64_t kBeatPauseMaxNs = 500'000;
+constexpr uint64_t kRoundTripsOfARead = 20;  // a piece of the ring is many packets
 
 // An adapter needs no upkeep: connections are made anew as introductions come.
 class VerbsUpkeep final : public Upkeep {
  public:
-  explicit VerbsUpkeep(pmem::FileRegion& region) : region_(region) {}
+  VerbsUpkeep(pmem::FileRegion& region, transport::verbs::VerbsEndpoint& endpoint)
+      : region_(region), endpoint_(endpoint) {}
   bool run() override { return true; }
   void look_at_file() override { region_.look_at_name(); }
   bool file_deleted() const override { return region_.deleted(); }
-  void release() override { region_.release_lock(); }
+  // Whoever opens the region next knows nothing of our connections (H9).
+  void release() override {
+    if (endpoint_.close() == Code::ok) region_.release_lock();
+  }
 
  private:
   pmem::FileRegion& region_;
+  transport::verbs::VerbsEndpoint& endpoint_;
 };
 
 transport::verbs::DeviceOptions device_options(const VerbsOptions& verbs) {
@@ -48,6 +54,8 @@ Result<Ground> verbs_ground(const EngineOptions& options, const Adapter& adapter
   verbs.peers = others_of(options);
   verbs.device = adapter;
   verbs.past_caches = options.verbs.past_caches;
+  verbs.patience = transport::verbs::patience_of(options.round_trip_us * 1000);
+  verbs.read_patience_ns = kRoundTripsOfARead * options.round_trip_us * 1000;
   auto endpoint = transport::verbs::VerbsEndpoint::create(*region, verbs);
   if (!endpoint) return tl::unexpected(endpoint.error());
   if ((*endpoint)->method() == transport::verbs::Method::none) {
@@ -60,7 +68,7 @@ Result<Ground> verbs_ground(const EngineOptions& options, const Adapter& adapter
                     "persistence = \"emulated\"");
   }
   Ground ground;
-  ground.upkeep = std::make_unique<VerbsUpkeep>(*region);
+  ground.upkeep = std::make_unique<VerbsUpkeep>(*region, **endpoint);
   ground.region = seam().region(std::move(region), RegionUse::replica);
   ground.endpoint = seam().endpoint(std::move(*endpoint), *ground.region);
   return ground;
@@ -74,6 +82,7 @@ Result<NodeGround> verbs_node_ground(const EngineOptions& options, const NodeLoc
   beats.self = options.replica;
   beats.peers = others_of(options);
   beats.device = *device;
+  beats.patience = transport::verbs::patience_of(options.round_trip_us * 1000);
   beats.pause_ns = std::min(
       {kBeatPauseMaxNs, options.suspect_after_us * 1000 / 8, options.link_hint_us * 1000 / 8});
   auto heartbeats = transport::verbs::VerbsHeartbeats::open(beats);

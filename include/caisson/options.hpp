@@ -40,7 +40,7 @@ struct VerbsOptions {
   uint32_t traffic_class = 0;
   // Adapters of this machine write past the processors' caches (DDIO off for inbound writes): what
   // has left an adapter survives a loss of power. It cannot be found out; without it, and without
-  // eADR or an adapter with RDMA FLUSH, nothing is ever reported persisted with real persistence.
+  // eADR or an adapter with RDMA FLUSH, a node with real persistence does not start.
   bool past_caches = false;
 };
 

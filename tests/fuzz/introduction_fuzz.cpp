@@ -29,6 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     said.your_life = in.below(8);
     said.session = static_cast<uint32_t>(in.below(5));
     said.connected = in.below(2) == 1;
+    said.heard = in.below(2) == 1;
     const uint32_t before = handshake.session();
     if (handshake.hear(said) == Handshake::Step::connect) {
       require(said.your_life == kOwn && said.life == handshake.peer_life(),
@@ -41,6 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       }
     }
     require(handshake.session() >= before, "sessions count up");
+    require(!handshake.is_open() || handshake.is_connected(), "both halves or none");
     if (in.below(4) == 0) (void)handshake.say(in.below(1'000'000));
     if (in.below(8) == 0) handshake.failed();
   }

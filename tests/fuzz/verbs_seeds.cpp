@@ -18,7 +18,8 @@ void introduction_seeds(const AddSeed& add) {
   introduction.ring_bytes = 1 << 20;
   introduction.told = {0x7f1000000000, 4712};
   add_bytes(encode(introduction));
-  introduction.acquaintance.connected = introduction.flushes = true;
+  introduction.acquaintance.connected = introduction.acquaintance.heard = true;
+  introduction.flushes = true;
   introduction.address.lid = 3;
   introduction.address.mtu = static_cast<decltype(introduction.address.mtu)>(5);  // 4096
   add_bytes(encode(introduction));

@@ -38,13 +38,14 @@ class GuestCluster {
   int await_leader() const;
   // … that is another one.
   int await_leader_but(int not_this) const;
-  uint64_t committed() const;
+  uint64_t committed() const;  // the highest seen so far
   // Appends have been committed behind what was when it was called.
   void await_progress() const;
   std::string last_words(int n) const;
 
  private:
   void make_cluster() const;
+  mutable uint64_t committed_ = 0;
   std::filesystem::path directory_;  // below what the machines have as /out
 };
 

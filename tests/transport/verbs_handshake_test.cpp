@@ -47,12 +47,13 @@ class Pair {
         const Acquaintance said = inbox[which];
         inbox.erase(inbox.begin() + static_cast<std::ptrdiff_t>(which));
         hear(side(i), said);
+        expect_answered(side(i), side(1 - i));
       }
     }
   }
   bool joined() {
     const Side &a = side(0), &b = side(1);
-    return a.handshake.is_connected() && b.handshake.is_connected() && a.to_life == b.life &&
+    return a.handshake.is_open() && b.handshake.is_open() && a.to_life == b.life &&
            b.to_life == a.life && a.to_session == b.to_session;
   }
   uint64_t messages() const { return messages_; }
@@ -64,6 +65,13 @@ class Pair {
     me.to_life = me.handshake.peer_life();
     me.to_session = me.handshake.session();
     me.handshake.connected();
+  }
+
+  // What is sent over an open connection finds the other half connected, or gone for good.
+  static void expect_answered(const Side& me, const Side& other) {
+    if (!me.handshake.is_open() || me.handshake.peer_life() != other.life) return;
+    EXPECT_EQ(other.to_life, me.life);
+    EXPECT_GE(other.to_session, me.handshake.session());
   }
 
   std::mt19937_64 random_;

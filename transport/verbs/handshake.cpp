@@ -19,7 +19,7 @@ Handshake::Step Handshake::hear(const Acquaintance& said) {
     // session that has not begun yet.
     peer_life_ = said.life;
     session_ = std::max(session_, said.session) + 1;
-    connected_ = false;
+    connected_ = other_connected_ = false;
     pause_ns_ = 0;
     speak_at_once();
     return Step::forget;
@@ -30,10 +30,11 @@ Handshake::Step Handshake::hear(const Acquaintance& said) {
   }
   if (said.session > session_) {
     session_ = said.session;
-    connected_ = false;
+    connected_ = other_connected_ = false;
   }
+  other_connected_ = other_connected_ || said.connected;
   // It lacks what our half is in this session.
-  if (!said.connected) speak_at_once();
+  if (!said.connected || (connected_ && !said.heard)) speak_at_once();
   return connected_ ? Step::nothing : Step::connect;
 }
 
@@ -44,7 +45,7 @@ void Handshake::speak_at_once() {
 
 void Handshake::failed() {
   ++session_;
-  connected_ = false;
+  connected_ = other_connected_ = false;
   owes_ = true;
 }
 
@@ -53,9 +54,9 @@ Acquaintance Handshake::say(uint64_t now_ns) {
   say_ns_ = now_ns + pause_ns_;
   if (connected_) {
     owes_ = false;
-    pause_ns_ = 0;
+    if (other_connected_) pause_ns_ = 0;
   }
-  return {own_life_, peer_life_, session_, connected_};
+  return {own_life_, peer_life_, session_, connected_, is_open()};
 }
 
 }  // namespace caisson::transport::verbs

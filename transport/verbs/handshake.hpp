@@ -16,6 +16,7 @@ struct Acquaintance {
   uint64_t your_life = 0;  // of who hears it, as far as known; 0: not at all
   uint32_t session = 0;
   bool connected = false;  // its half is, in that session
+  bool heard = false;      // … and it knows that ours is
 };
 
 class Handshake {
@@ -33,6 +34,8 @@ class Handshake {
   void failed();
 
   bool is_connected() const { return connected_; }
+  // So is the other half: what we send is answered.
+  bool is_open() const { return connected_ && other_connected_; }
   uint32_t session() const { return session_; }
   uint64_t peer_life() const { return peer_life_; }
 
@@ -42,13 +45,14 @@ class Handshake {
   Acquaintance say(uint64_t now_ns);
 
  private:
-  bool quiet() const { return connected_ && !owes_; }
+  bool quiet() const { return is_open() && !owes_; }
   void speak_at_once();
 
   const uint64_t own_life_;
   uint64_t peer_life_ = 0;
   uint32_t session_ = 0;
   bool connected_ = false;
+  bool other_connected_ = false;
   bool owes_ = true;  // the other one has to hear from us
   uint64_t say_ns_ = 0;
   uint64_t pause_ns_ = 0;

@@ -8,6 +8,16 @@
 
 namespace caisson::transport::verbs {
 
+Patience patience_of(uint64_t round_trip_ns) {
+  Patience patience;
+  patience.ack_timeout = 8;  // a millisecond
+  while (patience.ack_timeout < 22 &&
+         (uint64_t{4096} << patience.ack_timeout) < 8 * round_trip_ns) {
+    ++patience.ack_timeout;
+  }
+  return patience;
+}
+
 Result<QueuePair> QueuePair::create(const Device& device, ibv_pd* domain, ibv_cq* completions,
                                     const Options& options) {
   ibv_qp_init_attr_ex wanted{};

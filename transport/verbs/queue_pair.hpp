@@ -21,6 +21,10 @@ struct Patience {
   uint8_t retries = 6;  // … and so often, before the connection is given up; 7: rxe never does
 };
 
+// For a network in which a message and its answer take so long at most: an acknowledgement is
+// waited for eight times as long.
+Patience patience_of(uint64_t round_trip_ns);
+
 class QueuePair {
  public:
   struct Options {

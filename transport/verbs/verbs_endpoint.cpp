@@ -55,8 +55,23 @@ VerbsEndpoint::VerbsEndpoint(pmem::FileRegion& region, const VerbsOptions& optio
       claims_(region) {}
 
 VerbsEndpoint::~VerbsEndpoint() {
-  (void)close_grant();
+  (void)close();
   claims_.revoke();
+}
+
+Code VerbsEndpoint::close() {
+  Code result = close_grant();
+  if (result == Code::ok) writer_ = ReplicaId{};
+  for (const auto& peer : peers_) {
+    if (peer == nullptr) continue;
+    attached_.remove(peer->id);
+    for (QueuePair* const half : {&peer->read, &peer->out.pair}) {
+      if (half->get() == nullptr) continue;
+      if (half->close() != Code::ok) result = Code::io;
+      *half = QueuePair{};
+    }
+  }
+  return result;
 }
 
 Result<std::unique_ptr<VerbsEndpoint>> VerbsEndpoint::create(pmem::FileRegion& region,

@@ -62,6 +62,12 @@ class VerbsEndpoint final : public Endpoint {
   static Result<std::unique_ptr<VerbsEndpoint>> create(pmem::FileRegion& region,
                                                        const VerbsOptions& options);
   ~VerbsEndpoint() override;
+
+  // Ends every connection: nobody reaches this replica by it any more, whatever is still on its
+  // way, and it reaches nobody. Nothing else may be asked of it then. io: a connection could not be
+  // closed, and a peer may still write. Thread: any, once the poller's has ended.
+  [[nodiscard]] Code close();
+
   VerbsEndpoint(const VerbsEndpoint&) = delete;
   VerbsEndpoint& operator=(const VerbsEndpoint&) = delete;
 

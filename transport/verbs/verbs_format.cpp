@@ -15,6 +15,7 @@ constexpr uint64_t kIntroductionMagic = 0x3162726576736961;  // "aisverb1", litt
 constexpr uint32_t kSessionsMax = 1u << 31;                  // none is ever counted so far
 constexpr uint32_t kConnected = 1;
 constexpr uint32_t kFlushes = 2;
+constexpr uint32_t kHeard = 4;
 constexpr uint64_t kGrantMagic = 0x3162726772736961;
 
 // As they travel.
@@ -89,6 +90,7 @@ std::vector<std::byte> encode(const Introduction& introduction) {
   out.your_life = introduction.acquaintance.your_life;
   out.session = introduction.acquaintance.session;
   out.flags = (introduction.acquaintance.connected ? kConnected : 0) |
+              (introduction.acquaintance.heard ? kHeard : 0) |
               (introduction.flushes ? kFlushes : 0);
   std::memcpy(out.gid.data(), introduction.address.gid.raw, out.gid.size());
   out.lid = introduction.address.lid;
@@ -113,13 +115,14 @@ Result<Introduction> decode_introduction(std::span<const std::byte> bytes) {
   const bool ring = std::has_single_bit(in.ring_bytes) &&
                     in.ring_at <= UINT64_MAX - in.ring_bytes && queue_pair_number(in.write_pair);
   const bool sound = in.life != 0 && in.session < kSessionsMax &&
-                     in.flags <= (kConnected | kFlushes) && in.lid <= 0xffff &&
+                     in.flags <= (kConnected | kFlushes | kHeard) && in.lid <= 0xffff &&
                      in.mtu >= IBV_MTU_256 && in.mtu <= IBV_MTU_4096 &&
                      queue_pair_number(in.read_pair) && (ring || no_ring) &&
                      in.told_at <= UINT64_MAX - sizeof(Told);
   if (!sound) return fail(Code::invalid, "an introduction of a verbs endpoint makes no sense");
   Introduction introduction;
-  introduction.acquaintance = {in.life, in.your_life, in.session, (in.flags & kConnected) != 0};
+  introduction.acquaintance = {in.life, in.your_life, in.session, (in.flags & kConnected) != 0,
+                               (in.flags & kHeard) != 0};
   introduction.flushes = (in.flags & kFlushes) != 0;
   std::memcpy(introduction.address.gid.raw, in.gid.data(), in.gid.size());
   introduction.address.lid = static_cast<uint16_t>(in.lid);

@@ -150,7 +150,7 @@ void VerbsHeartbeats::reap() const {
 
 // With mutex_ held.
 void VerbsHeartbeats::look_at(Peer& peer) const {
-  if (!peer.handshake.is_connected() || peer.under_way) return;
+  if (!peer.handshake.is_open() || peer.under_way) return;
   const uint64_t now = now_ns();
   if (now - peer.looked_ns < options_.pause_ns) return;
   peer.looked_ns = now;

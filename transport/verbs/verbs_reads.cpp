@@ -16,7 +16,7 @@ constexpr int kToldTries = 4;
 
 bool VerbsEndpoint::reachable(ReplicaId id) const {
   const Peer* const peer = peer_of(id);
-  return peer != nullptr && peer->handshake.is_connected();
+  return peer != nullptr && peer->handshake.is_open();
 }
 
 // False: it cannot be posted.
@@ -72,7 +72,7 @@ bool VerbsEndpoint::fetch(Peer& peer, const RemoteMemory& from, uint64_t at, con
                           size_t n) const {
   reap_reads();
   // What somebody gave up waiting for may still arrive, and would arrive in the same place.
-  if (!peer.handshake.is_connected() || peer.waited_under_way) return false;
+  if (!peer.handshake.is_open() || peer.waited_under_way) return false;
   if (!start_read(peer, from, at, reinterpret_cast<uint64_t>(to), n, true)) return false;
   const uint32_t session = peer.handshake.session();
   const uint64_t until_ns = now_ns() + options_.read_patience_ns;
@@ -109,7 +109,7 @@ TargetCell VerbsEndpoint::target_cell(ReplicaId target) const {
   Peer* const peer = peer_of(target);
   if (peer == nullptr) return {};
   reap_reads();
-  if (peer->handshake.is_connected() && !peer->cell_under_way) {
+  if (peer->handshake.is_open() && !peer->cell_under_way) {
     (void)start_read(*peer, peer->theirs.told, 0,
                      reinterpret_cast<uint64_t>(&peer->fetched->in_passing), sizeof(Told), false);
   }
