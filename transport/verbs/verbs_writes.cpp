@@ -203,7 +203,9 @@ bool VerbsEndpoint::submit_flushing([[maybe_unused]] Peer& peer,
   ::ibv_wr_start(pair);
   for (const Work& work : works) {
     pair->wr_id = work.id;
-    pair->wr_flags = work.signalled ? static_cast<unsigned>(IBV_SEND_SIGNALED) : 0;
+    // rxe's provider copies what is set inline, and its kernel looks for it only where this says so.
+    pair->wr_flags = (work.inlined ? static_cast<unsigned>(IBV_SEND_INLINE) : 0) |
+                     (work.signalled ? static_cast<unsigned>(IBV_SEND_SIGNALED) : 0);
     switch (work.kind) {
       case Work::Kind::write: ::ibv_wr_rdma_write(pair, work.remote_key, work.remote); break;
       case Work::Kind::read: ::ibv_wr_rdma_read(pair, work.remote_key, work.remote); break;
