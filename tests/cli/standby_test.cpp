@@ -31,9 +31,16 @@ class Standby : public testing::Test {
     }
     return {};
   }
+  // It has everything, and the leader knows so.
+  void wait_for_standby() const {
+    ASSERT_TRUE(eventually([&] {
+      const Json now = member();
+      return now["state"] == "in_sync" && now["lag"]["entries"] == 0;
+    })) << member();
+  }
   void kill_standby() const {
     ASSERT_EQ(replicas({"cluster", "kill", "--replica", text(kStandby)}).exit, 0);
-    ASSERT_TRUE(eventually([&] { return member()["state"] == "detached"; }));
+    ASSERT_TRUE(eventually([&] { return member()["state"] == "detached"; })) << member();
   }
   Outcome start(int id) const {
     return replicas({"cluster", "start", "--replica", text(id), "--json"});
@@ -71,7 +78,7 @@ TEST_F(Standby, TakesOverAndTheOldPrimaryComesBack) {
   EXPECT_EQ(replicas({"member", "add", "--replica", "4", "--standby"}).exit, 0) << "as it is";
   const std::string kept = some_lines(500);
   ASSERT_EQ(replicas.append(kept).exit, 0);
-  ASSERT_TRUE(eventually([&] { return member()["lag"]["entries"] == 0; }));
+  wait_for_standby();
   kill_standby();
   const std::string late = some_lines(200, 7);
   const Outcome acknowledged = replicas.append(late, {"--json"});
@@ -128,20 +135,26 @@ TEST_F(Standby, TakesOverAndTheOldPrimaryComesBack) {
 TEST_F(Standby, AnAppendBeyondTheBoundSaysWhoIsInTheWay) {
   configure("standby_policy = \"error\"\nstandby_lag_entries = 100\n");
   admit();
-  ASSERT_EQ(replicas.append(some_lines(50)).exit, 0);
-  ASSERT_TRUE(eventually([&] { return member()["lag"]["entries"] == 0; }));
+  const Outcome before = replicas.append(some_lines(50), {"--json"});
+  ASSERT_EQ(before.exit, 0) << before.errors;
+  wait_for_standby();
   kill_standby();
   const Outcome held = replicas.append(some_lines(300, 3), {"--json"});
   EXPECT_EQ(held.exit, code(Exit::held)) << held.output;
   EXPECT_THAT(held.errors, HasSubstr("standby 4 lacks"));
   EXPECT_THAT(held.errors, HasSubstr("caisson member remove"));
   EXPECT_LE(held.json()["entries"], 100);
-  EXPECT_GE(held.json()["entries"], 50);
+  // Another leader cannot know how much of its predecessor's a dead standby has.
+  const Json terms = held.json()["terms"];
+  if (terms == before.json()["terms"]) {
+    EXPECT_GE(held.json()["entries"], 50);
+  }
   EXPECT_TRUE(member()["lag"]["at_bound"].get<bool>());
 
   configure("standby_policy = \"stall\"\n");
+  wait_for_standby();
   kill_standby();
-  const Outcome stalled = replicas({"append", "--timeout", "2"}, some_lines(300, 5));
+  const Outcome stalled = replicas({"append", "--timeout", "4"}, some_lines(300, 5));
   EXPECT_EQ(stalled.exit, code(Exit::indefinite)) << stalled.errors;
   EXPECT_THAT(stalled.errors, HasSubstr("standby 4 lacks"));
   ASSERT_EQ(replicas({"member", "remove", "--replica", "4"}).exit, 0);
