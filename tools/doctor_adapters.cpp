@@ -8,6 +8,7 @@
 #include <string>
 #include <system_error>
 
+#include "core/engine/placement.hpp"
 #include "tools/doctor.hpp"
 #include "transport/verbs/device.hpp"
 
@@ -28,7 +29,13 @@ std::vector<std::string> adapters() {
   return names;
 }
 
-void examine_adapter(std::vector<Finding>& findings, const std::string& name) {
+std::string node_text(const engine::Topology* topology, const std::string& name) {
+  const int node = topology != nullptr ? topology->site_of(name).numa_node : -1;
+  return node < 0 ? "" : ", NUMA node " + std::to_string(node);
+}
+
+void examine_adapter(std::vector<Finding>& findings, const engine::Topology* topology,
+                     const std::string& name) {
   transport::verbs::DeviceOptions options;
   options.name = name;
   const auto device = Device::open(options);
@@ -44,9 +51,9 @@ void examine_adapter(std::vector<Finding>& findings, const std::string& name) {
   findings.push_back(
       {"RDMA adapter " + name, small ? Level::note : Level::ok,
        std::string(found.ethernet() ? "RoCE" : "InfiniBand") + ", port " +
-           std::to_string(found.port()) + ", GID " + std::to_string(found.gid_index()) +
-           ", path MTU " + std::to_string(mtu) + ", " + std::to_string(found.limits().queue_depth) +
-           " work requests a queue",
+           std::to_string(found.port()) + node_text(topology, name) + ", GID " +
+           std::to_string(found.gid_index()) + ", path MTU " + std::to_string(mtu) + ", " +
+           std::to_string(found.limits().queue_depth) + " work requests a queue",
        small ? "large entries go faster with path MTU 4096: ip link set dev NETDEV mtu 4200 on "
                "every node and switch"
              : ""});
@@ -56,8 +63,8 @@ void examine_adapter(std::vector<Finding>& findings, const std::string& name) {
        flush ? "offered: writes of others are made persistent by it"
              : "not offered by the adapter, or by the library that this was built with",
        flush ? ""
-             : "with persistence = \"real\" this needs eADR, or DDIO turned off and "
-               "verbs.past_caches = true (hw-setup.md)"});
+             : "with persistence = \"real\" and no eADR, a follower's poller has to flush what "
+               "comes in, unless DDIO is turned off and verbs.past_caches = true (hw-setup.md)"});
 }
 
 }  // namespace
@@ -69,7 +76,10 @@ void examine_adapters(std::vector<Finding>& findings) {
                         "not needed on one machine; else hw-setup.md"});
     return;
   }
-  for (const std::string& name : names) examine_adapter(findings, name);
+  const auto topology = engine::Topology::load();
+  for (const std::string& name : names) {
+    examine_adapter(findings, topology ? topology->get() : nullptr, name);
+  }
   struct rlimit limit {};
   const bool pins = getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
   findings.push_back({"memory that adapters may reach", pins ? Level::ok : Level::warn,

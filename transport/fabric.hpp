@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "caisson/types.hpp"
@@ -114,6 +115,10 @@ class Endpoint : public Introducible {
   // `birth` is the region's own, always the same.
   virtual void publish_promise(Term promised, uint64_t birth) = 0;
 
+  // What the bytes that come in ask of our own processor, if anything. Every turn of the poller;
+  // tells how much there was to do.
+  virtual uint32_t attend() { return 0; }
+
   // The newest commit cell that `writer` wrote to us; a torn one reads as all zero.
   virtual CommitCell commit_cell(ReplicaId writer) const = 0;
 
@@ -179,6 +184,8 @@ class Endpoint : public Introducible {
   // By what the bytes that others place in our ring become persistent (R12): "store", the writer's
   // own processor, or a name of the fabric's. Constant. [any thread]
   virtual std::string_view persists_by() const { return "store"; }
+  // What has happened so far: names of the fabric's own, and how often. [any thread]
+  virtual std::vector<std::pair<std::string_view, uint64_t>> counters() const { return {}; }
 };
 
 // Heartbeats of a whole node, shared by all its logs. One per process.

@@ -65,6 +65,9 @@ void write_node(std::ostream& out, const EngineOptions& options) {
       out << "traffic_class = " << options.verbs.traffic_class << "\n";
     }
     if (options.verbs.past_caches) out << "past_caches = true\n";
+    if (options.verbs.persists_by != RemotePersistence::automatic) {
+      out << "persists_by = " << toml_string(name(options.verbs.persists_by)) << "\n";
+    }
   }
   for (const PeerOptions& peer : options.peers) {
     out << "\n[[peer]]\nid = " << int{peer.id.value} << "\n";
@@ -119,6 +122,7 @@ void write_poller(std::ostream& out, const EngineOptions& options) {
     }
     out << ']';
   }
+  if (options.cross_numa) out << "\ncross_numa = true";
   out << "\nidle = " << toml_string(name(options.idle)) << "\nspin_us = " << options.spin_us
       << "\npriority = " << options.poller_priority << "\n";
 }
@@ -194,6 +198,16 @@ std::string_view name(StandbyPolicy policy) {
   switch (policy) {
     case StandbyPolicy::stall: return "stall";
     case StandbyPolicy::error: return "error";
+  }
+  return "unknown";
+}
+
+std::string_view name(RemotePersistence way) {
+  switch (way) {
+    case RemotePersistence::automatic: return "auto";
+    case RemotePersistence::flush: return "flush";
+    case RemotePersistence::read_after_write: return "read_after_write";
+    case RemotePersistence::target_flush: return "target_flush";
   }
   return "unknown";
 }

@@ -62,6 +62,7 @@ std::string to_hex(const ClusterUuid& uuid);  // 32 lower-case digits
 std::string_view name(Idle policy);
 std::string_view name(PersistenceMode mode);
 std::string_view name(FabricKind fabric);
+std::string_view name(RemotePersistence way);
 std::string_view name(SlowPolicy policy);
 std::string_view name(Quorums quorum);
 std::string_view name(StandbyPolicy policy);

@@ -340,6 +340,9 @@ void read_verbs(Table& table, VerbsOptions& verbs) {
   }
   table.number("traffic_class", verbs.traffic_class, 0, kTrafficClassMax);
   table.flag("past_caches", verbs.past_caches);
+  table.choice("persists_by", verbs.persists_by,
+               {RemotePersistence::automatic, RemotePersistence::flush,
+                RemotePersistence::read_after_write, RemotePersistence::target_flush});
 }
 
 void read_peer(Table& table, EngineOptions& options) {
@@ -414,6 +417,7 @@ void read_cores(Table& table, std::vector<int>& cores) {
 void read_poller(Table& table, EngineOptions& options) {
   table.flag("inline", options.inline_poller);
   read_cores(table, options.poller_cores);
+  table.flag("cross_numa", options.cross_numa);
   table.choice("idle", options.idle, {Idle::busy, Idle::yield, Idle::adaptive});
   table.number("spin_us", options.spin_us, 0, kSpinUsMax);
   table.number("priority", options.poller_priority, 0, kPriorityMax);

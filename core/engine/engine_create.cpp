@@ -7,6 +7,7 @@
 #include "core/engine/config.hpp"
 #include "core/engine/engine_impl.hpp"
 #include "core/engine/engine_parts.hpp"
+#include "core/engine/verbs_ground.hpp"
 
 namespace caisson::engine {
 
@@ -84,7 +85,11 @@ Result<void> EngineImpl::create(const EngineOptions& wanted, Creation creation) 
   const auto topology = Topology::load();
   int node = -1;
   if (topology) {
-    const auto placement = (*topology)->place(options);
+    AdapterSite adapter;
+    if (options.fabric == FabricKind::verbs) {
+      if (const auto site = verbs_site(options, **topology); site) adapter = *site;
+    }
+    const auto placement = (*topology)->place(options, adapter);
     if (placement && placement->numa_nodes > 1) node = placement->seats.front().numa_node;
     if (node >= 0) (*topology)->prefer_node(node);
   }

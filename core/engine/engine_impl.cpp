@@ -11,6 +11,7 @@
 #include "core/engine/engine_recovery.hpp"
 #include "core/engine/engine_seam.hpp"
 #include "core/engine/greeting.hpp"
+#include "core/engine/verbs_ground.hpp"
 
 namespace caisson::engine {
 
@@ -119,7 +120,12 @@ Result<void> EngineImpl::make_pollers() {
   auto topology = Topology::load();
   if (!topology) return tl::unexpected(topology.error());
   topology_ = std::move(*topology);
-  auto placement = topology_->place(options_);
+  if (options_.fabric == FabricKind::verbs) {
+    const auto site = verbs_site(options_, *topology_);
+    if (!site) return tl::unexpected(site.error());
+    adapter_site_ = *site;
+  }
+  auto placement = topology_->place(options_, adapter_site_);
   if (!placement) return tl::unexpected(placement.error());
   placement_ = std::move(*placement);
   if (!placement_.warning.empty()) housekeeper_->say(true, placement_.warning);
@@ -225,17 +231,24 @@ Result<void> EngineImpl::open_logs() {
     poller.add(*logs_.back());
     introduce(logs_.back()->endpoint(), options_.logs[i].id, poller);
     handles_.push_back(std::unique_ptr<Log>(new Log(logs_.back().get())));
-    const int core_node = placement_.seats[i % pollers_.size()].numa_node;
+    const PollerSeat& seat = placement_.seats[i % pollers_.size()];
+    const int core_node = seat.numa_node;
     const pmem::Region& region = logs_.back()->region();
     const int memory_node = topology_->node_of(
         region.ring_data(), std::min(region.geometry().ring_bytes, kNodeSampleBytes));
     memory_nodes_.push_back(memory_node);
-    if (core_node >= 0 && memory_node >= 0 && core_node != memory_node) {
-      housekeeper_->say(true, "log " + options_.logs[i].name + ": its ring lies on NUMA node " +
-                                  std::to_string(memory_node) + ", its poller runs on node " +
-                                  std::to_string(core_node) +
-                                  "; name cores of the ring's node (poller.cores)");
+    if (core_node < 0 || memory_node < 0 || core_node == memory_node) continue;
+    const std::string where = "log " + options_.logs[i].name + ": its ring lies on NUMA node " +
+                              std::to_string(memory_node) + ", its poller's core " +
+                              std::to_string(seat.core) + " is on node " +
+                              std::to_string(core_node);
+    // Who named cores meant something by it.
+    if (!options_.poller_cores.empty() && !options_.cross_numa) {
+      return fail(Code::invalid, where +
+                                     ": name cores of the ring's node (poller.cores), or say "
+                                     "poller.cross_numa = true");
     }
+    housekeeper_->say(true, where + "; name cores of the ring's node (poller.cores)");
   }
   return {};
 }
@@ -487,6 +500,8 @@ std::string EngineImpl::status_json() const {
                                {"port", options_.listen_port},
                                {"tls", options_.tls.enabled},
                                {"fabric", std::string(name(options_.fabric))},
+                               {"adapter", adapter_site_.name},
+                               {"adapter_numa_node", adapter_site_.numa_node},
                                {"persistence", std::string(name(options_.persistence))},
                                {"clock", Clock::instance().invariant() ? "tsc" : "kernel"},
                                {"cores_allowed", placement_.cores_allowed},

@@ -90,6 +90,7 @@ class EngineImpl final : private LinksHandler, private ExpressHandler {
   NodeLock lock_;
   std::unique_ptr<Housekeeper> housekeeper_;
   std::unique_ptr<Topology> topology_;
+  AdapterSite adapter_site_;
   Placement placement_;
   std::unique_ptr<transport::Heartbeats> heartbeats_;
   std::unique_ptr<transport::Postbox> postbox_;

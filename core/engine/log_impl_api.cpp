@@ -37,6 +37,8 @@ std::string LogImpl::status_json() const {
   const replication::ReplicaStatus now = status();
   const Marks at = marks();
   const Leadership leads = leadership();
+  nlohmann::json fabric = nlohmann::json::object();
+  for (const auto& [what, often] : parts_.endpoint->counters()) fabric[std::string(what)] = often;
   nlohmann::json json = {
       {"name", options_.name},
       {"id", options_.id},
@@ -85,6 +87,7 @@ std::string LogImpl::status_json() const {
       {"detected_by", std::string(control::name(now.detected_by))},
       {"persistence", std::string(caisson::name(parts_.region->persistence()))},
       {"persists_by", std::string(parts_.endpoint->persists_by())},
+      {"fabric", fabric},
       {"poller", poller_.options().index},
   };
   if (parts_.recovered.view.value != 0) {

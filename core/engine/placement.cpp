@@ -2,9 +2,12 @@
 #include "core/engine/placement.hpp"
 
 #include <hwloc.h>
+#include <hwloc/linux.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <fstream>
+#include <utility>
 
 namespace caisson::engine {
 
@@ -63,9 +66,9 @@ Result<std::unique_ptr<Topology>> Topology::load() {
   return std::unique_ptr<Topology>(new Topology(std::move(handle)));
 }
 
-// The first processor of each physical core that this process may use: two pollers on one core
-// would take turns.
-std::vector<PollerSeat> Topology::cores() const {
+// The first processor of each physical core that this process may use, those of `first_node` in
+// front: two pollers on one core would take turns.
+std::vector<PollerSeat> Topology::cores(int first_node) const {
   std::vector<PollerSeat> seats;
   std::vector<hwloc_obj_t> seen;
   hwloc_obj_t pu = nullptr;
@@ -78,12 +81,41 @@ std::vector<PollerSeat> Topology::cores() const {
     seen.push_back(owner);
     seats.push_back({core, node_of_pu(handle_->topology, pu)});
   }
+  std::stable_partition(seats.begin(), seats.end(),
+                        [&](const PollerSeat& seat) { return seat.numa_node == first_node; });
   return seats;
 }
 
-Result<Placement> Topology::place(const EngineOptions& options) const {
+Result<Placement> Topology::place_named(const EngineOptions& options, const AdapterSite& adapter,
+                                        Placement placement) const {
+  for (const int core : options.poller_cores) {
+    if (core < 0) {
+      placement.seats.push_back({});
+      continue;
+    }
+    hwloc_obj_t pu = hwloc_get_pu_obj_by_os_index(handle_->topology, static_cast<unsigned>(core));
+    if (pu == nullptr || !allowed(core)) {
+      return fail(Code::invalid,
+                  "poller core " + std::to_string(core) +
+                      " is not available to this process; it may use: " + list(cores(-1)));
+    }
+    const int node = node_of_pu(handle_->topology, pu);
+    if (node >= 0 && adapter.numa_node >= 0 && node != adapter.numa_node && !options.cross_numa) {
+      return fail(Code::invalid,
+                  "poller core " + std::to_string(core) + " is on NUMA node " +
+                      std::to_string(node) + ", the adapter " + adapter.name + " on node " +
+                      std::to_string(adapter.numa_node) +
+                      ": name cores of that node (poller.cores), leave them out, or say "
+                      "poller.cross_numa = true");
+    }
+    placement.seats.push_back({core, node});
+  }
+  return placement;
+}
+
+Result<Placement> Topology::place(const EngineOptions& options, const AdapterSite& adapter) const {
   Placement placement;
-  const std::vector<PollerSeat> free = cores();
+  const std::vector<PollerSeat> free = cores(adapter.numa_node);
   placement.cores_allowed = static_cast<uint32_t>(free.size());
   placement.numa_nodes = static_cast<uint32_t>(
       std::max(1, hwloc_get_nbobjs_by_type(handle_->topology, HWLOC_OBJ_NUMANODE)));
@@ -91,24 +123,10 @@ Result<Placement> Topology::place(const EngineOptions& options) const {
     placement.seats.resize(1);  // the application's own thread, wherever it runs
     return placement;
   }
-  if (!options.poller_cores.empty()) {
-    for (const int core : options.poller_cores) {
-      if (core < 0) {
-        placement.seats.push_back({});
-        continue;
-      }
-      hwloc_obj_t pu = hwloc_get_pu_obj_by_os_index(handle_->topology, static_cast<unsigned>(core));
-      if (pu == nullptr || !allowed(core)) {
-        return fail(Code::invalid,
-                    "poller core " + std::to_string(core) +
-                        " is not available to this process; it may use: " + list(free));
-      }
-      placement.seats.push_back({core, node_of_pu(handle_->topology, pu)});
-    }
-    return placement;
-  }
+  if (!options.poller_cores.empty()) return place_named(options, adapter, std::move(placement));
   // Chosen here. On shared memory all replicas run on this machine, and each of them chooses alike.
-  const auto replicas = std::max<size_t>(1, options.peers.size());
+  const bool alone = options.fabric == FabricKind::verbs;
+  const auto replicas = alone ? 1 : std::max<size_t>(1, options.peers.size());
   const size_t pollers =
       std::clamp<size_t>(free.size() / replicas, 1, std::max<size_t>(1, options.logs.size()));
   if (replicas * pollers > free.size()) {
@@ -125,7 +143,41 @@ Result<Placement> Topology::place(const EngineOptions& options) const {
   const size_t first = static_cast<size_t>(self - options.peers.begin()) % replicas * pollers;
   placement.seats.assign(free.begin() + static_cast<std::ptrdiff_t>(first),
                          free.begin() + static_cast<std::ptrdiff_t>(first + pollers));
+  for (const PollerSeat& seat : placement.seats) {
+    if (adapter.numa_node < 0 || seat.numa_node < 0 || seat.numa_node == adapter.numa_node)
+      continue;
+    placement.warning = "no core of NUMA node " + std::to_string(adapter.numa_node) +
+                        ", on which the adapter " + adapter.name + " is, is free for poller core " +
+                        std::to_string(seat.core) +
+                        "; latency will suffer. Let this process use cores of that node";
+  }
   return placement;
+}
+
+// `path`: a file of the kernel's with a mask of processors.
+int Topology::node_of_processors(const std::string& path) const {
+  hwloc_bitmap_t processors = hwloc_bitmap_alloc();
+  hwloc_bitmap_t nodes = hwloc_bitmap_alloc();
+  int node = -1;
+  if (processors != nullptr && nodes != nullptr &&
+      hwloc_linux_read_path_as_cpumask(path.c_str(), processors) == 0) {
+    hwloc_cpuset_to_nodeset(handle_->topology, processors, nodes);
+    // Near to several: near to none.
+    if (hwloc_bitmap_weight(nodes) == 1) node = hwloc_bitmap_first(nodes);
+  }
+  hwloc_bitmap_free(processors);
+  hwloc_bitmap_free(nodes);
+  return node;
+}
+
+AdapterSite Topology::site_of(const std::string& adapter) const {
+  const std::string device = "/sys/class/infiniband/" + adapter;
+  int node = node_of_processors(device + "/device/local_cpus");
+  std::string interface;
+  if (std::ifstream parent(device + "/parent"); node < 0 && std::getline(parent, interface)) {
+    node = node_of_processors("/sys/class/net/" + interface + "/device/local_cpus");
+  }
+  return {adapter, node};
 }
 
 int Topology::node_of(const void* memory, size_t bytes) const {

@@ -18,6 +18,12 @@ struct PollerSeat {
   int numa_node = -1;  // of that core; -1: not pinned, or unknown
 };
 
+// Where an adapter is plugged in.
+struct AdapterSite {
+  std::string name;    // empty: there is none
+  int numa_node = -1;  // -1: not known
+};
+
 struct Placement {
   std::vector<PollerSeat> seats;  // one per poller
   uint32_t cores_allowed = 0;     // to this process
@@ -33,10 +39,15 @@ class Topology {
   Topology(const Topology&) = delete;
   Topology& operator=(const Topology&) = delete;
 
-  // Seats for the pollers of options: on the cores it names, or chosen so that the pollers of all
-  // replicas of this machine have a core each. Where there are too few, none is pinned, and
-  // `warning` says so. Code::invalid: a named core is not there, or not allowed to this process.
-  Result<Placement> place(const EngineOptions& options) const;
+  // Seats for the pollers of options: on the cores it names, or chosen, the adapter's node first,
+  // so that the pollers of all replicas of this machine have a core each. Where there are too few,
+  // none is pinned, and `warning` says so. Code::invalid: a named core is not there, not allowed to
+  // this process, or on another node than the adapter (unless EngineOptions::cross_numa).
+  Result<Placement> place(const EngineOptions& options, const AdapterSite& adapter = {}) const;
+
+  // Where the adapter of that name is plugged in, or the network interface that a software adapter
+  // stands on.
+  AdapterSite site_of(const std::string& adapter) const;
 
   // The node that holds most of these bytes; -1: not known, or not resident.
   int node_of(const void* memory, size_t bytes) const;
@@ -47,7 +58,10 @@ class Topology {
  private:
   struct Handle;
   explicit Topology(std::unique_ptr<Handle> handle);
-  std::vector<PollerSeat> cores() const;
+  std::vector<PollerSeat> cores(int first_node) const;
+  Result<Placement> place_named(const EngineOptions& options, const AdapterSite& adapter,
+                                Placement placement) const;
+  int node_of_processors(const std::string& path) const;
   std::unique_ptr<Handle> handle_;
 };
 

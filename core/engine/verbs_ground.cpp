@@ -2,6 +2,7 @@
 #include "core/engine/verbs_ground.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -45,6 +46,17 @@ transport::verbs::DeviceOptions device_options(const VerbsOptions& verbs) {
   return device;
 }
 
+std::optional<transport::verbs::Method> method_of(RemotePersistence way) {
+  using transport::verbs::Method;
+  switch (way) {
+    case RemotePersistence::automatic: break;
+    case RemotePersistence::flush: return Method::flush;
+    case RemotePersistence::read_after_write: return Method::read_after_write;
+    case RemotePersistence::target_flush: return Method::target_flush;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Result<Ground> verbs_ground(const EngineOptions& options, const Adapter& adapter,
@@ -54,6 +66,7 @@ Result<Ground> verbs_ground(const EngineOptions& options, const Adapter& adapter
   verbs.peers = others_of(options);
   verbs.device = adapter;
   verbs.past_caches = options.verbs.past_caches;
+  verbs.method = method_of(options.verbs.persists_by);
   verbs.patience = transport::verbs::patience_of(options.round_trip_us * 1000);
   verbs.read_patience_ns = kRoundTripsOfARead * options.round_trip_us * 1000;
   auto endpoint = transport::verbs::VerbsEndpoint::create(*region, verbs);
@@ -61,17 +74,20 @@ Result<Ground> verbs_ground(const EngineOptions& options, const Adapter& adapter
   if ((*endpoint)->method() == transport::verbs::Method::none) {
     return fail(Code::unsupported,
                 region->path() +
-                    " keeps what processors store through a loss of power, but nobody "
-                    "can tell when what an adapter writes is in it: use an adapter "
-                    "and a library with RDMA FLUSH, or a platform with eADR, or turn "
-                    "DDIO off and say verbs.past_caches = true, or configure "
-                    "persistence = \"emulated\"");
+                    " keeps nothing that is written to it, by whatever way: use a file "
+                    "or a device that does");
   }
   Ground ground;
   ground.upkeep = std::make_unique<VerbsUpkeep>(*region, **endpoint);
   ground.region = seam().region(std::move(region), RegionUse::replica);
   ground.endpoint = seam().endpoint(std::move(*endpoint), *ground.region);
   return ground;
+}
+
+Result<AdapterSite> verbs_site(const EngineOptions& options, const Topology& topology) {
+  const auto device = transport::verbs::Device::open(device_options(options.verbs));
+  if (!device) return tl::unexpected(device.error());
+  return topology.site_of((*device)->name());
 }
 
 Result<NodeGround> verbs_node_ground(const EngineOptions& options, const NodeLock& lock,

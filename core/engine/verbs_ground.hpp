@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "core/engine/engine_parts.hpp"
+#include "core/engine/placement.hpp"
 #include "pmem/file_region.hpp"
 
 namespace caisson::engine {
@@ -14,6 +15,9 @@ namespace caisson::engine {
 // VerbsEndpoint::create().
 Result<Ground> verbs_ground(const EngineOptions& options, const Adapter& adapter,
                             std::unique_ptr<pmem::FileRegion> region);
+
+// Where the adapter is that a node would use. Codes of Device::open().
+Result<AdapterSite> verbs_site(const EngineOptions& options, const Topology& topology);
 
 // Opens the adapter. Codes of Device::open().
 Result<NodeGround> verbs_node_ground(const EngineOptions& options, const NodeLock& lock,

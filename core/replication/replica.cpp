@@ -240,6 +240,7 @@ uint32_t ReplicaImpl::poll(uint64_t now_ns) {
     say_hello(now_ns);
     return reads_.poll(now_ns);
   }
+  work += c_.endpoint.attend();
   const Position before = c_.state.committed();
   if (leader_.active()) {
     work += leader_.poll(now_ns);

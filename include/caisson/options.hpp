@@ -29,6 +29,16 @@ enum class FabricKind : uint8_t {
   verbs,  // RDMA adapters: InfiniBand, RoCE, SoftRoCE
 };
 
+// How what other nodes write into a ring over RDMA becomes persistent (R12). What is not possible
+// on a machine is refused when a node starts.
+enum class RemotePersistence : uint8_t {
+  automatic,         // the first of these that is
+  flush,             // RDMA FLUSH behind each batch: an adapter and a library that have it
+  read_after_write,  // a read behind each batch: eADR, or VerbsOptions::past_caches
+  target_flush,  // this node's own poller flushes its caches, and answers: anywhere, at the cost of
+                 // its processor and of a second way through the network
+};
+
 // Which RDMA adapter, and what is known of the platform. One of address and device.
 struct VerbsOptions {
   std::string address;  // IP address of this node on the RDMA network
@@ -39,9 +49,9 @@ struct VerbsOptions {
   // six bits. 104, which is DSCP 26, where RoCE has a lossless priority of its own.
   uint32_t traffic_class = 0;
   // Adapters of this machine write past the processors' caches (DDIO off for inbound writes): what
-  // has left an adapter survives a loss of power. It cannot be found out; without it, and without
-  // eADR or an adapter with RDMA FLUSH, a node with real persistence does not start.
+  // has left an adapter survives a loss of power. It cannot be found out.
   bool past_caches = false;
+  RemotePersistence persists_by = RemotePersistence::automatic;
 };
 
 // What the leader does about a voter that is alive, and so slow that appends have to wait (R9). It
@@ -137,6 +147,9 @@ struct EngineOptions {
   // One poller for each entry, at most as many as logs; -1: not pinned. Empty: chosen through
   // hwloc, and not pinned where the replicas of this machine have no core each.
   std::vector<int> poller_cores;
+  // Cores may be named on another NUMA node than the ring's memory or the adapter: otherwise the
+  // engine does not start (R36).
+  bool cross_numa = false;
   Idle idle = Idle::adaptive;
   uint64_t spin_us = 20;
   // Real-time priority of poller threads (SCHED_FIFO), 1 to 99; 0: none. With it a failover does

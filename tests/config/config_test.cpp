@@ -251,7 +251,7 @@ TEST(Config, AnAdapterIsChosenAndADeviceForALog) {
       file_with({{"persistence", "fabric = \"verbs\"\npersistence"},
                  {"[[peer]]\n",
                   "[verbs]\naddress = \"10.0.0.2\"\ngid_index = 3\ntraffic_class = "
-                  "104\npast_caches = true\n[[peer]]\n"},
+                  "104\npast_caches = true\npersists_by = \"target_flush\"\n[[peer]]\n"},
                  {"directory = \"/data/1\"\n", ""},
                  {"ring_bytes = \"1 MiB\"", "device = \"/dev/dax0.0\"\nring_bytes = \"8 MiB\""}}));
   EXPECT_EQ(options.fabric, FabricKind::verbs);
@@ -266,6 +266,7 @@ TEST(Config, AnAdapterIsChosenAndADeviceForALog) {
   EXPECT_EQ(again.verbs.gid_index, 3);
   EXPECT_EQ(again.verbs.traffic_class, 104u);
   EXPECT_TRUE(again.verbs.past_caches);
+  EXPECT_EQ(again.verbs.persists_by, RemotePersistence::target_flush);
   EXPECT_EQ(again.logs[0].device, "/dev/dax0.0");
 }
 

@@ -79,5 +79,43 @@ TEST(Placement, NamedCoresAreTakenOrRefused) {
   EXPECT_EQ(refused.error().code, Code::invalid);
 }
 
+// R36: who names a core on another NUMA node than the adapter's is asked whether they mean it.
+TEST(Placement, ACoreFarFromTheAdapterIsRefusedUnlessItIsMeant) {
+  const auto topology = Topology::load();
+  ASSERT_TRUE(topology);
+  EngineOptions options = replica_of(1, 1);
+  const auto chosen = (*topology)->place(options);
+  ASSERT_TRUE(chosen);
+  const PollerSeat seat = chosen->seats.front();
+  ASSERT_GE(seat.numa_node, 0);
+  options.poller_cores = {seat.core};
+  const AdapterSite near{"mlx5_0", seat.numa_node};
+  const AdapterSite far{"mlx5_1", seat.numa_node + 40};
+  EXPECT_TRUE((*topology)->place(options, near));
+  EXPECT_TRUE((*topology)->place(options, {"rxe0", -1})) << "nobody knows where it is";
+  const auto refused = (*topology)->place(options, far);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::invalid);
+  EXPECT_NE(refused.error().message.find("mlx5_1"), std::string::npos) << refused.error().message;
+  EXPECT_NE(refused.error().message.find("poller.cross_numa"), std::string::npos);
+  options.cross_numa = true;
+  EXPECT_TRUE((*topology)->place(options, far));
+}
+
+TEST(Placement, OnMachinesOfTheirOwnReplicasDoNotShareCores) {
+  const auto topology = Topology::load();
+  ASSERT_TRUE(topology);
+  EngineOptions crowd = replica_of(63, 5);
+  while (crowd.peers.size() < 5000) crowd.peers.push_back(crowd.peers.back());
+  crowd.fabric = FabricKind::verbs;
+  const auto placement = (*topology)->place(crowd);
+  ASSERT_TRUE(placement);
+  EXPECT_GE(placement->seats.front().core, 0);
+  EXPECT_EQ(placement->warning, "");
+  const auto far = (*topology)->place(crowd, {"mlx5_1", placement->seats.front().numa_node + 40});
+  ASSERT_TRUE(far);
+  EXPECT_NE(far->warning.find("mlx5_1"), std::string::npos) << far->warning;
+}
+
 }  // namespace
 }  // namespace caisson::engine

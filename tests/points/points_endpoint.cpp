@@ -45,6 +45,10 @@ class PointsEndpoint final : public Endpoint {
   }
 
   std::string_view persists_by() const override { return under_->persists_by(); }
+  std::vector<std::pair<std::string_view, uint64_t>> counters() const override {
+    return under_->counters();
+  }
+  uint32_t attend() override { return under_->attend(); }
 
   // ---- As target ----
 

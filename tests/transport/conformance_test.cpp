@@ -29,7 +29,9 @@ struct Fabric {
 const Fabric kFabrics[] = {
     {"shm", 1, [](uint64_t) { return make_shm_bench(); }},
     {"sim", 50, [](uint64_t seed) { return make_sim_bench(seed); }},
-    {"verbs", 1, [](uint64_t) { return make_verbs_bench(); }, true, why_no_verbs}};
+    {"verbs", 1, [](uint64_t) { return make_verbs_bench(Making::by_adapter); }, true, why_no_verbs},
+    {"verbs_target_flush", 1, [](uint64_t) { return make_verbs_bench(Making::by_target); }, true,
+     why_no_verbs}};
 
 constexpr int kMomentsMax = 20'000;
 

@@ -53,8 +53,10 @@ class FabricBench {
 std::unique_ptr<FabricBench> make_shm_bench();
 // Another seed is another order of events.
 std::unique_ptr<FabricBench> make_sim_bench(uint64_t seed);
+// Who makes persistent what is written over RDMA.
+enum class Making { by_adapter, by_target };
 // Needs an RDMA device; why there is none, or null.
-std::unique_ptr<FabricBench> make_verbs_bench();
+std::unique_ptr<FabricBench> make_verbs_bench(Making making);
 const char* why_no_verbs();
 
 }  // namespace caisson::transport::testing

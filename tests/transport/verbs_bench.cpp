@@ -34,7 +34,7 @@ std::shared_ptr<verbs::Device> open_device() {
 // the control plane would.
 class VerbsBench final : public FabricBench {
  public:
-  VerbsBench() : device_(open_device()) {
+  explicit VerbsBench(Making making) : making_(making), device_(open_device()) {
     for (const ReplicaId id : kAll) {
       const auto made = pmem::FileRegion::create(path(id), pmem::testing::small_region(kRingBytes));
       if (!made) throw std::runtime_error(made.error().message);
@@ -63,9 +63,15 @@ class VerbsBench final : public FabricBench {
   }
   void pass() override {
     carry();
+    attend();
     ::usleep(50);
   }
-  void settle() override { ::usleep(100'000); }
+  void settle() override {
+    for (int i = 0; i < 10; ++i) {
+      ::usleep(10'000);
+      attend();
+    }
+  }
 
  private:
   struct Replica {
@@ -85,9 +91,13 @@ class VerbsBench final : public FabricBench {
     options.self = id;
     options.peers = set_of({kA, kB, kC});
     options.device = device_;
+    if (making_ == Making::by_target) options.method = verbs::Method::target_flush;
     auto endpoint = verbs::VerbsEndpoint::create(*r.region, options);
     if (!endpoint) throw std::runtime_error(endpoint.error().message);
     r.endpoint = std::move(*endpoint);
+  }
+  void attend() {
+    for (const ReplicaId id : kAll) (void)replica(id).endpoint->attend();
   }
   // Everything that somebody has to say, once.
   void carry() {
@@ -114,6 +124,7 @@ class VerbsBench final : public FabricBench {
   }
 
   pmem::testing::ScratchDirectory directory_;
+  const Making making_;
   std::shared_ptr<verbs::Device> device_;
   std::array<Replica, 3> replicas_;
   uint64_t now_ns_ = 0;
@@ -121,7 +132,9 @@ class VerbsBench final : public FabricBench {
 
 }  // namespace
 
-std::unique_ptr<FabricBench> make_verbs_bench() { return std::make_unique<VerbsBench>(); }
+std::unique_ptr<FabricBench> make_verbs_bench(Making making) {
+  return std::make_unique<VerbsBench>(making);
+}
 
 const char* why_no_verbs() {
   static const std::string why = [] {

@@ -25,7 +25,7 @@ Result<QueuePair> QueuePair::create(const Device& device, ibv_pd* domain, ibv_cq
   wanted.qp_type = IBV_QPT_RC;
   wanted.cap.max_send_wr = options.depth;
   wanted.cap.max_send_sge = 1;
-  wanted.cap.max_recv_wr = 1;
+  wanted.cap.max_recv_wr = options.receive_depth;
   wanted.cap.max_recv_sge = 1;
   wanted.cap.max_inline_data = options.inline_bytes;
   wanted.comp_mask = IBV_QP_INIT_ATTR_PD;
@@ -81,7 +81,7 @@ Code QueuePair::listen(const Remote& remote, uint32_t psn, unsigned access) {
   attributes.dest_qp_num = remote.number;
   attributes.rq_psn = psn & kPsnMask;
   attributes.max_dest_rd_atomic = reads_;
-  attributes.min_rnr_timer = 12;  // nothing is ever received into a posted buffer
+  attributes.min_rnr_timer = 12;  // there is a buffer for everything that is sent
   attributes.ah_attr.port_num = port_;
   attributes.ah_attr.dlid = remote.address.lid;
   // On InfiniBand the LID leads there, on one subnet.
@@ -125,6 +125,16 @@ Code QueuePair::close() {
   ibv_qp_init_attr ignored{};
   if (::ibv_query_qp(pair_.get(), &now, IBV_QP_STATE, &ignored) != 0) return Code::io;
   return now.qp_state == IBV_QPS_RESET ? Code::ok : Code::io;
+}
+
+Code QueuePair::receive(uint64_t id, void* to, uint32_t bytes, uint32_t key) {
+  ibv_sge piece{reinterpret_cast<uint64_t>(to), bytes, key};
+  ibv_recv_wr request{};
+  request.wr_id = id;
+  request.sg_list = &piece;
+  request.num_sge = bytes == 0 ? 0 : 1;
+  ibv_recv_wr* bad = nullptr;
+  return ::ibv_post_recv(pair_.get(), &request, &bad) == 0 ? Code::ok : Code::io;
 }
 
 void QueuePair::stop() {

@@ -32,6 +32,7 @@ class QueuePair {
     uint32_t inline_bytes = 0;
     bool flush = false;  // posts RDMA FLUSH
     Patience patience;
+    uint32_t receive_depth = 1;
   };
   QueuePair() = default;
   // no_space: the adapter has no room for it · invalid: it has no such depth or inline size.
@@ -56,6 +57,8 @@ class QueuePair {
   // Nothing more is received or sent: after the return nothing is being written to our memory by
   // this connection. Verified.
   [[nodiscard]] Code close();
+  // For a message of the other half. Behind listen(), which forgets what was posted before.
+  [[nodiscard]] Code receive(uint64_t id, void* to, uint32_t bytes, uint32_t key);
   // Stops what is being sent; what was posted ends in error.
   void stop();
 

@@ -24,6 +24,7 @@ std::string_view name(Method method) {
     case Method::none: return "none";
     case Method::flush: return "flush";
     case Method::read_after_write: return "read_after_write";
+    case Method::target_flush: return "target_flush";
   }
   return "unknown";
 }
@@ -89,30 +90,17 @@ Result<void> VerbsEndpoint::open() {
                                    " work requests of " + std::to_string(limits.message_bytes) +
                                    " bytes: lower verbs.queue_depth or verbs.batch_bytes");
   }
+  const auto method = choose_method();
+  if (!method) return tl::unexpected(method.error());
+  method_ = *method;
   writer_access_ = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
-  ring_access_ = writer_access_ | unsigned{IBV_ACCESS_LOCAL_WRITE};
-  const bool real = region_.persistence() == Persistence::adr;
 #ifdef CAISSON_HAVE_RDMA_FLUSH
-  if (limits.flush && real) {
-    method_ = Method::flush;
+  if (method_ == Method::flush) {
     writer_access_ |= IBV_ACCESS_FLUSH_PERSISTENT | IBV_ACCESS_FLUSH_GLOBAL;
-    ring_access_ |= IBV_ACCESS_FLUSH_PERSISTENT | IBV_ACCESS_FLUSH_GLOBAL;
   }
 #endif
-  const bool safe = region_.persistence() == Persistence::emulated ||
-                    region_.persistence() == Persistence::eadr || (real && options_.past_caches);
-  if (method_ == Method::none && safe) method_ = Method::read_after_write;
-
-  const auto peers = static_cast<uint32_t>(options_.peers.count()) + 1;
-  // Every work request, where all of them fail.
-  sent_.reset(::ibv_create_cq(device_->context(), static_cast<int>(peers * options_.queue_depth),
-                              nullptr, nullptr, 0));
-  fetched_.reset(::ibv_create_cq(device_->context(), static_cast<int>(2 * peers * kReadDepth),
-                                 nullptr, nullptr, 0));
-  if (!sent_ || !fetched_) {
-    return fail(Code::no_space,
-                device_->name() + " gives no completion queues: " + std::strerror(errno));
-  }
+  ring_access_ = writer_access_ | unsigned{IBV_ACCESS_LOCAL_WRITE};
+  if (auto queues = open_queues(); !queues) return queues;
   if (auto loop = open_loop(); !loop) return loop;
   Result<void> opened;
   for_each(options_.peers - just(options_.self), [&](ReplicaId id) {
@@ -121,6 +109,54 @@ Result<void> VerbsEndpoint::open() {
     opened = open_peer(*peers_[id.value]);
   });
   return opened;
+}
+
+// What an adapter writes may lie in the caches of a platform that does not save them: then it is
+// flushed, by the adapter or by us.
+Result<Method> VerbsEndpoint::choose_method() const {
+  const bool flush = device_->limits().flush;
+  const bool caches_kept =
+      region_.persistence() == Persistence::emulated || region_.persistence() == Persistence::eadr;
+  const bool nothing_kept = region_.persistence() == Persistence::none;
+  const bool read = caches_kept || (!nothing_kept && options_.past_caches);
+  if (!options_.method || nothing_kept) {
+    return nothing_kept  ? Method::none
+           : caches_kept ? Method::read_after_write
+           : flush       ? Method::flush
+           : read        ? Method::read_after_write
+                         : Method::target_flush;
+  }
+  if (*options_.method == Method::flush && (!flush || caches_kept)) {
+    return fail(Code::unsupported,
+                flush ? region_.path() +
+                            " is no persistent memory that RDMA FLUSH knows: leave "
+                            "verbs.persists_by out"
+                      : device_->name() +
+                            ", or the library that this was built with, has no RDMA "
+                            "FLUSH: leave verbs.persists_by out");
+  }
+  if (*options_.method == Method::read_after_write && !read) {
+    return fail(Code::unsupported,
+                "verbs.persists_by = \"read_after_write\" needs eADR, or DDIO turned off and "
+                "verbs.past_caches = true: what adapters write to " +
+                    region_.path() + " may lie in caches that a loss of power takes");
+  }
+  return *options_.method;
+}
+
+Result<void> VerbsEndpoint::open_queues() {
+  const auto peers = static_cast<uint32_t>(options_.peers.count()) + 1;
+  const auto queue = [&](uint32_t entries) {
+    return Owned<ibv_cq>(
+        ::ibv_create_cq(device_->context(), static_cast<int>(entries), nullptr, nullptr, 0));
+  };
+  // Every work request, where all of them fail.
+  sent_ = queue(peers * (options_.queue_depth + kBatchesMax));
+  fetched_ = queue(2 * peers * kReadDepth);
+  served_ = queue(2 * kBatchesMax);
+  if (sent_ && fetched_ && served_) return {};
+  return fail(Code::no_space,
+              device_->name() + " gives no completion queues: " + std::strerror(errno));
 }
 
 Result<void> VerbsEndpoint::open_loop() {
@@ -181,8 +217,9 @@ Result<void> VerbsEndpoint::open_peer(Peer& peer) {
   peer.own = std::move(*own);
 
   const bool flushes = device_->limits().flush;
-  auto out = QueuePair::create(*device_, domain, sent_.get(),
-                               {options_.queue_depth, kInlineBytes, flushes, options_.patience});
+  auto out = QueuePair::create(
+      *device_, domain, sent_.get(),
+      {options_.queue_depth, kInlineBytes, flushes, options_.patience, kBatchesMax});
   if (!out) return tl::unexpected(out.error());
   peer.out.pair = std::move(*out);
   auto read = QueuePair::create(*device_, domain, fetched_.get(),
@@ -276,6 +313,7 @@ Code VerbsEndpoint::close_grant() {
   (void)in.refuse();
   if (const Code code = in.close(); code != Code::ok) return code;
   in = QueuePair{};
+  service_ = {};
   return Code::ok;
 }
 
@@ -319,13 +357,24 @@ Result<Grant> VerbsEndpoint::grant(ReplicaId writer, Term term) {
     return fail(Code::again, "replica " + std::to_string(writer.value) +
                                  " and this one have not introduced themselves to each other yet");
   }
+  ++generation_;
   // A half of its own for each grant: what is still on the wire for an earlier one meets nobody.
-  auto in = QueuePair::create(*device_, peer->domain.get(), fetched_.get(),
-                              {1, 0, false, options_.patience});
+  auto in =
+      QueuePair::create(*device_, peer->domain.get(), served_.get(),
+                        {kBatchesMax, sizeof(Flushed), false, options_.patience, kBatchesMax});
   if (!in) return tl::unexpected(in.error());
+  // Who cannot flush has it done here.
+  const Method method =
+      method_ == Method::flush && !peer->theirs.flushes
+          ? (options_.past_caches ? Method::read_after_write : Method::target_flush)
+          : method_;
   const auto psn = static_cast<uint32_t>(random_word()) & kPsnMask;
   const Remote remote{peer->theirs.address, peer->theirs.write_pair};
   Code code = in->listen(remote, psn, writer_access_);
+  const bool serves = method == Method::target_flush;
+  for (uint32_t i = 0; serves && code == Code::ok && i < kBatchesMax; ++i) {
+    if (!await_batch(*in)) code = Code::io;
+  }
   if (code == Code::ok) code = in->speak(0);  // only so can its rights be taken back alone
   if (code != Code::ok) {
     return fail(code,
@@ -339,15 +388,14 @@ Result<Grant> VerbsEndpoint::grant(ReplicaId writer, Term term) {
   blob.pair = peer->in.number();
   blob.psn = psn;
   blob.slot = {reinterpret_cast<uint64_t>(&memory_->slots[writer.value]), peer->slot->rkey};
-  // Who cannot flush has to be content with less.
-  blob.method = method_ == Method::flush && !peer->theirs.flushes
-                    ? (options_.past_caches ? Method::read_after_write : Method::none)
-                    : method_;
+  blob.method = method;
   Grant grant;
   grant.term = term;
-  grant.generation = ++generation_;
+  grant.generation = generation_;
   grant.blob = encode(blob);
   writer_ = writer;
+  service_ = {};
+  service_.needed = serves;
   store_word(memory_->told.granted, grant.generation);
   return grant;
 }

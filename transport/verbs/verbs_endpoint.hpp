@@ -17,7 +17,9 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "pmem/file_region.hpp"
@@ -41,18 +43,29 @@ struct VerbsOptions {
   // Adapters write to memory past the caches (DDIO is off), so that what left the adapter is in the
   // persistence domain. Said by whoever set the machine up: it cannot be found out.
   bool past_caches = false;
+  // How what is written here becomes persistent. Not said: the first way that is possible.
+  std::optional<Method> method;
 };
 
 std::string_view name(Method method);
 
-// What has happened to our writes.
+// What has happened. Counted by the poller, looked at by anybody.
 struct VerbsCounts {
-  uint64_t batches = 0;
-  uint64_t revoked = 0;      // a target refused us: its grant is over
-  uint64_t unreachable = 0;  // it did not answer
-  uint64_t broken = 0;       // any other end of a connection for writing
-  uint64_t reads_late = 0;
-  uint64_t sessions = 0;  // times that a connection for reading was made
+  class Count {
+   public:
+    void operator++() { value_.store(*this + 1, std::memory_order_relaxed); }
+    operator uint64_t() const { return value_.load(std::memory_order_relaxed); }
+
+   private:
+    std::atomic<uint64_t> value_{0};
+  };
+  Count batches;      // of our writes
+  Count revoked;      // a target refused us: its grant is over
+  Count unreachable;  // it did not answer
+  Count broken;       // any other end of a connection for writing
+  Count reads_late;
+  Count sessions;  // times that a connection for reading was made
+  Count flushes;   // for a writer that cannot make persistent itself what it writes
 };
 
 class VerbsEndpoint final : public Endpoint {
@@ -76,6 +89,7 @@ class VerbsEndpoint final : public Endpoint {
 
   Code revoke_all() override;
   Result<Grant> grant(ReplicaId writer, Term term) override;
+  uint32_t attend() override;
   void publish(const TargetCell& cell) override;
   void publish_promise(Term promised, uint64_t birth) override;
   CommitCell commit_cell(ReplicaId writer) const override;
@@ -100,6 +114,7 @@ class VerbsEndpoint final : public Endpoint {
 
   Method method() const { return method_; }
   std::string_view persists_by() const override { return verbs::name(method_); }
+  std::vector<std::pair<std::string_view, uint64_t>> counters() const override;
   const VerbsCounts& counts() const { return counts_; }
   // Both halves for reading are connected.
   bool reachable(ReplicaId peer) const;
@@ -110,9 +125,19 @@ class VerbsEndpoint final : public Endpoint {
   struct Outgoing;
   struct Work;
   struct Loop;
+  // Toward the writer that our grant is given to, if our poller flushes for it.
+  struct Service {
+    bool needed = false;
+    bool begun = false;
+    Offset flushed;  // for it; once begun
+    bool owed = false;
+    uint32_t answers = 0;  // under way
+  };
 
   VerbsEndpoint(pmem::FileRegion& region, const VerbsOptions& options);
   Result<void> open();
+  Result<Method> choose_method() const;
+  Result<void> open_queues();
   Result<void> open_loop();
   Result<void> open_peer(Peer& peer);
   Peer* peer_of(ReplicaId id) const {
@@ -130,6 +155,9 @@ class VerbsEndpoint final : public Endpoint {
   [[nodiscard]] bool submit_flushing(Peer& peer, std::span<Work> works);
   static void close_batch(Outgoing& out, uint64_t end);
   void reap();
+  void reap(Peer& peer, const ibv_wc& wc);
+  [[nodiscard]] bool await_answer(Peer& peer, uint32_t slot);
+  void take_answer(Peer& peer, const ibv_wc& wc);
   void lose(Outgoing& out, ibv_wc_status status);
 
   // Reading.
@@ -143,6 +171,9 @@ class VerbsEndpoint final : public Endpoint {
   [[nodiscard]] Code close_grant();
   [[nodiscard]] Code flush_adapter();
   void persist_what_was_written();
+  [[nodiscard]] bool await_batch(QueuePair& in) const;
+  bool flush_through(uint32_t mark);
+  [[nodiscard]] bool answer(QueuePair& in);
 
   pmem::FileRegion& region_;
   const VerbsOptions options_;
@@ -163,12 +194,14 @@ class VerbsEndpoint final : public Endpoint {
   ReplicaSet attached_;
   Owned<ibv_cq> sent_;
   Owned<ibv_cq> fetched_;
+  Owned<ibv_cq> served_;  // of the half that our grant's writer is connected to
   std::unique_ptr<Private> memory_;
   std::array<std::unique_ptr<Peer>, kReplicaIdMax + 1> peers_;
   std::unique_ptr<Loop> loop_;  // of the adapter with itself
 
   ReplicaId writer_;  // whose grant is open; 0: nobody's
   uint64_t generation_;
+  Service service_;
   bool revoked_once_ = false;
   Claims claims_;
   mutable VerbsCounts counts_;

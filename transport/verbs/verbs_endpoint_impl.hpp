@@ -2,6 +2,7 @@
 // What the parts of VerbsEndpoint share.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 
@@ -29,11 +30,13 @@ struct VerbsEndpoint::Outgoing {
   QueuePair pair;
   VerbsGrant grant;
   uint64_t generation = 0;
-  uint64_t from = 0;    // where the grant was taken up
-  uint64_t named = 0;   // complete_through() said so
-  uint64_t posted = 0;  // handed to the adapter
-  uint64_t done = 0;    // … and reported by it
+  uint64_t from = 0;     // where the grant was taken up
+  uint64_t named = 0;    // complete_through() said so
+  uint64_t posted = 0;   // handed to the adapter
+  uint64_t done = 0;     // … and reported by it
+  uint64_t flushed = 0;  // … by the target's poller, where that is the method
   uint64_t reported = 0;
+  uint64_t reported_persisted = 0;
   uint64_t allowed = 0;  // the window told to the target ends there
   std::array<Batch, kBatchesMax> batches;
   uint32_t first = 0;
@@ -41,13 +44,25 @@ struct VerbsEndpoint::Outgoing {
   uint32_t in_flight = 0;  // work requests of these batches
   uint32_t loose = 0;      // … and behind them, waiting for a completion that speaks for them
   uint32_t number = 0;     // of the newest batch
-  uint16_t epoch = 0;      // counts the connections: completions of earlier ones are nobody's
+  uint32_t answered = 0;   // of the newest batch that the target's poller has answered for
+  std::array<uint64_t, kBatchesMax> ends;  // by batch
+  uint16_t epoch = 0;  // counts the connections: completions of earlier ones are nobody's
   bool fenced = false;
+
+  bool awaits_answers() const { return grant.method == Method::target_flush; }
+  // Everything below is persistent at the target, as far as its method tells.
+  uint64_t persisted() const {
+    switch (grant.method) {
+      case Method::none: return from;
+      case Method::target_flush: return std::min(done, flushed);
+      default: return done;
+    }
+  }
 };
 
 // One work request, before it becomes one.
 struct VerbsEndpoint::Work {
-  enum class Kind : uint8_t { write, read, flush } kind = Kind::write;
+  enum class Kind : uint8_t { write, marked_write, read, flush } kind = Kind::write;
   bool inlined = false;
   bool signalled = false;
   uint32_t bytes = 0;
@@ -56,6 +71,7 @@ struct VerbsEndpoint::Work {
   uint64_t remote = 0;
   uint32_t remote_key = 0;
   uint64_t id = 0;
+  uint32_t mark = 0;  // of a marked write
 };
 
 struct VerbsEndpoint::Peer {
@@ -71,6 +87,7 @@ struct VerbsEndpoint::Peer {
     alignas(kCacheLineBytes) Told waited;
     alignas(kCacheLineBytes) Told in_passing;
     std::array<uint64_t, kBatchesMax> granted;  // by batch
+    std::array<Flushed, kBatchesMax> answers;   // of its poller
   };
   std::unique_ptr<Fetched> fetched = std::make_unique<Fetched>();
 
@@ -103,5 +120,7 @@ inline uint64_t work_id(ReplicaId peer, uint16_t epoch, uint32_t number) {
 inline ReplicaId peer_of_work(uint64_t id) { return ReplicaId{static_cast<uint8_t>(id >> 48)}; }
 inline uint16_t epoch_of_work(uint64_t id) { return static_cast<uint16_t>(id >> 32); }
 inline uint32_t number_of_work(uint64_t id) { return static_cast<uint32_t>(id); }
+// … of a message that was received.
+inline constexpr uint64_t kReceived = uint64_t{1} << 63;
 
 }  // namespace caisson::transport::verbs

@@ -155,7 +155,7 @@ Result<VerbsGrant> decode_grant(std::span<const std::byte> bytes) {
   }
   if (in.life == 0 || in.to_life == 0 || in.slot_at > UINT64_MAX - sizeof(Slot) ||
       !queue_pair_number(in.pair) || in.psn > kPsnMask ||
-      in.method > static_cast<uint32_t>(Method::read_after_write)) {
+      in.method > static_cast<uint32_t>(Method::target_flush)) {
     return fail(Code::invalid, "a grant of a verbs endpoint makes no sense");
   }
   return VerbsGrant{in.life,
@@ -198,6 +198,28 @@ bool promised(const Told& told, Term& term, uint64_t& birth) {
   if (cell.promised == 0 || cell.crc != crc_of(cell.promised, cell.birth)) return false;
   term = Term{cell.promised};
   birth = cell.birth;
+  return true;
+}
+
+uint32_t mark_of(Offset end) {
+  return static_cast<uint32_t>((end.value + kCacheLineBytes - 1) / kCacheLineBytes);
+}
+
+Offset marked(uint32_t mark, Offset from) {
+  const uint64_t units = from.value / kCacheLineBytes;
+  const uint32_t ahead = mark - static_cast<uint32_t>(units);
+  return Offset{(units + ahead) * kCacheLineBytes};
+}
+
+Flushed flushed(uint64_t generation, Offset through) {
+  return {generation, through.value, crc_of(std::array<uint64_t, 2>{generation, through.value})};
+}
+
+bool flushed(const Flushed& message, uint64_t& generation, Offset& through) {
+  if (message.crc != crc_of(std::array<uint64_t, 2>{message.generation, message.through}))
+    return false;
+  generation = message.generation;
+  through = Offset{message.through};
   return true;
 }
 

@@ -46,6 +46,8 @@ enum class Method : uint8_t {
   read_after_write = 2,  // a read behind each batch: what it overtakes has left the adapter. The
                          // platform must not place it in caches that power takes (DDIO off), or
                          // these must be safe (eADR), or nobody claims more than emulation
+  target_flush = 3,      // the last write of each batch says how far it goes; the target's poller
+                         // flushes its caches that far, and says so
 };
 
 // Grant::blob of this fabric.
@@ -59,6 +61,23 @@ struct VerbsGrant {
 };
 std::vector<std::byte> encode(const VerbsGrant& grant);
 Result<VerbsGrant> decode_grant(std::span<const std::byte> bytes);
+
+// ---- Method::target_flush ----
+
+// Immediate data of a batch's last write: where it ends, in cache lines, rounded up.
+uint32_t mark_of(Offset end);
+// The first offset from `from` on that has this mark.
+Offset marked(uint32_t mark, Offset from);
+
+// What a target sends back.
+struct Flushed {
+  uint64_t generation;  // of the grant
+  uint64_t through;
+  uint64_t crc;
+};
+Flushed flushed(uint64_t generation, Offset through);
+// False: torn, or of no grant.
+bool flushed(const Flushed& message, uint64_t& generation, Offset& through);
 
 // ---- Memory ----
 

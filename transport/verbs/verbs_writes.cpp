@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // As initiator: batches of our own ring into the rings of those that let us in.
+#include <endian.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -27,13 +29,18 @@ Code VerbsEndpoint::attach(ReplicaId target, const Grant& grant, Offset from) {
   const Remote remote{peer->theirs.address, blob->pair};
   // Nothing is ever written to us by this half.
   if (const Code code = out.pair.listen(remote, 0, 0); code != Code::ok) return code;
-  if (const Code code = out.pair.speak(blob->psn); code != Code::ok) return code;
   out.grant = *blob;
   out.generation = grant.generation;
   out.from = out.named = out.posted = out.done = out.reported = out.allowed = from.value;
+  out.flushed = out.reported_persisted = from.value;
   out.first = out.count = out.in_flight = out.loose = 0;
+  out.answered = out.number;
   ++out.epoch;
   out.fenced = false;
+  for (uint32_t slot = 0; out.awaits_answers() && slot < kBatchesMax; ++slot) {
+    if (!await_answer(*peer, slot)) return Code::io;
+  }
+  if (const Code code = out.pair.speak(blob->psn); code != Code::ok) return code;
   attached_.add(target);
   return Code::ok;
 }
@@ -90,7 +97,9 @@ void VerbsEndpoint::post(Peer& peer) {
 
 // For one more batch, whatever it consists of.
 bool VerbsEndpoint::has_room(const Outgoing& out) const {
-  return out.count < kBatchesMax && out.in_flight + out.loose + kWorksMax <= options_.queue_depth;
+  return out.count < kBatchesMax &&
+         (!out.awaits_answers() || out.number - out.answered < kBatchesMax) &&
+         out.in_flight + out.loose + kWorksMax <= options_.queue_depth;
 }
 
 // False: the connection is lost.
@@ -103,6 +112,7 @@ bool VerbsEndpoint::submit(Peer& peer, std::span<Work> works) {
 
 // The last work request submitted speaks for all before it that no other one speaks for.
 void VerbsEndpoint::close_batch(Outgoing& out, uint64_t end) {
+  out.ends[out.number % kBatchesMax] = end;
   out.batches[(out.first + out.count++) % kBatchesMax] = {end, out.loose, out.number};
   out.in_flight += out.loose;
   out.loose = 0;
@@ -121,7 +131,8 @@ bool VerbsEndpoint::post_batch(Peer& peer, uint64_t end) {
   if (end > out.allowed) {
     const uint64_t segment = region_.geometry().segment_bytes;
     out.allowed = (end + segment - 1) / segment * segment;
-    window = window_cell(out.generation, Offset{out.done}, Offset{out.allowed});
+    const Offset low{out.awaits_answers() ? out.persisted() : out.done};
+    window = window_cell(out.generation, low, Offset{out.allowed});
     works[count++] = {Work::Kind::write,
                       true,
                       false,
@@ -153,6 +164,10 @@ bool VerbsEndpoint::post_batch(Peer& peer, uint64_t end) {
       works[count].kind = Work::Kind::flush;
       works[count++].inlined = false;
     }
+  }
+  if (out.awaits_answers()) {
+    works[count - 1].kind = Work::Kind::marked_write;
+    works[count - 1].mark = mark_of(Offset{end});
   }
   uint64_t& granted = peer.fetched->granted[number % kBatchesMax];
   granted = 0;
@@ -186,7 +201,10 @@ bool VerbsEndpoint::submit_plain(Peer& peer, std::span<Work> works) {
     request.next = i + 1 < works.size() ? &requests[i + 1] : nullptr;
     request.sg_list = &pieces[i];
     request.num_sge = 1;
-    request.opcode = work.kind == Work::Kind::read ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE;
+    request.opcode = work.kind == Work::Kind::read           ? IBV_WR_RDMA_READ
+                     : work.kind == Work::Kind::marked_write ? IBV_WR_RDMA_WRITE_WITH_IMM
+                                                             : IBV_WR_RDMA_WRITE;
+    request.imm_data = htobe32(work.mark);
     request.send_flags = (work.inlined ? static_cast<unsigned>(IBV_SEND_INLINE) : 0) |
                          (work.signalled ? static_cast<unsigned>(IBV_SEND_SIGNALED) : 0);
     request.wr.rdma.remote_addr = work.remote;
@@ -203,10 +221,12 @@ bool VerbsEndpoint::submit_flushing([[maybe_unused]] Peer& peer,
   ::ibv_wr_start(pair);
   for (const Work& work : works) {
     pair->wr_id = work.id;
-    // rxe's provider copies what is set inline, and its kernel looks for it only where this says so.
+    // rxe's provider copies what is set inline, and its kernel looks for it only where this says
+    // so.
     pair->wr_flags = (work.inlined ? static_cast<unsigned>(IBV_SEND_INLINE) : 0) |
                      (work.signalled ? static_cast<unsigned>(IBV_SEND_SIGNALED) : 0);
     switch (work.kind) {
+      case Work::Kind::marked_write:  // of another method
       case Work::Kind::write: ::ibv_wr_rdma_write(pair, work.remote_key, work.remote); break;
       case Work::Kind::read: ::ibv_wr_rdma_read(pair, work.remote_key, work.remote); break;
       case Work::Kind::flush:
@@ -267,6 +287,27 @@ void VerbsEndpoint::lose(Outgoing& out, ibv_wc_status status) {
   }
 }
 
+void VerbsEndpoint::reap(Peer& peer, const ibv_wc& wc) {
+  Outgoing& out = peer.out;
+  if (epoch_of_work(wc.wr_id) != out.epoch) return;
+  if (wc.status != IBV_WC_SUCCESS) return lose(out, wc.status);
+  if (out.fenced) return;
+  if ((wc.wr_id & kReceived) != 0) return take_answer(peer, wc);
+  // In order: it speaks for all before it.
+  const uint32_t number = number_of_work(wc.wr_id);
+  while (out.count > 0) {
+    const Batch& batch = out.batches[out.first];
+    if (static_cast<int32_t>(number - batch.number) < 0) return;
+    out.first = (out.first + 1) % kBatchesMax;
+    --out.count;
+    out.in_flight -= batch.works;
+    if (peer.fetched->granted[batch.number % kBatchesMax] != out.generation) {
+      return lose(out, IBV_WC_REM_ACCESS_ERR);
+    }
+    out.done = batch.end;
+  }
+}
+
 void VerbsEndpoint::reap() {
   std::array<ibv_wc, 32> done;
   int n = 0;
@@ -274,28 +315,7 @@ void VerbsEndpoint::reap() {
     n = ::ibv_poll_cq(sent_.get(), static_cast<int>(done.size()), done.data());
     for (int i = 0; i < n; ++i) {
       const ibv_wc& wc = done[static_cast<size_t>(i)];
-      Peer* const peer = peer_of(peer_of_work(wc.wr_id));
-      if (peer == nullptr || epoch_of_work(wc.wr_id) != peer->out.epoch) continue;
-      Outgoing& out = peer->out;
-      if (wc.status != IBV_WC_SUCCESS) {
-        lose(out, wc.status);
-        continue;
-      }
-      if (out.fenced) continue;
-      // In order: it speaks for all before it.
-      const uint32_t number = number_of_work(wc.wr_id);
-      while (out.count > 0) {
-        const Batch& batch = out.batches[out.first];
-        if (static_cast<int32_t>(number - batch.number) < 0) break;
-        out.first = (out.first + 1) % kBatchesMax;
-        --out.count;
-        out.in_flight -= batch.works;
-        if (peer->fetched->granted[batch.number % kBatchesMax] != out.generation) {
-          lose(out, IBV_WC_REM_ACCESS_ERR);
-          break;
-        }
-        out.done = batch.end;
-      }
+      if (Peer* const peer = peer_of(peer_of_work(wc.wr_id))) reap(*peer, wc);
     }
   } while (n == static_cast<int>(done.size()));
   if (n < 0) for_each(attached_, [&](ReplicaId id) { lose(peer_of(id)->out, IBV_WC_FATAL_ERR); });
@@ -318,10 +338,11 @@ size_t VerbsEndpoint::poll(std::span<Completion> out) {
       return;
     }
     post(*peer_of(id));
-    if (to.done == to.reported) return;
+    const uint64_t persisted = to.persisted();
+    if (to.done == to.reported && persisted == to.reported_persisted) return;
     to.reported = to.done;
-    const bool persists = to.grant.method != Method::none;
-    out[n++] = {id, Code::ok, Offset{to.reported}, Offset{persists ? to.reported : to.from}};
+    to.reported_persisted = persisted;
+    out[n++] = {id, Code::ok, Offset{to.reported}, Offset{persisted}};
   });
   if (own_unreported_ && n < out.size() && !region_.poisoned()) {
     own_unreported_ = false;

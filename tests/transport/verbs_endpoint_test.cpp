@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What an endpoint of the verbs fabric promises beyond every fabric's.
+#include "transport/verbs/verbs_endpoint.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstring>
+
+#include "tests/transport/fabric_bench.hpp"
+
+namespace caisson::transport::testing {
+namespace {
+
+// Its region's next owner, in another process, knows nothing of its connections (H9).
+TEST(VerbsEndpoint, AClosedEndpointIsNotWrittenToAnyMore) {
+  if (const char* const why = why_no_verbs()) GTEST_SKIP() << why;
+  const auto bench = make_verbs_bench(Making::by_adapter);
+  auto& target = dynamic_cast<verbs::VerbsEndpoint&>(bench->endpoint(kB));
+  Endpoint& leader = bench->endpoint(kA);
+  target.publish_promise(Term{5}, 7);
+  EXPECT_EQ(leader.standing_of(kB).promised, Term{5});
+  const auto grant = target.grant(kA, Term{1});
+  ASSERT_TRUE(grant) << grant.error().message;
+  ASSERT_EQ(leader.attach(kB, *grant, Offset{0}), Code::ok);
+  const auto post = [&](uint64_t at, uint64_t seed) {
+    const auto bytes = filled(4096, seed);
+    leader.fan_out(set_of({kB}), Offset{at}, bytes.data(), bytes.size());
+    leader.complete_through(set_of({kB}), true, Offset{at + bytes.size()});
+  };
+  post(0, 1);
+  bench->settle();
+
+  ASSERT_EQ(target.close(), Code::ok);
+  const auto held = bench->ring(kB);
+  post(4096, 2);
+  bool fenced = false;
+  for (int i = 0; i < 100'000 && !fenced; ++i) {
+    std::array<Completion, 4> out;
+    const size_t n = leader.poll(out);
+    for (size_t k = 0; k < n; ++k) {
+      if (out[k].target != kB) continue;
+      fenced = fenced || out[k].code == Code::fenced;
+      EXPECT_LE(out[k].persisted_through, Offset{4096}) << "of an endpoint that is closed";
+    }
+    bench->pass();
+  }
+  EXPECT_TRUE(fenced) << "the writer is not told";
+  EXPECT_TRUE(bench->ring(kB) == held);
+  EXPECT_EQ(leader.standing_of(kB).promised, Term{}) << "its word is its successor's now";
+}
+
+// Method::target_flush: what lies in the target's caches is not persistent, however sure the
+// writer's adapter is that it arrived.
+TEST(VerbsEndpoint, OnlyTheTargetsAnswerMakesItPersistent) {
+  if (const char* const why = why_no_verbs()) GTEST_SKIP() << why;
+  const auto bench = make_verbs_bench(Making::by_target);
+  auto& target = dynamic_cast<verbs::VerbsEndpoint&>(bench->endpoint(kB));
+  Endpoint& leader = bench->endpoint(kA);
+  const auto grant = target.grant(kA, Term{1});
+  ASSERT_TRUE(grant) << grant.error().message;
+  ASSERT_EQ(leader.attach(kB, *grant, Offset{128}), Code::ok);
+  const auto bytes = filled(64 * 1024, 1);
+  leader.fan_out(set_of({kB}), Offset{128}, bytes.data(), bytes.size());
+  const Offset end{128 + bytes.size()};
+  leader.complete_through(set_of({kB}), true, end);
+
+  Completion last{kB, Code::ok, Offset{128}, Offset{128}};
+  const auto look = [&] {
+    std::array<Completion, 4> out;
+    for (size_t i = 0, n = leader.poll(out); i < n; ++i) {
+      if (out[i].target == kB) last = out[i];
+    }
+  };
+  for (int i = 0; i < 1'000'000 && last.placed_through < end; ++i) look();
+  EXPECT_EQ(last.placed_through, end);
+  EXPECT_EQ(last.persisted_through, Offset{128}) << "nobody has flushed it";
+  EXPECT_EQ(target.counts().flushes, 0u);
+  for (int i = 0; i < 1'000'000 && last.persisted_through < end; ++i) {
+    (void)target.attend();
+    look();
+  }
+  EXPECT_EQ(last.code, Code::ok);
+  EXPECT_EQ(last.persisted_through, end);
+  EXPECT_EQ(target.counts().flushes, 1u);
+}
+
+// A mark says the lower bits of where a batch ends.
+TEST(VerbsFormat, AMarkIsFoundAheadOfWhatWasFlushed) {
+  for (const uint64_t from :
+       {uint64_t{0}, uint64_t{64}, (uint64_t{1} << 38) - 64, uint64_t{1} << 50}) {
+    for (const uint64_t bytes : {uint64_t{0}, uint64_t{1}, uint64_t{64}, uint64_t{1} << 37}) {
+      const Offset end{from + bytes};
+      EXPECT_EQ(verbs::marked(verbs::mark_of(end), Offset{from}).value, (end.value + 63) / 64 * 64);
+    }
+  }
+}
+
+TEST(VerbsFormat, AnAnswerThatIsTornIsNone) {
+  const verbs::Flushed whole = verbs::flushed(7, Offset{4096});
+  uint64_t generation = 0;
+  Offset through;
+  ASSERT_TRUE(verbs::flushed(whole, generation, through));
+  EXPECT_EQ(generation, 7u);
+  EXPECT_EQ(through, Offset{4096});
+  for (size_t bit = 0; bit < 8 * sizeof whole; ++bit) {
+    std::array<std::byte, sizeof whole> bytes;
+    std::memcpy(bytes.data(), &whole, sizeof whole);
+    bytes[bit / 8] ^= static_cast<std::byte>(1u << bit % 8);
+    verbs::Flushed torn;
+    std::memcpy(&torn, bytes.data(), sizeof torn);
+    EXPECT_FALSE(verbs::flushed(torn, generation, through)) << "bit " << bit;
+  }
+}
+
+}  // namespace
+}  // namespace caisson::transport::testing
