@@ -212,6 +212,7 @@ void add_bench(Commands& commands) {
   CLI::App* group = commands.app.add_subcommand("bench", "measure this machine");
   group->require_subcommand(1);
   add_bench_append(commands, *group);
+  add_bench_cluster(commands, *group);
   add_bench_failover(commands, *group);
   add_bench_scan(commands, *group);
   add_bench_features(commands, *group);

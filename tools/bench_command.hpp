@@ -43,11 +43,15 @@ void add_rounds(CLI::App* command, uint32_t& rounds, const std::string& of_what)
 void add_priority(CLI::App* command, std::optional<uint32_t>& priority);
 void add_samples(CLI::App* command, std::string& samples);
 
+void add_bench_cluster(Commands& commands, CLI::App& group);
 void add_bench_features(Commands& commands, CLI::App& group);
 void add_bench_load(Commands& commands, CLI::App& group);
 void add_bench_member(Commands& commands, CLI::App& group);
 void add_bench_reads(Commands& commands, CLI::App& group);
 void add_bench_revoke(Commands& commands, CLI::App& group);
 void add_bench_transfer(Commands& commands, CLI::App& group);
+
+// What `bench cluster` runs on machines; nothing: the command line is another one.
+std::optional<int> run_bench_host(int argc, const char* const* argv);
 
 }  // namespace caisson::tools

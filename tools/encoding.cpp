@@ -45,6 +45,27 @@ std::string to_base64(std::span<const std::byte> bytes) {
   return text;
 }
 
+Result<std::vector<std::byte>> from_base64(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
+  const size_t padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
+  std::vector<std::byte> bytes;
+  bytes.reserve(text.size() / 4 * 3);
+  uint32_t triple = 0;
+  size_t held = 0;
+  for (const char c : text.substr(0, text.size() - padding)) {
+    const size_t value = std::string_view(kBase64, 64).find(c);
+    if (value == std::string_view::npos) return fail(Code::invalid, "that is no base64");
+    triple = triple << 6 | static_cast<uint32_t>(value);
+    if (++held % 4 != 0) continue;
+    for (const int shift : {16, 8, 0}) bytes.push_back(static_cast<std::byte>(triple >> shift));
+  }
+  const size_t rest = held % 4;
+  if (text.size() % 4 != 0 || rest == 1) return fail(Code::invalid, "that is no base64");
+  if (rest > 1) bytes.push_back(static_cast<std::byte>(triple >> (rest == 2 ? 4 : 10)));
+  if (rest > 2) bytes.push_back(static_cast<std::byte>(triple >> 2));
+  return bytes;
+}
+
 bool is_utf8(std::span<const std::byte> bytes) {
   for (size_t i = 0; i < bytes.size();) {
     const size_t length = sequence_at(bytes, i);

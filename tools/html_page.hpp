@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace caisson::tools {
@@ -20,5 +21,15 @@ struct Bar {
 };
 // Horizontal bars, the longest as wide as the page allows, or one of value `full`, if not 0.
 std::string html_bars(const std::vector<Bar>& rows, double full = 0);
+
+struct Curve {
+  std::string label;
+  std::vector<std::pair<double, double>> points;  // drawn in this order
+  bool bright = true;
+};
+// Curves over each other, each named beside its colour, pale ones dashed; y is logarithmic.
+// `y_bytes`: y is told in bytes.
+std::string html_curves(const std::vector<Curve>& curves, const std::string& x_title,
+                        const std::string& y_title, bool y_bytes, bool x_logarithmic = true);
 
 }  // namespace caisson::tools

@@ -10,6 +10,7 @@
 #include "bench/system_call_tracer.hpp"
 #include "bench/system_calls.hpp"
 #include "caisson/caisson.hpp"
+#include "tools/bench_command.hpp"
 #include "tools/command.hpp"
 
 namespace caisson::tools {
@@ -34,6 +35,7 @@ Exit run_version(const NoOptions&, bool json) {
 // Started by `bench` itself; not for people, and so not in the help.
 std::optional<int> run_hidden(int argc, const char* const* argv) {
   if (argc == 4 && argv[1] == bench::kLoadCommand) return bench::run_load_node(argv[2], argv[3]);
+  if (const auto host = run_bench_host(argc, argv)) return host;
   if (argc != 3 || argv[1] != bench::kTraceCommand) return std::nullopt;
   int process = 0;
   std::from_chars(argv[2], argv[2] + std::strlen(argv[2]), process);

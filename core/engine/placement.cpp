@@ -66,8 +66,7 @@ Result<std::unique_ptr<Topology>> Topology::load() {
   return std::unique_ptr<Topology>(new Topology(std::move(handle)));
 }
 
-// The first processor of each physical core that this process may use, those of `first_node` in
-// front: two pollers on one core would take turns.
+// Two pollers on one core would take turns.
 std::vector<PollerSeat> Topology::cores(int first_node) const {
   std::vector<PollerSeat> seats;
   std::vector<hwloc_obj_t> seen;

@@ -45,6 +45,10 @@ class Topology {
   // this process, or on another node than the adapter (unless EngineOptions::cross_numa).
   Result<Placement> place(const EngineOptions& options, const AdapterSite& adapter = {}) const;
 
+  // The first processor of each physical core that this process may use; those of `first_node` in
+  // front.
+  std::vector<PollerSeat> cores(int first_node) const;
+
   // Where the adapter of that name is plugged in, or the network interface that a software adapter
   // stands on.
   AdapterSite site_of(const std::string& adapter) const;
@@ -58,7 +62,6 @@ class Topology {
  private:
   struct Handle;
   explicit Topology(std::unique_ptr<Handle> handle);
-  std::vector<PollerSeat> cores(int first_node) const;
   Result<Placement> place_named(const EngineOptions& options, const AdapterSite& adapter,
                                 Placement placement) const;
   int node_of_processors(const std::string& path) const;

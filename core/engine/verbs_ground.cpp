@@ -36,16 +36,6 @@ class VerbsUpkeep final : public Upkeep {
   transport::verbs::VerbsEndpoint& endpoint_;
 };
 
-transport::verbs::DeviceOptions device_options(const VerbsOptions& verbs) {
-  transport::verbs::DeviceOptions device;
-  device.address = verbs.address;
-  device.name = verbs.device;
-  device.port = static_cast<uint8_t>(verbs.port);
-  device.gid_index = verbs.gid_index;
-  device.traffic_class = static_cast<uint8_t>(verbs.traffic_class);
-  return device;
-}
-
 std::optional<transport::verbs::Method> method_of(RemotePersistence way) {
   using transport::verbs::Method;
   switch (way) {
@@ -58,6 +48,16 @@ std::optional<transport::verbs::Method> method_of(RemotePersistence way) {
 }
 
 }  // namespace
+
+transport::verbs::DeviceOptions device_options(const VerbsOptions& verbs) {
+  transport::verbs::DeviceOptions device;
+  device.address = verbs.address;
+  device.name = verbs.device;
+  device.port = static_cast<uint8_t>(verbs.port);
+  device.gid_index = verbs.gid_index;
+  device.traffic_class = static_cast<uint8_t>(verbs.traffic_class);
+  return device;
+}
 
 Result<Ground> verbs_ground(const EngineOptions& options, const Adapter& adapter,
                             std::unique_ptr<pmem::FileRegion> region) {

@@ -8,6 +8,7 @@
 #include "core/engine/engine_parts.hpp"
 #include "core/engine/placement.hpp"
 #include "pmem/file_region.hpp"
+#include "transport/verbs/device.hpp"
 
 namespace caisson::engine {
 
@@ -15,6 +16,9 @@ namespace caisson::engine {
 // VerbsEndpoint::create().
 Result<Ground> verbs_ground(const EngineOptions& options, const Adapter& adapter,
                             std::unique_ptr<pmem::FileRegion> region);
+
+// As a node with these options opens its adapter.
+transport::verbs::DeviceOptions device_options(const VerbsOptions& verbs);
 
 // Where the adapter is that a node would use. Codes of Device::open().
 Result<AdapterSite> verbs_site(const EngineOptions& options, const Topology& topology);

@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Sourced by what boots virtual machines from build-guest (scripts/guest/tree, scripts/guest/compile). `dir` is that folder.
+# Sourced by what boots virtual machines from build-guest (scripts/guest/tree, scripts/guest/compile). `dir` is that folder;
+# own=1: they have this machine's files, and what was built here (scripts/guest/own). `build`: another folder as /build.
 : "${dir:?}"
+: "${own:=0}"
+kernel=$dir tree=$dir/tree
+: "${build:=$dir/build}"
+if ((own)); then kernel=$dir/own tree=/ build=$PWD/build; fi
 
-[[ -f $dir/initramfs ]] || { echo "$0: run scripts/guest/compile first" >&2; exit 2; }
-install -m 755 scripts/guest/init "$dir/tree/caisson/init"
+[[ -f $kernel/initramfs ]] || { echo "$0: run scripts/guest/compile (or scripts/guest/own) first" >&2; exit 2; }
 mkdir -p "$dir/out"
 
 boot() {
-  exec qemu-system-x86_64 "$@" -nographic -no-reboot -kernel "$dir/kernel" -initrd "$dir/initramfs" </dev/null
+  exec qemu-system-x86_64 "$@" -nographic -no-reboot -kernel "$kernel/kernel" -initrd "$kernel/initramfs" </dev/null
 }
 
 # Not every machine that has /dev/kvm can boot a stock kernel with it.
 accelerator() {
   if [[ ! -f $dir/accelerator ]]; then
     local kvm=(-accel kvm -cpu host -m 512M -nic none -append 'console=ttyS0 panic=-1 quiet caisson.probe')
-    if [[ -w /dev/kvm ]] && timeout 30 bash -c "$(declare -f boot); dir=$dir; boot ${kvm[*]@Q}" 2>/dev/null |
+    if [[ -w /dev/kvm ]] && timeout 30 bash -c "$(declare -f boot); kernel=$kernel; boot ${kvm[*]@Q}" 2>/dev/null |
       grep -q 'guest: alive'; then
       echo '-accel kvm -cpu host' >"$dir/accelerator"
     else
@@ -41,6 +45,6 @@ machine() {
       -device "nvdimm,memdev=nv$n,id=nvdimm$n,node=0")
     n=$((n + 1))
   done
-  machine+=(-virtfs "$(share "$dir/tree" tree ,readonly=on)" -virtfs "$(share "$PWD" source ,readonly=on)"
-    -virtfs "$(share "$dir/build" build ,readonly=on)" -virtfs "$(share "$dir/out" out)")
+  machine+=(-virtfs "$(share "$tree" tree ,readonly=on)" -virtfs "$(share "$PWD" source ,readonly=on)"
+    -virtfs "$(share "$build" build ,readonly=on)" -virtfs "$(share "$dir/out" out)")
 }

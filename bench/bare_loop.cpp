@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "bench/bare_loop.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <vector>
+
+#include "bench/ticks.hpp"
+#include "core/engine/verbs_ground.hpp"
+#include "tools/files.hpp"
+#include "transport/verbs/queue_pair.hpp"
+
+namespace caisson::bench {
+
+namespace {
+
+using nlohmann::json;
+namespace verbs = transport::verbs;
+
+constexpr uint32_t kDepth = 512;  // work requests toward one target
+constexpr uint32_t kWorks = 2;    // of one operation
+constexpr uint64_t kStuckNs = 10'000'000'000;
+constexpr uint64_t kLookEvery = 64;
+
+// Memory that adapters may reach, until it ends.
+class Memory {
+ public:
+  ~Memory() {
+    if (at_ != MAP_FAILED) ::munmap(at_, kBareBytes);
+  }
+  // "": of no file.
+  static Result<std::unique_ptr<Memory>> map(const std::string& path, bool device) {
+    auto memory = std::make_unique<Memory>();
+    int fd = -1;
+    if (!path.empty()) {
+      fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC | (device ? 0 : O_CREAT), 0600);
+      if (fd < 0 || (!device && ::ftruncate(fd, kBareBytes) != 0)) {
+        const int error = errno;
+        if (fd >= 0) ::close(fd);
+        return tl::unexpected(tools::system_error("'" + path + "' cannot be opened", error));
+      }
+    }
+    memory->at_ = ::mmap(nullptr, kBareBytes, PROT_READ | PROT_WRITE,
+                         MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
+    const int error = errno;
+    if (fd >= 0) ::close(fd);
+    if (memory->at_ == MAP_FAILED) {
+      return tl::unexpected(tools::system_error("'" + path + "' cannot be mapped", error));
+    }
+    std::memset(memory->at_, 1, kBareBytes);
+    return memory;
+  }
+  void* at() const { return at_; }
+
+ private:
+  void* at_ = MAP_FAILED;
+};
+
+json to_json(const verbs::Address& address, const verbs::QueuePair& half) {
+  return {{"gid", std::vector<int>(std::begin(address.gid.raw), std::end(address.gid.raw))},
+          {"lid", address.lid},
+          {"mtu", static_cast<int>(address.mtu)},
+          {"pair", half.number()}};
+}
+
+Result<verbs::Remote> remote_of(const json& told) {
+  try {
+    verbs::Remote remote;
+    const auto gid = told.at("gid").get<std::vector<int>>();
+    if (gid.size() != sizeof remote.address.gid.raw) return fail(Code::invalid, "no GID");
+    for (size_t i = 0; i < gid.size(); ++i) {
+      remote.address.gid.raw[i] = static_cast<uint8_t>(gid[i]);
+    }
+    remote.address.lid = told.at("lid").get<uint16_t>();
+    const int mtu = told.at("mtu").get<int>();
+    if (mtu < IBV_MTU_256 || mtu > IBV_MTU_4096) return fail(Code::invalid, "no MTU");
+    remote.address.mtu = static_cast<ibv_mtu>(mtu);
+    remote.number = told.at("pair").get<uint32_t>();
+    return remote;
+  } catch (const json::exception& error) {
+    return fail(Code::invalid,
+                std::string("a half of a bare connection makes no sense: ") + error.what());
+  }
+}
+
+Result<std::shared_ptr<verbs::Device>> open_device(const VerbsOptions& options) {
+  return verbs::Device::open(engine::device_options(options));
+}
+
+struct Registered {
+  verbs::Owned<ibv_pd> domain;
+  verbs::Owned<ibv_cq> completions;
+  verbs::Owned<ibv_mr> memory;
+};
+
+Result<Registered> prepare(const verbs::Device& device, void* at, unsigned access,
+                           uint32_t completions, const std::string& what) {
+  Registered made;
+  made.domain.reset(::ibv_alloc_pd(device.context()));
+  made.completions.reset(
+      ::ibv_create_cq(device.context(), static_cast<int>(completions), nullptr, nullptr, 0));
+  if (!made.domain || !made.completions) {
+    return fail(Code::no_space, device.name() + " has no room for a bare connection");
+  }
+  auto memory = device.register_memory(made.domain.get(), at, kBareBytes, access, what);
+  if (!memory) return tl::unexpected(memory.error());
+  made.memory = std::move(*memory);
+  return made;
+}
+
+class Target final : public BareTarget {
+ public:
+  Result<void> open(const VerbsOptions& options, const std::string& path, bool device) {
+    auto opened = open_device(options);
+    if (!opened) return tl::unexpected(opened.error());
+    device_ = *opened;
+    auto memory = Memory::map(path, device);
+    if (!memory) return tl::unexpected(memory.error());
+    memory_ = std::move(*memory);
+    access_ = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
+#ifdef CAISSON_HAVE_RDMA_FLUSH
+    if (device && device_->limits().flush) {
+      flushes_ = true;
+      access_ |= IBV_ACCESS_FLUSH_PERSISTENT | IBV_ACCESS_FLUSH_GLOBAL;
+    }
+#endif
+    auto made =
+        prepare(*device_, memory_->at(), access_ | unsigned{IBV_ACCESS_LOCAL_WRITE}, 16, path);
+    if (!made) return tl::unexpected(made.error());
+    registered_ = std::move(*made);
+    return {};
+  }
+
+  Result<json> connect(const json& theirs) override {
+    const auto remote = remote_of(theirs);
+    if (!remote) return tl::unexpected(remote.error());
+    auto half = verbs::QueuePair::create(*device_, registered_.domain.get(),
+                                         registered_.completions.get(), {1, 0, false, {}});
+    if (!half) return tl::unexpected(half.error());
+    half_ = std::move(*half);
+    if (half_.listen(*remote, 0, access_) != Code::ok || half_.speak(0) != Code::ok) {
+      return fail(Code::io, device_->name() + " cannot be connected to the leader's adapter");
+    }
+    json ours = to_json(device_->address(), half_);
+    ours["at"] = reinterpret_cast<uint64_t>(memory_->at());
+    ours["key"] = registered_.memory->rkey;
+    ours["flush"] = flushes_;
+    return ours;
+  }
+
+ private:
+  std::shared_ptr<verbs::Device> device_;
+  std::unique_ptr<Memory> memory_;
+  Registered registered_;
+  unsigned access_ = 0;
+  bool flushes_ = false;
+  verbs::QueuePair half_;
+};
+
+class Loop final : public BareLoop {
+ public:
+  Result<void> open(const VerbsOptions& options, uint64_t round_trip_ns) {
+    auto opened = open_device(options);
+    if (!opened) return tl::unexpected(opened.error());
+    device_ = *opened;
+    patience_ = verbs::patience_of(round_trip_ns);
+    auto memory = Memory::map("", false);
+    if (!memory) return tl::unexpected(memory.error());
+    memory_ = std::move(*memory);
+    auto made = prepare(*device_, memory_->at(), IBV_ACCESS_LOCAL_WRITE,
+                        kDepth * static_cast<uint32_t>(kReplicaIdMax), "memory");
+    if (!made) return tl::unexpected(made.error());
+    registered_ = std::move(*made);
+    return {};
+  }
+
+  Result<json> offer() override {
+    auto half =
+        verbs::QueuePair::create(*device_, registered_.domain.get(), registered_.completions.get(),
+                                 {kDepth, 0, device_->limits().flush, patience_});
+    if (!half) return tl::unexpected(half.error());
+    peers_.push_back({std::move(*half), 0, 0, 0});
+    return to_json(device_->address(), peers_.back().half);
+  }
+
+  Result<void> connect(const json& theirs) override {
+    const auto remote = remote_of(theirs);
+    if (!remote) return tl::unexpected(remote.error());
+    Peer& peer = peers_.back();
+    peer.at = theirs.value("at", uint64_t{0});
+    peer.key = theirs.value("key", uint32_t{0});
+    flushes_ =
+        device_->limits().flush && theirs.value("flush", false) && (peers_.size() == 1 || flushes_);
+    if (peer.half.listen(*remote, 0, 0) != Code::ok || peer.half.speak(0) != Code::ok) {
+      return fail(Code::io, device_->name() + " cannot be connected to a follower's adapter");
+    }
+    return {};
+  }
+
+  std::string persists_by() const override { return flushes_ ? "flush" : "read"; }
+
+  Result<uint64_t> run(uint64_t bytes, uint32_t inflight, uint32_t needed, uint64_t slice_ns,
+                       Samples& samples) override {
+    const uint64_t until = monotonic_ns() + slice_ns;
+    const uint32_t room = std::min(inflight, kDepth / kWorks / 2);
+    uint64_t done = 0;
+    uint64_t turns = 0;
+    bool more = true;
+    uint64_t moved = monotonic_ns();
+    while (more || !operations_.empty()) {
+      while (more && operations_.size() < room && may_post()) {
+        if (!post(bytes)) return fail(Code::io, "a bare write could not be posted");
+      }
+      if (const auto reaped = reap(); !reaped) return tl::unexpected(reaped.error());
+      while (!operations_.empty() && operations_.front().completed >= needed) {
+        samples.add(__rdtsc() - operations_.front().since);
+        operations_.pop_front();
+        ++first_;
+        ++done;
+        moved = 0;
+      }
+      if (++turns % kLookEvery != 0) continue;
+      const uint64_t now = monotonic_ns();
+      if (moved == 0) moved = now;
+      if (now - moved > kStuckNs) return fail(Code::timed_out, "a bare write is not completed");
+      more = now < until;
+    }
+    return done;
+  }
+
+ private:
+  struct Peer {
+    verbs::QueuePair half;
+    uint64_t at;
+    uint32_t key;
+    uint32_t outstanding;  // operations
+  };
+  struct Operation {
+    uint64_t since;
+    uint32_t completed = 0;
+  };
+
+  bool may_post() const {
+    return std::all_of(peers_.begin(), peers_.end(),
+                       [](const Peer& peer) { return peer.outstanding < kDepth / kWorks; });
+  }
+
+  bool post(uint64_t bytes) {
+    if (cursor_ + bytes > kBareBytes) cursor_ = 0;
+    operations_.push_back({__rdtsc()});
+    const uint64_t number = first_ + operations_.size() - 1;
+    for (size_t i = 0; i < peers_.size(); ++i) {
+      if (!(flushes_ ? post_flushing(i, number, bytes) : post_reading(i, number, bytes))) {
+        return false;
+      }
+      ++peers_[i].outstanding;
+    }
+    cursor_ += (bytes + 63) / 64 * 64;
+    return true;
+  }
+
+  bool post_reading(size_t index, uint64_t number, uint64_t bytes) {
+    const Peer& peer = peers_[index];
+    const auto own = reinterpret_cast<uint64_t>(memory_->at());
+    std::array<ibv_sge, 2> pieces{
+        ibv_sge{own + cursor_, static_cast<uint32_t>(bytes), registered_.memory->lkey},
+        ibv_sge{own, 8, registered_.memory->lkey}};
+    std::array<ibv_send_wr, 2> works{};
+    for (size_t i = 0; i < works.size(); ++i) {
+      works[i].wr_id = number << 8 | index;
+      works[i].sg_list = &pieces[i];
+      works[i].num_sge = 1;
+      works[i].wr.rdma.rkey = peer.key;
+      works[i].wr.rdma.remote_addr = peer.at + cursor_;
+    }
+    works[0].opcode = IBV_WR_RDMA_WRITE;
+    works[0].next = &works[1];
+    works[1].opcode = IBV_WR_RDMA_READ;
+    works[1].send_flags = IBV_SEND_SIGNALED;
+    ibv_send_wr* bad = nullptr;
+    return ::ibv_post_send(peer.half.get(), works.data(), &bad) == 0;
+  }
+
+  bool post_flushing([[maybe_unused]] size_t index, [[maybe_unused]] uint64_t number,
+                     [[maybe_unused]] uint64_t bytes) {
+#ifdef CAISSON_HAVE_RDMA_FLUSH
+    const Peer& peer = peers_[index];
+    ibv_qp_ex* const pair = ::ibv_qp_to_qp_ex(peer.half.get());
+    ::ibv_wr_start(pair);
+    pair->wr_id = number << 8 | index;
+    pair->wr_flags = 0;
+    ::ibv_wr_rdma_write(pair, peer.key, peer.at + cursor_);
+    ::ibv_wr_set_sge(pair, registered_.memory->lkey,
+                     reinterpret_cast<uint64_t>(memory_->at()) + cursor_,
+                     static_cast<uint32_t>(bytes));
+    pair->wr_flags = IBV_SEND_SIGNALED;
+    ::ibv_wr_flush(pair, peer.key, peer.at + cursor_, bytes, IBV_FLUSH_PERSISTENT, IBV_FLUSH_RANGE);
+    return ::ibv_wr_complete(pair) == 0;
+#else
+    return false;
+#endif
+  }
+
+  Result<void> reap() {
+    std::array<ibv_wc, 32> done;
+    const int n =
+        ::ibv_poll_cq(registered_.completions.get(), static_cast<int>(done.size()), done.data());
+    for (int i = 0; i < n; ++i) {
+      const ibv_wc& wc = done[static_cast<size_t>(i)];
+      if (wc.status != IBV_WC_SUCCESS) {
+        return fail(Code::io,
+                    std::string("a bare write ended in error: ") + ::ibv_wc_status_str(wc.status));
+      }
+      --peers_[wc.wr_id & 0xff].outstanding;
+      const uint64_t number = wc.wr_id >> 8;
+      if (number >= first_) ++operations_[number - first_].completed;
+    }
+    return n < 0 ? Result<void>(fail(Code::io, "the adapter's completions cannot be read"))
+                 : Result<void>{};
+  }
+
+  std::shared_ptr<verbs::Device> device_;
+  verbs::Patience patience_;
+  std::unique_ptr<Memory> memory_;
+  Registered registered_;
+  std::vector<Peer> peers_;
+  bool flushes_ = false;
+  uint64_t cursor_ = 0;
+  std::deque<Operation> operations_;
+  uint64_t first_ = 0;  // number of the oldest operation
+};
+
+}  // namespace
+
+Result<std::unique_ptr<BareTarget>> BareTarget::open(const VerbsOptions& verbs,
+                                                     const std::string& path, bool device) {
+  auto target = std::make_unique<Target>();
+  if (const auto opened = target->open(verbs, path, device); !opened) {
+    return tl::unexpected(opened.error());
+  }
+  return target;
+}
+
+Result<std::unique_ptr<BareLoop>> BareLoop::open(const VerbsOptions& verbs,
+                                                 uint64_t round_trip_ns) {
+  auto loop = std::make_unique<Loop>();
+  if (const auto opened = loop->open(verbs, round_trip_ns); !opened) {
+    return tl::unexpected(opened.error());
+  }
+  return loop;
+}
+
+}  // namespace caisson::bench

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "bench/perftest.hpp"
+
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace caisson::bench {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+using std::chrono::seconds;
+using tools::BenchHost;
+using tools::HostsFile;
+using tools::RemoteCommand;
+
+constexpr seconds kPatience{60};
+constexpr int kSeconds = 3;
+constexpr int kRounds = 2000;
+constexpr int kPort = 18'600;
+constexpr double kBytesOfGbit = 1e9 / 8;
+
+// Its reports are almost JSON: some versions leave commas out, or too many in.
+std::optional<double> number_in(const std::string& report, const std::string& name) {
+  const std::string key = '"' + name + "\":";
+  const size_t at = report.rfind(key);
+  if (at == std::string::npos) return std::nullopt;
+  char* end = nullptr;
+  const char* const text = report.c_str() + at + key.size();
+  const double value = std::strtod(text, &end);
+  return end == text ? std::nullopt : std::optional<double>(value);
+}
+
+class Pair {
+ public:
+  Pair(const HostsFile& hosts, size_t to, std::string words, const std::filesystem::path& kept)
+      : hosts_(hosts), to_(to), words_(std::move(words)), errors_(kept / "perftest.log") {}
+
+  Result<void> start() {
+    const std::string port = " -p " + std::to_string(kPort + static_cast<int>(to_));
+    const std::string limit = "timeout " + std::to_string(kPatience.count()) + " ";
+    auto server =
+        RemoteCommand::start(hosts_, host(to_), limit + words_ + port + " >/dev/null", errors_);
+    if (!server) return tl::unexpected(server.error());
+    server_ = std::make_unique<RemoteCommand>(std::move(*server));
+    // The server may not listen yet.
+    const std::string report = hosts_.directory + "/caisson-perftest-" + std::to_string(to_);
+    const std::string client =
+        limit + words_ + port + " --out_json --out_json_file=" + report + " " + host(to_).address;
+    auto started = RemoteCommand::start(
+        hosts_, host(0),
+        "rm -f " + report + "; for i in 1 2 3 4 5; do sleep 1; if " + client + " >&2; then cat " +
+            report + "; rm -f " + report + "; exit 0; fi; done; exit 1",
+        errors_);
+    if (!started) return tl::unexpected(started.error());
+    client_ = std::make_unique<RemoteCommand>(std::move(*started));
+    return {};
+  }
+  Result<std::string> report() {
+    auto said = client_->wait(kPatience);
+    (void)server_->wait(seconds(5));
+    return said;
+  }
+
+ private:
+  const BenchHost& host(size_t i) const { return hosts_.hosts[i]; }
+
+  const HostsFile& hosts_;
+  const size_t to_;
+  const std::string words_;
+  const std::filesystem::path errors_;
+  std::unique_ptr<RemoteCommand> server_;
+  std::unique_ptr<RemoteCommand> client_;
+};
+
+Result<double> bandwidth(const HostsFile& hosts, uint32_t replicas, const std::string& size,
+                         const std::filesystem::path& kept) {
+  std::vector<std::unique_ptr<Pair>> pairs;
+  for (uint32_t i = 1; i < replicas; ++i) {
+    pairs.push_back(std::make_unique<Pair>(
+        hosts, i, "ib_write_bw -R -F --report_gbits -D " + std::to_string(kSeconds) + size, kept));
+    if (const auto started = pairs.back()->start(); !started) {
+      return tl::unexpected(started.error());
+    }
+  }
+  double sum = 0;
+  for (const auto& pair : pairs) {
+    const auto report = pair->report();
+    if (!report) return tl::unexpected(report.error());
+    const auto gbit = number_in(*report, "BW_average");
+    if (!gbit) return fail(Code::io, "ib_write_bw reports no BW_average: " + *report);
+    sum += *gbit * kBytesOfGbit;
+  }
+  return sum;
+}
+
+Result<Json> latency(const HostsFile& hosts, const std::string& size,
+                     const std::filesystem::path& kept) {
+  Pair pair(hosts, 1, "ib_write_lat -R -F -n " + std::to_string(kRounds) + size, kept);
+  if (const auto started = pair.start(); !started) return tl::unexpected(started.error());
+  const auto report = pair.report();
+  if (!report) return tl::unexpected(report.error());
+  Json found;
+  for (const auto& [name, key] : {std::pair{"typical_ns", "t_typical"},
+                                  {"min_ns", "t_min"},
+                                  {"p99_ns", "percentile_99"},
+                                  {"p999_ns", "percentile_99.9"}}) {
+    const auto us = number_in(*report, key);
+    if (!us) return fail(Code::io, std::string("ib_write_lat reports no ") + key + ": " + *report);
+    found[name] = *us * 1000;
+  }
+  return found;
+}
+
+}  // namespace
+
+Json run_perftest(const HostsFile& hosts, uint32_t replicas, uint64_t bytes,
+                  const std::filesystem::path& kept) {
+  Json result{{"replicas", replicas}, {"bytes", bytes}};
+  if (hosts.fabric != FabricKind::verbs) {
+    result["why_not"] = "these hosts are joined by shared memory";
+    return result;
+  }
+  const std::string size = " -s " + std::to_string(bytes);
+  const auto bw = bandwidth(hosts, replicas, size, kept);
+  if (!bw) {
+    result["why_not"] = bw.error().message;
+    return result;
+  }
+  result["bw_bytes_per_s"] = *bw;
+  const auto lat = latency(hosts, size, kept);
+  if (lat) {
+    result["lat"] = *lat;
+  } else {
+    result["why_not"] = lat.error().message;
+  }
+  return result;
+}
+
+}  // namespace caisson::bench
