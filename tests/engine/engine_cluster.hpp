@@ -126,6 +126,13 @@ class Cluster {
     options.link_hint_us = shape_.suspect_after_us;
     const char* level = getenv("CAISSON_TEST_LOG");
     options.log_level = level != nullptr ? level : "off";
+    // The address of an adapter: in a virtual machine that has one.
+    if (const char* const address = getenv("CAISSON_TEST_VERBS")) {
+      options.fabric = FabricKind::verbs;
+      options.verbs.address = address;
+      options.round_trip_us = 10'000;
+      for (PeerOptions& peer : options.peers) peer.directory.clear();
+    }
     shape_.adjust(options);
     return options;
   }
