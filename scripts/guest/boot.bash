@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Sourced by what boots virtual machines from build-guest (scripts/guest/tree, scripts/guest/compile). `dir` is that folder;
-# own=1: they have this machine's files, and what was built here (scripts/guest/own). `build`: another folder as /build.
+# own=1: they have this machine's files, and what was built here (scripts/guest/own). CAISSON_GUEST_BUILD: another folder as /build.
 : "${dir:?}"
 : "${own:=0}"
 kernel=$dir tree=$dir/tree
-: "${build:=$dir/build}"
-if ((own)); then kernel=$dir/own tree=/ build=$PWD/build; fi
+build=${CAISSON_GUEST_BUILD:-$dir/build}
+if ((own)); then kernel=$dir/own tree=/ build=${CAISSON_GUEST_BUILD:-$PWD/build}; fi
 
 [[ -f $kernel/initramfs ]] || { echo "$0: run scripts/guest/compile (or scripts/guest/own) first" >&2; exit 2; }
 mkdir -p "$dir/out"
