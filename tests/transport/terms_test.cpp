@@ -25,7 +25,7 @@ uint64_t terms_wanted() {
   return text != nullptr ? std::strtoull(text, nullptr, 10) : 300;
 }
 
-constexpr uint64_t kTermBytes = 256 * 1024;
+constexpr uint64_t kTermBytes = kRingBytes / 2;  // at most
 
 class Terms {
  public:
@@ -91,8 +91,8 @@ class Terms {
 
   // The writer is in the midst of it.
   void await_writes(Endpoint& target, Offset from) {
-    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
-    const uint64_t least = from.value + random_() % (kTermBytes / 2);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+    const uint64_t least = from.value + random_() % (kTermBytes / 16);
     while (std::chrono::steady_clock::now() < until &&
            (posted_.load() <= least || reported_.load() >= posted_.load())) {
       (void)target.attend();
@@ -110,7 +110,7 @@ class Terms {
 
   void post(Endpoint& leader, std::mt19937_64& random) {
     const Offset at{posted_.load()};
-    const size_t n = 64 * (1 + random() % 256);
+    const size_t n = 64 * (1 + random() % 64);
     const auto bytes = filled(n, random());
     leader.fan_out(set_of({kB}), at, bytes.data(), n);
     leader.complete_through(set_of({kB}), true, at + n);

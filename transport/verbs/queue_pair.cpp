@@ -8,6 +8,13 @@
 
 namespace caisson::transport::verbs {
 
+namespace {
+
+// rxe may take a queue pair into the error state by what it had begun, after it was reset.
+constexpr int kCloseAttempts = 16;
+
+}  // namespace
+
 Patience patience_of(uint64_t round_trip_ns) {
   Patience patience;
   patience.ack_timeout = 8;  // a millisecond
@@ -118,13 +125,16 @@ Code QueuePair::close() {
   // Access flags are looked at once for each packet, and one that passed may be on its way to
   // memory; moving to RESET is what adapters finish such work before (and rxe waits for its tasks).
   stop();
-  ibv_qp_attr attributes{};
-  attributes.qp_state = IBV_QPS_RESET;
-  if (const Code code = modify(attributes, IBV_QP_STATE); code != Code::ok) return code;
   ibv_qp_attr now{};
   ibv_qp_init_attr ignored{};
-  if (::ibv_query_qp(pair_.get(), &now, IBV_QP_STATE, &ignored) != 0) return Code::io;
-  return now.qp_state == IBV_QPS_RESET ? Code::ok : Code::io;
+  for (int attempt = 0; attempt < kCloseAttempts; ++attempt) {
+    ibv_qp_attr attributes{};
+    attributes.qp_state = IBV_QPS_RESET;
+    if (const Code code = modify(attributes, IBV_QP_STATE); code != Code::ok) return code;
+    if (::ibv_query_qp(pair_.get(), &now, IBV_QP_STATE, &ignored) != 0) return Code::io;
+    if (now.qp_state == IBV_QPS_RESET) return Code::ok;
+  }
+  return Code::io;
 }
 
 Code QueuePair::receive(uint64_t id, void* to, uint32_t bytes, uint32_t key) {

@@ -65,6 +65,14 @@ uint32_t VerbsEndpoint::attend() {
   return taken;
 }
 
+// What the connection that is no more has left would leave no room for the next one's.
+void VerbsEndpoint::end_service() {
+  service_ = {};
+  std::array<ibv_wc, 32> done;
+  while (::ibv_poll_cq(served_.get(), static_cast<int>(done.size()), done.data()) > 0) {
+  }
+}
+
 // False: that makes no sense.
 bool VerbsEndpoint::flush_through(uint32_t mark) {
   if (!service_.begun) {

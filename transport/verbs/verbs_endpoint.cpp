@@ -313,7 +313,7 @@ Code VerbsEndpoint::close_grant() {
   (void)in.refuse();
   if (const Code code = in.close(); code != Code::ok) return code;
   in = QueuePair{};
-  service_ = {};
+  end_service();
   return Code::ok;
 }
 

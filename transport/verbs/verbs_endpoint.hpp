@@ -173,6 +173,7 @@ class VerbsEndpoint final : public Endpoint {
   void persist_what_was_written();
   [[nodiscard]] bool await_batch(QueuePair& in) const;
   bool flush_through(uint32_t mark);
+  void end_service();
   [[nodiscard]] bool answer(QueuePair& in);
 
   pmem::FileRegion& region_;
