@@ -6,7 +6,9 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
+#include <system_error>
 #include <utility>
 
 namespace caisson::engine {
@@ -153,6 +155,19 @@ Result<Placement> Topology::place(const EngineOptions& options, const AdapterSit
   return placement;
 }
 
+// The node that the kernel says a device is near to; a device on a bus of its own, such as virtio's, is
+// where what carries it is.
+int Topology::node_of_device(const std::string& device) const {
+  std::error_code error;
+  std::filesystem::path at = std::filesystem::canonical(device, error);
+  for (; !error && at.has_relative_path(); at = at.parent_path()) {
+    if (std::filesystem::exists(at / "local_cpus", error)) {
+      return node_of_processors((at / "local_cpus").string());
+    }
+  }
+  return -1;
+}
+
 // `path`: a file of the kernel's with a mask of processors.
 int Topology::node_of_processors(const std::string& path) const {
   hwloc_bitmap_t processors = hwloc_bitmap_alloc();
@@ -171,10 +186,10 @@ int Topology::node_of_processors(const std::string& path) const {
 
 AdapterSite Topology::site_of(const std::string& adapter) const {
   const std::string device = "/sys/class/infiniband/" + adapter;
-  int node = node_of_processors(device + "/device/local_cpus");
+  int node = node_of_device(device + "/device");
   std::string interface;
   if (std::ifstream parent(device + "/parent"); node < 0 && std::getline(parent, interface)) {
-    node = node_of_processors("/sys/class/net/" + interface + "/device/local_cpus");
+    node = node_of_device("/sys/class/net/" + interface + "/device");
   }
   return {adapter, node};
 }

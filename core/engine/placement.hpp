@@ -64,6 +64,7 @@ class Topology {
   explicit Topology(std::unique_ptr<Handle> handle);
   Result<Placement> place_named(const EngineOptions& options, const AdapterSite& adapter,
                                 Placement placement) const;
+  int node_of_device(const std::string& device) const;
   int node_of_processors(const std::string& path) const;
   std::unique_ptr<Handle> handle_;
 };
