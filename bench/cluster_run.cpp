@@ -270,8 +270,8 @@ class Cluster {
   Result<void> await_ready(uint32_t i) {
     const auto until = std::chrono::steady_clock::now() + kReady;
     do {
-      const auto said =
-          tools::run_on(hosts_, host(i), "cat " + home(i) + "/said 2>/dev/null; true", kShort, errors(i));
+      const auto said = tools::run_on(hosts_, host(i), "cat " + home(i) + "/said 2>/dev/null; true",
+                                      kShort, errors(i));
       if (!said) return tl::unexpected(said.error());
       const Json word = Json::parse(*said, nullptr, false);
       if (word.is_object() && word.value("ready", false)) return {};

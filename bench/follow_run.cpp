@@ -11,14 +11,16 @@
 #include <memory>
 #include <thread>
 
-#include "bench/bare_loop.hpp"
 #include "bench/bench_link.hpp"
 #include "caisson/caisson.hpp"
 #include "core/engine/config.hpp"
+#include "core/engine/verbs_ground.hpp"
 #include "core/log/superblock_format.hpp"
 #include "pmem/file_region.hpp"
 #include "tools/command.hpp"
+#include "tools/encoding.hpp"
 #include "tools/process.hpp"
+#include "transport/verbs/bare_loop.hpp"
 
 namespace caisson::bench {
 
@@ -60,18 +62,30 @@ class Follower {
 
  private:
   json connect(const json& question) {
+    const auto half = connected(question.value("half", ""));
+    if (!half) return {{"error", half.error().message}};
+    return {{"half", tools::to_base64(encode(*half))}};
+  }
+
+  Result<transport::verbs::BareHalf> connected(const std::string& text) {
+    using namespace transport::verbs;
+    const auto bytes = tools::from_base64(text);
+    if (!bytes) return tl::unexpected(bytes.error());
+    const auto theirs = decode_bare_half(*bytes);
+    if (!theirs) return theirs;
     if (target_ == nullptr) {
-      auto target = BareTarget::open(options_.verbs, host_.scratch, host_.scratch_device);
-      if (!target) return {{"error", target.error().message}};
+      auto device = Device::open(engine::device_options(options_.verbs));
+      if (!device) return tl::unexpected(device.error());
+      auto target = BareTarget::open(std::move(*device), host_.scratch, host_.scratch_device);
+      if (!target) return tl::unexpected(target.error());
       target_ = std::move(*target);
     }
-    const auto connected = target_->connect(question);
-    return connected ? *connected : json{{"error", connected.error().message}};
+    return target_->connect(*theirs);
   }
 
   const HostOptions& host_;
   const EngineOptions& options_;
-  std::unique_ptr<BareTarget> target_;
+  std::unique_ptr<transport::verbs::BareTarget> target_;
 };
 
 // Only the first host carries the load.

@@ -9,20 +9,22 @@
 
 #include "bench/append_load.hpp"
 #include "bench/append_run.hpp"
-#include "bench/bare_loop.hpp"
 #include "bench/bench_link.hpp"
 #include "bench/stage.hpp"
 #include "bench/ticks.hpp"
 #include "caisson/caisson.hpp"
 #include "core/engine/verbs_ground.hpp"
 #include "tools/command.hpp"
+#include "tools/encoding.hpp"
 #include "tools/options.hpp"
+#include "transport/verbs/bare_loop.hpp"
 
 namespace caisson::bench {
 
 namespace {
 
 using nlohmann::json;
+namespace verbs = transport::verbs;
 
 constexpr uint64_t kLeadPatienceNs = 120'000'000'000;
 constexpr uint64_t kSettleNs = 500'000'000;
@@ -151,16 +153,24 @@ class Lead {
 
   Result<void> connect_bare() {
     if (options_.fabric != FabricKind::verbs || followers_.empty()) return {};
-    auto loop = BareLoop::open(options_.verbs, options_.round_trip_us * 1000);
+    auto device = verbs::Device::open(engine::device_options(options_.verbs));
+    if (!device) return tl::unexpected(device.error());
+    auto loop = verbs::BareLoop::open(std::move(*device),
+                                      verbs::patience_of(options_.round_trip_us * 1000));
     if (!loop) return tl::unexpected(loop.error());
     bare_ = std::move(*loop);
     for (const Follower& follower : followers_) {
-      auto offer = bare_->offer();
+      const auto offer = bare_->offer();
       if (!offer) return tl::unexpected(offer.error());
-      (*offer)["ask"] = "connect";
-      const auto answer = ask(follower.host, follower.port, *offer, host_.secret);
+      const auto answer =
+          ask(follower.host, follower.port,
+              {{"ask", "connect"}, {"half", tools::to_base64(encode(*offer))}}, host_.secret);
       if (!answer) return tl::unexpected(answer.error());
-      if (const auto connected = bare_->connect(*answer); !connected) return connected;
+      const auto bytes = tools::from_base64(answer->value("half", ""));
+      if (!bytes) return tl::unexpected(bytes.error());
+      const auto half = verbs::decode_bare_half(*bytes);
+      if (!half) return tl::unexpected(half.error());
+      if (const auto connected = bare_->connect(*half); !connected) return connected;
     }
     return {};
   }
@@ -221,9 +231,9 @@ class Lead {
       ticks += load.ticks_spent() - spent;
       if (bare_ == nullptr) continue;
       const uint64_t began = monotonic_ns();
-      const auto ran =
-          bare_->run(entry_bytes(point.bytes) * point.batch,
-                     std::max(1u, point.inflight / point.batch), needed, kBareSliceNs, bare);
+      const auto ran = bare_->run(entry_bytes(point.bytes) * point.batch,
+                                  std::max(1u, point.inflight / point.batch), needed, kBareSliceNs,
+                                  [&](uint64_t taken) { bare.add(taken); });
       if (!ran) return tl::unexpected(ran.error());
       operations += *ran * point.batch;
       bare_ns += monotonic_ns() - began;
@@ -235,7 +245,7 @@ class Lead {
     line["caisson"]["per_s"] = static_cast<double>(appends) / seconds;
     if (bare_ != nullptr) {
       line["bare"] = summary(bare);
-      line["bare"]["persists_by"] = bare_->persists_by();
+      line["bare"]["persists_by"] = bare_->flushes() ? "flush" : "read";
       line["bare"]["per_s"] = static_cast<double>(operations) * 1e9 / static_cast<double>(bare_ns);
     }
     const std::string file = host_.samples + "/point-" + std::to_string(index) + ".u32";
@@ -285,7 +295,7 @@ class Lead {
   engine::PollerSeat seat_;
   std::unique_ptr<Engine> engine_;
   Log* log_ = nullptr;
-  std::unique_ptr<BareLoop> bare_;
+  std::unique_ptr<verbs::BareLoop> bare_;
 };
 
 }  // namespace

@@ -155,8 +155,8 @@ Result<Placement> Topology::place(const EngineOptions& options, const AdapterSit
   return placement;
 }
 
-// The node that the kernel says a device is near to; a device on a bus of its own, such as virtio's, is
-// where what carries it is.
+// The node that the kernel says a device is near to; a device on a bus of its own, such as
+// virtio's, is where what carries it is.
 int Topology::node_of_device(const std::string& device) const {
   std::error_code error;
   std::filesystem::path at = std::filesystem::canonical(device, error);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Arbitrary bytes as an introduction or a grant of a verbs endpoint: refused with a typed error, or
-// a value that encodes to the same bytes. Whatever introductions say, in whatever order, a
-// handshake is connected only where both sides have named the same lives and session.
+// Arbitrary bytes as an introduction or a grant of a verbs endpoint, or a half of a bare loop:
+// refused with a typed error, or a value that encodes to the same bytes. Whatever introductions
+// say, in whatever order, a handshake is connected only where both sides have named the same lives
+// and session.
 #include "tests/fuzz/fuzz.hpp"
+#include "transport/verbs/bare_loop.hpp"
 #include "transport/verbs/verbs_format.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -19,6 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   };
   judge(decode_introduction(bytes));
   judge(decode_grant(bytes));
+  judge(decode_bare_half(bytes));
 
   constexpr uint64_t kOwn = 5;
   Handshake handshake(kOwn);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "tests/fuzz/seeds.hpp"
+#include "transport/verbs/bare_loop.hpp"
 #include "transport/verbs/verbs_format.hpp"
 
 namespace caisson::fuzz {
@@ -27,6 +28,13 @@ void introduction_seeds(const AddSeed& add) {
   introduction.ring_bytes = introduction.write_pair = 0;
   add_bytes(encode(introduction));  // of a node's heartbeats
   add_bytes(encode(VerbsGrant{5, 7, 19, 0xabcdef, {0x7f2000000000, 4713}, Method::flush}));
+  BareHalf half;
+  half.remote.address = introduction.address;
+  half.remote.number = 17;
+  half.at = 0x7f0000000000;
+  half.key = 4714;
+  half.flushes = true;
+  add_bytes(encode(half));
 }
 
 }  // namespace caisson::fuzz

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "bench/bare_loop.hpp"
+#include "transport/verbs/bare_loop.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -9,26 +9,44 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <deque>
-#include <vector>
+#include <utility>
 
-#include "bench/ticks.hpp"
-#include "core/engine/verbs_ground.hpp"
-#include "tools/files.hpp"
-#include "transport/verbs/queue_pair.hpp"
-
-namespace caisson::bench {
+namespace caisson::transport::verbs {
 
 namespace {
-
-using nlohmann::json;
-namespace verbs = transport::verbs;
 
 constexpr uint32_t kDepth = 512;  // work requests toward one target
 constexpr uint32_t kWorks = 2;    // of one operation
 constexpr uint64_t kStuckNs = 10'000'000'000;
 constexpr uint64_t kLookEvery = 64;
+constexpr uint64_t kMagic = 0x3165726162736961;
+
+struct HalfBytes {
+  uint64_t magic;
+  std::array<uint8_t, 16> gid;
+  uint32_t lid;
+  uint32_t mtu;
+  uint32_t pair;
+  uint32_t key;
+  uint64_t at;
+  uint64_t flushes;
+};
+static_assert(sizeof(HalfBytes) == 56);
+
+uint64_t monotonic_ns() {
+  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+}
+
+Error system_error(const std::string& what, int error) {
+  const Code code = error == EACCES || error == EPERM ? Code::denied
+                    : error == ENOENT                 ? Code::not_found
+                    : error == ENOSPC                 ? Code::no_space
+                                                      : Code::io;
+  return {code, what + ": " + std::strerror(error)};
+}
 
 // Memory that adapters may reach, until it ends.
 class Memory {
@@ -45,7 +63,7 @@ class Memory {
       if (fd < 0 || (!device && ::ftruncate(fd, kBareBytes) != 0)) {
         const int error = errno;
         if (fd >= 0) ::close(fd);
-        return tl::unexpected(tools::system_error("'" + path + "' cannot be opened", error));
+        return tl::unexpected(system_error("'" + path + "' cannot be opened", error));
       }
     }
     memory->at_ = ::mmap(nullptr, kBareBytes, PROT_READ | PROT_WRITE,
@@ -53,7 +71,7 @@ class Memory {
     const int error = errno;
     if (fd >= 0) ::close(fd);
     if (memory->at_ == MAP_FAILED) {
-      return tl::unexpected(tools::system_error("'" + path + "' cannot be mapped", error));
+      return tl::unexpected(system_error("'" + path + "' cannot be mapped", error));
     }
     std::memset(memory->at_, 1, kBareBytes);
     return memory;
@@ -64,45 +82,14 @@ class Memory {
   void* at_ = MAP_FAILED;
 };
 
-json to_json(const verbs::Address& address, const verbs::QueuePair& half) {
-  return {{"gid", std::vector<int>(std::begin(address.gid.raw), std::end(address.gid.raw))},
-          {"lid", address.lid},
-          {"mtu", static_cast<int>(address.mtu)},
-          {"pair", half.number()}};
-}
-
-Result<verbs::Remote> remote_of(const json& told) {
-  try {
-    verbs::Remote remote;
-    const auto gid = told.at("gid").get<std::vector<int>>();
-    if (gid.size() != sizeof remote.address.gid.raw) return fail(Code::invalid, "no GID");
-    for (size_t i = 0; i < gid.size(); ++i) {
-      remote.address.gid.raw[i] = static_cast<uint8_t>(gid[i]);
-    }
-    remote.address.lid = told.at("lid").get<uint16_t>();
-    const int mtu = told.at("mtu").get<int>();
-    if (mtu < IBV_MTU_256 || mtu > IBV_MTU_4096) return fail(Code::invalid, "no MTU");
-    remote.address.mtu = static_cast<ibv_mtu>(mtu);
-    remote.number = told.at("pair").get<uint32_t>();
-    return remote;
-  } catch (const json::exception& error) {
-    return fail(Code::invalid,
-                std::string("a half of a bare connection makes no sense: ") + error.what());
-  }
-}
-
-Result<std::shared_ptr<verbs::Device>> open_device(const VerbsOptions& options) {
-  return verbs::Device::open(engine::device_options(options));
-}
-
 struct Registered {
-  verbs::Owned<ibv_pd> domain;
-  verbs::Owned<ibv_cq> completions;
-  verbs::Owned<ibv_mr> memory;
+  Owned<ibv_pd> domain;
+  Owned<ibv_cq> completions;
+  Owned<ibv_mr> memory;
 };
 
-Result<Registered> prepare(const verbs::Device& device, void* at, unsigned access,
-                           uint32_t completions, const std::string& what) {
+Result<Registered> prepare(const Device& device, void* at, unsigned access, uint32_t completions,
+                           const std::string& what) {
   Registered made;
   made.domain.reset(::ibv_alloc_pd(device.context()));
   made.completions.reset(
@@ -118,16 +105,14 @@ Result<Registered> prepare(const verbs::Device& device, void* at, unsigned acces
 
 class Target final : public BareTarget {
  public:
-  Result<void> open(const VerbsOptions& options, const std::string& path, bool device) {
-    auto opened = open_device(options);
-    if (!opened) return tl::unexpected(opened.error());
-    device_ = *opened;
-    auto memory = Memory::map(path, device);
+  Result<void> open(std::shared_ptr<Device> device, const std::string& path, bool on_device) {
+    device_ = std::move(device);
+    auto memory = Memory::map(path, on_device);
     if (!memory) return tl::unexpected(memory.error());
     memory_ = std::move(*memory);
     access_ = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
 #ifdef CAISSON_HAVE_RDMA_FLUSH
-    if (device && device_->limits().flush) {
+    if (on_device && device_->limits().flush) {
       flushes_ = true;
       access_ |= IBV_ACCESS_FLUSH_PERSISTENT | IBV_ACCESS_FLUSH_GLOBAL;
     }
@@ -139,39 +124,34 @@ class Target final : public BareTarget {
     return {};
   }
 
-  Result<json> connect(const json& theirs) override {
-    const auto remote = remote_of(theirs);
-    if (!remote) return tl::unexpected(remote.error());
-    auto half = verbs::QueuePair::create(*device_, registered_.domain.get(),
-                                         registered_.completions.get(), {1, 0, false, {}});
+  Result<BareHalf> connect(const BareHalf& theirs) override {
+    auto half = QueuePair::create(*device_, registered_.domain.get(), registered_.completions.get(),
+                                  {1, 0, false, {}});
     if (!half) return tl::unexpected(half.error());
     half_ = std::move(*half);
-    if (half_.listen(*remote, 0, access_) != Code::ok || half_.speak(0) != Code::ok) {
+    if (half_.listen(theirs.remote, 0, access_) != Code::ok || half_.speak(0) != Code::ok) {
       return fail(Code::io, device_->name() + " cannot be connected to the leader's adapter");
     }
-    json ours = to_json(device_->address(), half_);
-    ours["at"] = reinterpret_cast<uint64_t>(memory_->at());
-    ours["key"] = registered_.memory->rkey;
-    ours["flush"] = flushes_;
-    return ours;
+    return BareHalf{{device_->address(), half_.number()},
+                    reinterpret_cast<uint64_t>(memory_->at()),
+                    registered_.memory->rkey,
+                    flushes_};
   }
 
  private:
-  std::shared_ptr<verbs::Device> device_;
+  std::shared_ptr<Device> device_;
   std::unique_ptr<Memory> memory_;
   Registered registered_;
   unsigned access_ = 0;
   bool flushes_ = false;
-  verbs::QueuePair half_;
+  QueuePair half_;
 };
 
 class Loop final : public BareLoop {
  public:
-  Result<void> open(const VerbsOptions& options, uint64_t round_trip_ns) {
-    auto opened = open_device(options);
-    if (!opened) return tl::unexpected(opened.error());
-    device_ = *opened;
-    patience_ = verbs::patience_of(round_trip_ns);
+  Result<void> open(std::shared_ptr<Device> device, const Patience& patience) {
+    device_ = std::move(device);
+    patience_ = patience;
     auto memory = Memory::map("", false);
     if (!memory) return tl::unexpected(memory.error());
     memory_ = std::move(*memory);
@@ -182,33 +162,31 @@ class Loop final : public BareLoop {
     return {};
   }
 
-  Result<json> offer() override {
-    auto half =
-        verbs::QueuePair::create(*device_, registered_.domain.get(), registered_.completions.get(),
-                                 {kDepth, 0, device_->limits().flush, patience_});
+  Result<BareHalf> offer() override {
+    auto half = QueuePair::create(*device_, registered_.domain.get(), registered_.completions.get(),
+                                  {kDepth, 0, device_->limits().flush, patience_});
     if (!half) return tl::unexpected(half.error());
     peers_.push_back({std::move(*half), 0, 0, 0});
-    return to_json(device_->address(), peers_.back().half);
+    BareHalf ours;
+    ours.remote = {device_->address(), peers_.back().half.number()};
+    return ours;
   }
 
-  Result<void> connect(const json& theirs) override {
-    const auto remote = remote_of(theirs);
-    if (!remote) return tl::unexpected(remote.error());
+  Result<void> connect(const BareHalf& theirs) override {
     Peer& peer = peers_.back();
-    peer.at = theirs.value("at", uint64_t{0});
-    peer.key = theirs.value("key", uint32_t{0});
-    flushes_ =
-        device_->limits().flush && theirs.value("flush", false) && (peers_.size() == 1 || flushes_);
-    if (peer.half.listen(*remote, 0, 0) != Code::ok || peer.half.speak(0) != Code::ok) {
+    peer.at = theirs.at;
+    peer.key = theirs.key;
+    flushes_ = device_->limits().flush && theirs.flushes && (peers_.size() == 1 || flushes_);
+    if (peer.half.listen(theirs.remote, 0, 0) != Code::ok || peer.half.speak(0) != Code::ok) {
       return fail(Code::io, device_->name() + " cannot be connected to a follower's adapter");
     }
     return {};
   }
 
-  std::string persists_by() const override { return flushes_ ? "flush" : "read"; }
+  bool flushes() const override { return flushes_; }
 
   Result<uint64_t> run(uint64_t bytes, uint32_t inflight, uint32_t needed, uint64_t slice_ns,
-                       Samples& samples) override {
+                       const std::function<void(uint64_t)>& took) override {
     const uint64_t until = monotonic_ns() + slice_ns;
     const uint32_t room = std::min(inflight, kDepth / kWorks / 2);
     uint64_t done = 0;
@@ -221,7 +199,7 @@ class Loop final : public BareLoop {
       }
       if (const auto reaped = reap(); !reaped) return tl::unexpected(reaped.error());
       while (!operations_.empty() && operations_.front().completed >= needed) {
-        samples.add(__rdtsc() - operations_.front().since);
+        took(__rdtsc() - operations_.front().since);
         operations_.pop_front();
         ++first_;
         ++done;
@@ -238,7 +216,7 @@ class Loop final : public BareLoop {
 
  private:
   struct Peer {
-    verbs::QueuePair half;
+    QueuePair half;
     uint64_t at;
     uint32_t key;
     uint32_t outstanding;  // operations
@@ -327,8 +305,8 @@ class Loop final : public BareLoop {
                  : Result<void>{};
   }
 
-  std::shared_ptr<verbs::Device> device_;
-  verbs::Patience patience_;
+  std::shared_ptr<Device> device_;
+  Patience patience_;
   std::unique_ptr<Memory> memory_;
   Registered registered_;
   std::vector<Peer> peers_;
@@ -340,22 +318,55 @@ class Loop final : public BareLoop {
 
 }  // namespace
 
-Result<std::unique_ptr<BareTarget>> BareTarget::open(const VerbsOptions& verbs,
-                                                     const std::string& path, bool device) {
+std::vector<std::byte> encode(const BareHalf& half) {
+  HalfBytes out{};
+  out.magic = kMagic;
+  std::memcpy(out.gid.data(), half.remote.address.gid.raw, out.gid.size());
+  out.lid = half.remote.address.lid;
+  out.mtu = half.remote.address.mtu;
+  out.pair = half.remote.number;
+  out.key = half.key;
+  out.at = half.at;
+  out.flushes = half.flushes;
+  const auto bytes = std::as_bytes(std::span(&out, 1));
+  return {bytes.begin(), bytes.end()};
+}
+
+Result<BareHalf> decode_bare_half(std::span<const std::byte> bytes) {
+  HalfBytes in;
+  if (bytes.size() != sizeof in) return fail(Code::invalid, "not a half of a bare connection");
+  std::memcpy(&in, bytes.data(), sizeof in);
+  if (in.magic != kMagic || in.lid > 0xffff || in.mtu < IBV_MTU_256 || in.mtu > IBV_MTU_4096 ||
+      in.pair == 0 || in.pair > 0xffffff || in.at > UINT64_MAX - kBareBytes || in.flushes > 1) {
+    return fail(Code::invalid, "not a half of a bare connection");
+  }
+  BareHalf half;
+  std::memcpy(half.remote.address.gid.raw, in.gid.data(), in.gid.size());
+  half.remote.address.lid = static_cast<uint16_t>(in.lid);
+  half.remote.address.mtu = static_cast<ibv_mtu>(in.mtu);
+  half.remote.number = in.pair;
+  half.at = in.at;
+  half.key = in.key;
+  half.flushes = in.flushes == 1;
+  return half;
+}
+
+Result<std::unique_ptr<BareTarget>> BareTarget::open(std::shared_ptr<Device> device,
+                                                     const std::string& path, bool on_device) {
   auto target = std::make_unique<Target>();
-  if (const auto opened = target->open(verbs, path, device); !opened) {
+  if (const auto opened = target->open(std::move(device), path, on_device); !opened) {
     return tl::unexpected(opened.error());
   }
   return target;
 }
 
-Result<std::unique_ptr<BareLoop>> BareLoop::open(const VerbsOptions& verbs,
-                                                 uint64_t round_trip_ns) {
+Result<std::unique_ptr<BareLoop>> BareLoop::open(std::shared_ptr<Device> device,
+                                                 const Patience& patience) {
   auto loop = std::make_unique<Loop>();
-  if (const auto opened = loop->open(verbs, round_trip_ns); !opened) {
+  if (const auto opened = loop->open(std::move(device), patience); !opened) {
     return tl::unexpected(opened.error());
   }
   return loop;
 }
 
-}  // namespace caisson::bench
+}  // namespace caisson::transport::verbs
