@@ -17,8 +17,8 @@ using tools::BenchHost;
 using tools::HostsFile;
 using tools::RemoteCommand;
 
-constexpr seconds kPatience{60};
-constexpr int kSeconds = 3;
+constexpr seconds kPatience{180};
+constexpr int kSeconds = 8;  // of several pairs at once, not all of which begin at once
 constexpr int kRounds = 2000;
 constexpr int kPort = 18'600;
 constexpr double kBytesOfGbit = 1e9 / 8;
@@ -52,7 +52,7 @@ class Pair {
         limit + words_ + port + " --out_json --out_json_file=" + report + " " + host(to_).address;
     auto started = RemoteCommand::start(
         hosts_, host(0),
-        "rm -f " + report + "; for i in 1 2 3 4 5; do sleep 1; if " + client + " >&2; then cat " +
+        "rm -f " + report + "; for i in $(seq 20); do sleep 2; if " + client + " >&2; then cat " +
             report + "; rm -f " + report + "; exit 0; fi; done; exit 1",
         errors_);
     if (!started) return tl::unexpected(started.error());
