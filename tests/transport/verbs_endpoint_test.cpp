@@ -85,6 +85,36 @@ TEST(VerbsEndpoint, OnlyTheTargetsAnswerMakesItPersistent) {
   EXPECT_EQ(target.counts().flushes, 1u);
 }
 
+// A writer never has more marks unanswered than there are buffers; what has no mark is no such.
+TEST(VerbsEndpoint, CommitCellsUseUpNoMarks) {
+  if (const char* const why = why_no_verbs()) GTEST_SKIP() << why;
+  const auto bench = make_verbs_bench(Making::by_target);
+  Endpoint& leader = bench->endpoint(kA);
+  const auto grant = bench->endpoint(kB).grant(kA, Term{1});
+  ASSERT_TRUE(grant) << grant.error().message;
+  ASSERT_EQ(leader.attach(kB, *grant, Offset{0}), Code::ok);
+  Offset persisted;
+  const auto look = [&] {
+    std::array<Completion, 4> out;
+    for (size_t i = 0, n = leader.poll(out); i < n; ++i) {
+      EXPECT_EQ(out[i].code, Code::ok);
+      if (out[i].target == kB) persisted = out[i].persisted_through;
+    }
+  };
+  for (uint64_t i = 1; i <= 10'000; ++i) {
+    leader.write_commit_cell(set_of({kB}), {Term{1}, Position{i}, 0, Position{}});
+    look();
+  }
+  const auto bytes = filled(4096, 2);
+  leader.fan_out(set_of({kB}), Offset{0}, bytes.data(), bytes.size());
+  leader.complete_through(set_of({kB}), true, Offset{4096});
+  for (int i = 0; i < 20'000 && persisted < Offset{4096}; ++i) {
+    bench->pass();
+    look();
+  }
+  EXPECT_EQ(persisted, Offset{4096});
+}
+
 // A mark says the lower bits of where a batch ends.
 TEST(VerbsFormat, AMarkIsFoundAheadOfWhatWasFlushed) {
   for (const uint64_t from :

@@ -128,9 +128,7 @@ void VerbsEndpoint::take_answer(Peer& peer, const ibv_wc& wc) {
                     generation == out.generation && through.value < out.posted + kCacheLineBytes;
   if (!ours || !await_answer(peer, slot)) return lose(out, IBV_WC_GENERAL_ERR);
   out.flushed = std::max(out.flushed, through.value);
-  while (out.answered != out.number && out.ends[(out.answered + 1) % kBatchesMax] <= out.flushed) {
-    ++out.answered;
-  }
+  out.settle_answers();
 }
 
 }  // namespace caisson::transport::verbs

@@ -50,6 +50,10 @@ struct VerbsEndpoint::Outgoing {
   bool fenced = false;
 
   bool awaits_answers() const { return grant.method == Method::target_flush; }
+  // What asks for no answer, such as commit cells, is answered for with what came before.
+  void settle_answers() {
+    while (answered != number && ends[(answered + 1) % kBatchesMax] <= flushed) ++answered;
+  }
   // Everything below is persistent at the target, as far as its method tells.
   uint64_t persisted() const {
     switch (grant.method) {

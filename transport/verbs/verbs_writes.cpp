@@ -297,7 +297,7 @@ void VerbsEndpoint::reap(Peer& peer, const ibv_wc& wc) {
   const uint32_t number = number_of_work(wc.wr_id);
   while (out.count > 0) {
     const Batch& batch = out.batches[out.first];
-    if (static_cast<int32_t>(number - batch.number) < 0) return;
+    if (static_cast<int32_t>(number - batch.number) < 0) break;
     out.first = (out.first + 1) % kBatchesMax;
     --out.count;
     out.in_flight -= batch.works;
@@ -306,6 +306,7 @@ void VerbsEndpoint::reap(Peer& peer, const ibv_wc& wc) {
     }
     out.done = batch.end;
   }
+  out.settle_answers();
 }
 
 void VerbsEndpoint::reap() {
