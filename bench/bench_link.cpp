@@ -65,8 +65,16 @@ class Listener final : public BenchListener {
     std::string line;
     if (!read_line(stream, line)) return;
     const json question = json::parse(line, nullptr, false);
-    if (!question.is_object() || question.value("secret", "") != secret_) return;
-    stream << answer_(question).dump() << '\n' << std::flush;
+    if (!question.is_object()) return;
+    const auto secret = question.find("secret");
+    if (secret == question.end() || *secret != secret_) return;
+    json answer;
+    try {
+      answer = answer_(question);
+    } catch (const json::exception& error) {
+      answer = {{"error", error.what()}};
+    }
+    stream << answer.dump(-1, ' ', false, json::error_handler_t::replace) << '\n' << std::flush;
   }
 
   const std::string secret_;
@@ -92,7 +100,7 @@ Result<json> ask(const std::string& host, uint16_t port, json question, const st
   if (!read_line(stream, line)) return fail(Code::io, who + " does not answer");
   json answer = json::parse(line, nullptr, false);
   if (!answer.is_object()) return fail(Code::io, who + " answers what is no answer");
-  if (answer.contains("error")) return fail(Code::io, who + ": " + answer.value("error", ""));
+  if (answer.contains("error")) return fail(Code::io, who + ": " + answer["error"].dump());
   return answer;
 }
 

@@ -125,8 +125,10 @@ class Cluster {
     const std::string command = in_home(0) + program("bench-lead") + " --samples . --numa " +
                                 numa_ + " --points " + tools::shell_word(list.dump()) +
                                 " --followers " + tools::shell_word(followers.dump()) + " 2>log";
+    led_ = true;
     const auto said = tools::run_on(hosts_, host(0), command, patience() + kShort, errors(0));
     if (!said) return tl::unexpected(explained(said.error(), 0));
+    led_ = false;
     const auto kept = tools::write_text(kept_ / "leader.jsonl", *said);
     if (!kept) return tl::unexpected(kept.error());
     std::vector<Json> lines;
@@ -159,11 +161,16 @@ class Cluster {
   // Ends the followers, and takes away what was made. What fails here leaves a directory behind
   // whose name is never used again.
   void end() {
-    for (uint32_t i = 1; i < replicas_ && !followers_.empty(); ++i) {
+    const auto stop = [&](uint32_t i) {
       (void)tools::run_on(hosts_, host(i), "kill -TERM $(cat " + home(i) + "/pid) 2>/dev/null",
                           kShort, errors(i));
+    };
+    if (led_) stop(0);
+    for (uint32_t i = 0; i < followers_.size(); ++i) stop(i + 1);
+    for (uint32_t i = 0; i < followers_.size(); ++i) {
+      // It may have begun after it was told to end.
+      if (!followers_[i]->wait(kStop)) stop(i + 1);
     }
-    for (const auto& follower : followers_) (void)follower->wait(kStop);
     followers_.clear();
     for (; sent_ > 0; --sent_) {
       (void)tools::run_on(hosts_, host(sent_ - 1), "rm -rf " + home(sent_ - 1), kShort,
@@ -304,6 +311,7 @@ class Cluster {
   const std::string name_;
   engine::ClusterUuid uuid_{};
   uint32_t sent_ = 0;  // hosts that have a directory
+  bool led_ = false;   // the leader may still run
   std::vector<std::unique_ptr<RemoteCommand>> followers_;
 };
 
@@ -327,7 +335,9 @@ class Run {
         }
       }
     }
-    const auto written = tools::write_text(options_.out / "result.json", result_.dump(2) + "\n");
+    const auto written =
+        tools::write_text(options_.out / "result.json",
+                          result_.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     if (!written) return tl::unexpected(written.error());
     return std::move(result_);
   }
@@ -433,7 +443,11 @@ class Run {
 
 Result<ClusterRunResult> run_cluster(const ClusterRunOptions& options,
                                      const std::function<void(const std::string&)>& progress) {
-  return Run(options, progress)();
+  try {
+    return Run(options, progress)();
+  } catch (const nlohmann::json::exception& error) {
+    return fail(Code::io, std::string("a host printed what makes no sense: ") + error.what());
+  }
 }
 
 }  // namespace caisson::bench

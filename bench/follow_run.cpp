@@ -119,6 +119,33 @@ Result<void> unmake_replica(const EngineOptions& options) {
   return {};
 }
 
+namespace {
+
+// As long as the replica lives.
+Result<void> follow(const HostOptions& host, const EngineOptions& options,
+                    const sigset_t& signals) {
+  auto engine = Engine::open(options);
+  if (!engine) return tl::unexpected(engine.error());
+  const auto log = (*engine)->open_log(options.logs.front().name);
+  if (!log) return tl::unexpected(log.error());
+  Follower follower(host, options);
+  auto listener = BenchListener::start(
+      host.port, host.secret, [&](const json& question) { return follower.answer(question); });
+  if (!listener) return tl::unexpected(listener.error());
+  std::atomic<bool> stop{false};
+  std::thread giver([&] { give_away(**log, stop); });
+  tools::print_json({{"ready", true}, {"replica", options.replica.value}});
+  (void)tools::finish_output();
+  tools::await_end(signals, false);
+  stop.store(true);
+  giver.join();
+  listener->reset();
+  (*engine)->close();
+  return {};
+}
+
+}  // namespace
+
 int run_follow(const HostOptions& host) {
   sigset_t signals;
   sigemptyset(&signals);
@@ -127,25 +154,9 @@ int run_follow(const HostOptions& host) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   const auto options = make_replica(host.configuration);
   if (!options) return failed(options.error());
-  auto engine = Engine::open(*options);
-  if (!engine) return failed(engine.error());
-  const auto log = (*engine)->open_log(options->logs.front().name);
-  if (!log) return failed(log.error());
-  Follower follower(host, *options);
-  auto listener = BenchListener::start(
-      host.port, host.secret, [&](const json& question) { return follower.answer(question); });
-  if (!listener) return failed(listener.error());
-  std::atomic<bool> stop{false};
-  std::thread giver([&] { give_away(**log, stop); });
-  tools::print_json({{"ready", true}, {"replica", options->replica.value}});
-  (void)tools::finish_output();
-  tools::await_end(signals, false);
-  stop.store(true);
-  giver.join();
-  listener->reset();
-  (*engine)->close();
-  engine->reset();
+  const auto followed = follow(host, *options, signals);
   const auto gone = unmake_replica(*options);
+  if (!followed) return failed(followed.error());
   return gone ? 0 : failed(gone.error());
 }
 

@@ -8,6 +8,7 @@
 #include "tools/bench_command.hpp"
 #include "tools/files.hpp"
 #include "tools/options.hpp"
+#include "transport/verbs/bare_loop.hpp"
 
 namespace caisson::tools {
 
@@ -34,6 +35,12 @@ Result<bench::ClusterRunOptions> complete(const ClusterOptions& given) {
       return fail(Code::too_large, "--size " + text +
                                        " is not from 1 to a sixteenth of the ring (" +
                                        std::to_string(run.ring_bytes / 16) + ")");
+    }
+    for (const uint32_t batch : run.batches) {
+      if ((*bytes + 128) * batch <= transport::verbs::kBareBytes) continue;
+      return fail(Code::too_large, "--batch " + std::to_string(batch) + " of " + text +
+                                       " is more than " +
+                                       std::to_string(transport::verbs::kBareBytes) + " bytes");
     }
     run.sizes.push_back(*bytes);
   }

@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "core/engine/config.hpp"
@@ -88,6 +90,18 @@ class Keys {
     }
     to = std::move(read);
   }
+  // As text; it goes into commands for a shell.
+  void word(const std::string& key, std::string& to) {
+    text(key, to);
+    const toml::node* const node = table_.get(key);
+    const bool plain = std::all_of(to.begin(), to.end(), [](unsigned char c) {
+      return std::isalnum(c) != 0 ||
+             std::string_view("/._-:%@").find(static_cast<char>(c)) != std::string_view::npos;
+    });
+    if (node != nullptr && !plain) {
+      complain(*node, key, "has characters that mean something to a shell: use others");
+    }
+  }
   const toml::node* take(const std::string& key) {
     taken_.insert(key);
     return table_.get(key);
@@ -117,9 +131,9 @@ Result<void> read_host(const toml::table& table, const std::string& file, HostsF
   Keys keys(table, file, "host.");
   BenchHost host;
   keys.text("name", host.name);
-  keys.text("address", host.address);
-  keys.text("device", host.device);
-  keys.text("scratch_device", host.scratch_device);
+  keys.word("address", host.address);
+  keys.word("device", host.device);
+  keys.word("scratch_device", host.scratch_device);
   if (host.name.empty())
     keys.complain(table, "name", "is missing: write what the launcher calls it");
   if (host.address.empty()) host.address = host.name;
@@ -134,7 +148,10 @@ Result<void> read_hosts(const toml::table& root, const std::string& file, HostsF
   Keys keys(root, file, "");
   keys.words("launcher", hosts.launcher);
   keys.text("program", hosts.program);
-  keys.text("directory", hosts.directory);
+  keys.word("directory", hosts.directory);
+  if (hosts.directory.front() != '/') {
+    keys.complain(root, "directory", "= \"" + hosts.directory + "\" does not begin with /");
+  }
   keys.number("port", hosts.port, 1024, 65'000);
   keys.choice("fabric", hosts.fabric, {FabricKind::shm, FabricKind::verbs});
   keys.choice("persistence", hosts.persistence, {PersistenceMode::emulated, PersistenceMode::real});
@@ -241,6 +258,10 @@ Result<std::string> RemoteCommand::wait(milliseconds timeout) {
   if (ended > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) return output;
   std::string words = read_text(errors_).value_or("") + output;
   if (words.size() > kLastWords) words = words.substr(words.size() - kLastWords);
+  // Cut anywhere, in any encoding.
+  std::replace_if(
+      words.begin(), words.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x80; },
+      '?');
   return fail(Code::io, "a command on " + host_ + " failed" +
                             (ended > 0 && WIFEXITED(status)
                                  ? " with exit code " + std::to_string(WEXITSTATUS(status))

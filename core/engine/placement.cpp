@@ -200,7 +200,7 @@ int Topology::node_of(const void* memory, size_t bytes) const {
   int node = -1;
   if (hwloc_get_area_memlocation(handle_->topology, memory, bytes, nodes,
                                  HWLOC_MEMBIND_BYNODESET) == 0) {
-    node = hwloc_bitmap_first(nodes);
+    if (hwloc_bitmap_weight(nodes) == 1) node = hwloc_bitmap_first(nodes);
   }
   hwloc_bitmap_free(nodes);
   return node;

@@ -53,7 +53,7 @@ class Topology {
   // stands on.
   AdapterSite site_of(const std::string& adapter) const;
 
-  // The node that holds most of these bytes; -1: not known, or not resident.
+  // The node that holds these bytes; -1: not known, not resident, or several do.
   int node_of(const void* memory, size_t bytes) const;
   // New pages that this thread is the first to touch come from `node`, where they can (-1: from
   // anywhere again).

@@ -115,6 +115,38 @@ TEST(VerbsEndpoint, CommitCellsUseUpNoMarks) {
   EXPECT_EQ(persisted, Offset{4096});
 }
 
+// Everything of it is acknowledged by then, and nothing else is posted.
+TEST(VerbsEndpoint, WhoWaitsForAnAnswerNoticesThatTheTargetIsGone) {
+  if (const char* const why = why_no_verbs()) GTEST_SKIP() << why;
+  const auto bench = make_verbs_bench(Making::by_target);
+  auto& target = dynamic_cast<verbs::VerbsEndpoint&>(bench->endpoint(kB));
+  Endpoint& leader = bench->endpoint(kA);
+  const auto grant = target.grant(kA, Term{1});
+  ASSERT_TRUE(grant) << grant.error().message;
+  ASSERT_EQ(leader.attach(kB, *grant, Offset{0}), Code::ok);
+  const auto bytes = filled(4096, 3);
+  leader.fan_out(set_of({kB}), Offset{0}, bytes.data(), bytes.size());
+  leader.complete_through(set_of({kB}), true, Offset{4096});
+  bool placed = false, fenced = false;
+  const auto look = [&] {
+    std::array<Completion, 4> out;
+    for (size_t i = 0, n = leader.poll(out); i < n; ++i) {
+      if (out[i].target != kB) continue;
+      EXPECT_EQ(out[i].persisted_through, Offset{0});
+      placed = placed || out[i].placed_through == Offset{4096};
+      fenced = fenced || out[i].code == Code::fenced;
+    }
+  };
+  for (int i = 0; i < 1'000'000 && !placed; ++i) look();
+  ASSERT_TRUE(placed);
+  ASSERT_EQ(target.close(), Code::ok);
+  for (int i = 0; i < 100'000 && !fenced; ++i) {
+    bench->pass();
+    look();
+  }
+  EXPECT_TRUE(fenced) << "it waits for ever";
+}
+
 // A mark says the lower bits of where a batch ends.
 TEST(VerbsFormat, AMarkIsFoundAheadOfWhatWasFlushed) {
   for (const uint64_t from :

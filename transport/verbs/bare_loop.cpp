@@ -18,8 +18,9 @@ namespace caisson::transport::verbs {
 
 namespace {
 
-constexpr uint32_t kDepth = 512;  // work requests toward one target
-constexpr uint32_t kWorks = 2;    // of one operation
+constexpr uint32_t kDepth = 4096;  // work requests toward one target
+constexpr uint32_t kWorks = 2;     // of one operation
+constexpr uint32_t kTargetsMax = 8;
 constexpr uint64_t kStuckNs = 10'000'000'000;
 constexpr uint64_t kLookEvery = 64;
 constexpr uint64_t kMagic = 0x3165726162736961;
@@ -155,8 +156,8 @@ class Loop final : public BareLoop {
     auto memory = Memory::map("", false);
     if (!memory) return tl::unexpected(memory.error());
     memory_ = std::move(*memory);
-    auto made = prepare(*device_, memory_->at(), IBV_ACCESS_LOCAL_WRITE,
-                        kDepth * static_cast<uint32_t>(kReplicaIdMax), "memory");
+    auto made =
+        prepare(*device_, memory_->at(), IBV_ACCESS_LOCAL_WRITE, kDepth * kTargetsMax, "memory");
     if (!made) return tl::unexpected(made.error());
     registered_ = std::move(*made);
     return {};

@@ -16,6 +16,7 @@ namespace {
 
 // Of a completion of the half that the writer is connected to; the rest is the grant's generation.
 constexpr uint64_t kAnswerSent = uint64_t{1} << 63;
+constexpr int kWindowTries = 10'000;
 
 }  // namespace
 
@@ -79,7 +80,12 @@ bool VerbsEndpoint::flush_through(uint32_t mark) {
     uint64_t generation = 0;
     Offset low, high;
     const WindowCell& cell = memory_->slots[writer_.value].window;
-    if (!window(cell, generation, low, high) || generation != generation_) return false;
+    // The writer may be telling the next one just now.
+    bool whole = false;
+    for (int tries = 0; tries < kWindowTries && !whole; ++tries) {
+      whole = window(cell, generation, low, high);
+    }
+    if (!whole || generation != generation_) return false;
     service_.flushed = Offset{low.value & ~uint64_t{kCacheLineBytes - 1}};
     service_.begun = true;
   }
@@ -116,6 +122,36 @@ bool VerbsEndpoint::await_answer(Peer& peer, uint32_t slot) {
   return peer.out.pair.receive(work_id(peer.id, peer.out.epoch, slot) | kReceived,
                                &peer.fetched->answers[slot], sizeof(Flushed),
                                peer.own->lkey) == Code::ok;
+}
+
+// A target that cannot answer any more, because its half is closed or the network lost the answer
+// too often, is noticed by what is posted to it only: a read, now and then.
+void VerbsEndpoint::look_after_answers(Peer& peer) {
+  Outgoing& out = peer.out;
+  if (!out.awaits_answers() || out.answered == out.number || out.count != 0 || out.fenced) {
+    out.waits_since_ns = 0;
+    return;
+  }
+  const uint64_t now = now_ns();
+  if (out.waits_since_ns == 0) out.waits_since_ns = now;
+  if (now - out.waits_since_ns < options_.read_patience_ns) return;
+  out.waits_since_ns = 0;
+  if (out.in_flight + out.loose + 1 > options_.queue_depth) return;
+  // In the name of the newest batch: none is under way.
+  uint64_t& granted = peer.fetched->granted[out.number % kBatchesMax];
+  granted = 0;
+  Work look{Work::Kind::read,
+            false,
+            true,
+            sizeof granted,
+            reinterpret_cast<uint64_t>(&granted),
+            peer.own->lkey,
+            peer.theirs.told.at + offsetof(Told, granted),
+            peer.theirs.told.key,
+            work_id(peer.id, out.epoch, out.number)};
+  if (!submit(peer, {&look, 1})) return;
+  ++out.loose;
+  close_batch(out, out.posted);
 }
 
 void VerbsEndpoint::take_answer(Peer& peer, const ibv_wc& wc) {

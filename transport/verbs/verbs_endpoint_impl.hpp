@@ -45,6 +45,7 @@ struct VerbsEndpoint::Outgoing {
   uint32_t loose = 0;      // … and behind them, waiting for a completion that speaks for them
   uint32_t number = 0;     // of the newest batch
   uint32_t answered = 0;   // of the newest batch that the target's poller has answered for
+  uint64_t waits_since_ns = 0;             // for an answer only; 0: it does not
   std::array<uint64_t, kBatchesMax> ends;  // by batch
   uint16_t epoch = 0;  // counts the connections: completions of earlier ones are nobody's
   bool fenced = false;

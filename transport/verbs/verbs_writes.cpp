@@ -324,10 +324,8 @@ void VerbsEndpoint::reap() {
 
 size_t VerbsEndpoint::poll(std::span<Completion> out) {
   fence_stores();
-  if (!attached_.empty()) {
-    reap();
-    reap_reads();
-  }
+  reap();  // also what detached connections have left, or they would leave no room
+  if (!attached_.empty()) reap_reads();
   size_t n = 0;
   for_each(attached_, [&](ReplicaId id) {
     if (n == out.size()) return;
@@ -339,6 +337,7 @@ size_t VerbsEndpoint::poll(std::span<Completion> out) {
       return;
     }
     post(*peer_of(id));
+    look_after_answers(*peer_of(id));
     const uint64_t persisted = to.persisted();
     if (to.done == to.reported && persisted == to.reported_persisted) return;
     to.reported = to.done;
