@@ -71,8 +71,8 @@ class Listener final : public BenchListener {
     json answer;
     try {
       answer = answer_(question);
-    } catch (const json::exception& error) {
-      answer = {{"error", error.what()}};
+    } catch (const json::exception& refused) {
+      answer = {{"error", refused.what()}};
     }
     stream << answer.dump(-1, ' ', false, json::error_handler_t::replace) << '\n' << std::flush;
   }

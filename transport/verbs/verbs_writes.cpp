@@ -332,7 +332,7 @@ size_t VerbsEndpoint::poll(std::span<Completion> out) {
     Outgoing& to = peer_of(id)->out;
     // What had been written to a page that is gone was sent from the zeros that stand for it (R44).
     if (to.fenced || region_.poisoned()) [[unlikely]] {
-      out[n++] = {id, Code::fenced, Offset{to.reported}, Offset{to.reported}};
+      out[n++] = {id, Code::fenced, Offset{to.reported}, Offset{to.reported_persisted}};
       detach(id);
       return;
     }
