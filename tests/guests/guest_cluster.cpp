@@ -119,6 +119,14 @@ void GuestCluster::power_on(int n) const {
   start_node(n);
 }
 
+void GuestCluster::lose_memory(int n) const {
+  machines({"off", text(n)});
+  machines({"blank", text(n)});
+  fs::remove_all(directory_ / ("replica-" + text(n)) / "data");
+  machines({"on", text(n)});
+  start_node(n, {"--create", "--join"});
+}
+
 Outcome GuestCluster::operator()(Arguments arguments) const {
   arguments.insert(arguments.end(), {"--dir", directory_.string()});
   return run(arguments);

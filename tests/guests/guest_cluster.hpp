@@ -30,6 +30,8 @@ class GuestCluster {
   // Machine and node.
   void power_off(int n) const { machines({"off", std::to_string(n)}); }
   void power_on(int n) const;
+  // Its NVDIMMs and its files are gone; it waits to be admitted.
+  void lose_memory(int n) const;
 
   Outcome operator()(Arguments arguments) const;  // caisson …, with --dir
   Json status() const;
