@@ -18,9 +18,9 @@ namespace caisson::transport::verbs {
 
 namespace {
 
-constexpr uint32_t kDepth = 4096;  // work requests toward one target
-constexpr uint32_t kWorks = 2;     // of one operation
-constexpr uint32_t kTargetsMax = 8;
+constexpr uint32_t kDepth = 4096;    // work requests toward one target
+constexpr uint32_t kWorks = 2;       // of one operation
+constexpr uint32_t kTargetsMax = 6;  // of the largest cluster
 constexpr uint64_t kStuckNs = 10'000'000'000;
 constexpr uint64_t kLookEvery = 64;
 constexpr uint64_t kMagic = 0x3165726162736961;
