@@ -53,10 +53,10 @@ void add(std::map<std::string, Curve>& curves, const std::string& name, bool bri
 }
 
 std::string drawn(const std::map<std::string, Curve>& by_name, const std::string& x,
-                  const std::string& y, bool bytes) {
+                  const std::string& y, bool bytes, bool x_logarithmic = true) {
   std::vector<Curve> curves;
   for (const auto& [name, curve] : by_name) curves.push_back(curve);
-  return tools::html_curves(curves, x, y, bytes);
+  return tools::html_curves(curves, x, y, bytes, x_logarithmic);
 }
 
 std::string joined(const std::string& what, const std::string& name) {
@@ -109,13 +109,7 @@ std::string distributions(const Json& result) {
       }
     }
   }
-  return tools::html_curves(
-      [&] {
-        std::vector<Curve> all;
-        for (const auto& [name, curve] : curves) all.push_back(curve);
-        return all;
-      }(),
-      "percentile", "nanoseconds", false, false);
+  return drawn(curves, "percentile", "nanoseconds", false, false);
 }
 
 std::string goodputs(const Json& result) {

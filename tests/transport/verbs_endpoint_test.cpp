@@ -12,6 +12,13 @@
 namespace caisson::transport::testing {
 namespace {
 
+// A writes to B, from there on.
+void take_up(FabricBench& bench, Offset from) {
+  const auto grant = bench.endpoint(kB).grant(kA, Term{1});
+  ASSERT_TRUE(grant) << grant.error().message;
+  ASSERT_EQ(bench.endpoint(kA).attach(kB, *grant, from), Code::ok);
+}
+
 // Its region's next owner, in another process, knows nothing of its connections (H9).
 TEST(VerbsEndpoint, AClosedEndpointIsNotWrittenToAnyMore) {
   if (const char* const why = why_no_verbs()) GTEST_SKIP() << why;
@@ -20,9 +27,7 @@ TEST(VerbsEndpoint, AClosedEndpointIsNotWrittenToAnyMore) {
   Endpoint& leader = bench->endpoint(kA);
   target.publish_promise(Term{5}, 7);
   EXPECT_EQ(leader.standing_of(kB).promised, Term{5});
-  const auto grant = target.grant(kA, Term{1});
-  ASSERT_TRUE(grant) << grant.error().message;
-  ASSERT_EQ(leader.attach(kB, *grant, Offset{0}), Code::ok);
+  ASSERT_NO_FATAL_FAILURE(take_up(*bench, Offset{0}));
   const auto post = [&](uint64_t at, uint64_t seed) {
     const auto bytes = filled(4096, seed);
     leader.fan_out(set_of({kB}), Offset{at}, bytes.data(), bytes.size());
@@ -57,9 +62,7 @@ TEST(VerbsEndpoint, OnlyTheTargetsAnswerMakesItPersistent) {
   const auto bench = make_verbs_bench(Making::by_target);
   auto& target = dynamic_cast<verbs::VerbsEndpoint&>(bench->endpoint(kB));
   Endpoint& leader = bench->endpoint(kA);
-  const auto grant = target.grant(kA, Term{1});
-  ASSERT_TRUE(grant) << grant.error().message;
-  ASSERT_EQ(leader.attach(kB, *grant, Offset{128}), Code::ok);
+  ASSERT_NO_FATAL_FAILURE(take_up(*bench, Offset{128}));
   const auto bytes = filled(64 * 1024, 1);
   leader.fan_out(set_of({kB}), Offset{128}, bytes.data(), bytes.size());
   const Offset end{128 + bytes.size()};
@@ -90,9 +93,7 @@ TEST(VerbsEndpoint, CommitCellsUseUpNoMarks) {
   if (const char* const why = why_no_verbs()) GTEST_SKIP() << why;
   const auto bench = make_verbs_bench(Making::by_target);
   Endpoint& leader = bench->endpoint(kA);
-  const auto grant = bench->endpoint(kB).grant(kA, Term{1});
-  ASSERT_TRUE(grant) << grant.error().message;
-  ASSERT_EQ(leader.attach(kB, *grant, Offset{0}), Code::ok);
+  ASSERT_NO_FATAL_FAILURE(take_up(*bench, Offset{0}));
   Offset persisted;
   const auto look = [&] {
     std::array<Completion, 4> out;
@@ -121,9 +122,7 @@ TEST(VerbsEndpoint, WhoWaitsForAnAnswerNoticesThatTheTargetIsGone) {
   const auto bench = make_verbs_bench(Making::by_target);
   auto& target = dynamic_cast<verbs::VerbsEndpoint&>(bench->endpoint(kB));
   Endpoint& leader = bench->endpoint(kA);
-  const auto grant = target.grant(kA, Term{1});
-  ASSERT_TRUE(grant) << grant.error().message;
-  ASSERT_EQ(leader.attach(kB, *grant, Offset{0}), Code::ok);
+  ASSERT_NO_FATAL_FAILURE(take_up(*bench, Offset{0}));
   const auto bytes = filled(4096, 3);
   leader.fan_out(set_of({kB}), Offset{0}, bytes.data(), bytes.size());
   leader.complete_through(set_of({kB}), true, Offset{4096});

@@ -9,10 +9,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <deque>
 #include <utility>
+
+#include "transport/verbs/clock.hpp"
 
 namespace caisson::transport::verbs {
 
@@ -36,10 +37,6 @@ struct HalfBytes {
   uint64_t flushes;
 };
 static_assert(sizeof(HalfBytes) == 56);
-
-uint64_t monotonic_ns() {
-  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-}
 
 Error system_error(const std::string& what, int error) {
   const Code code = error == EACCES || error == EPERM ? Code::denied
@@ -188,12 +185,12 @@ class Loop final : public BareLoop {
 
   Result<uint64_t> run(uint64_t bytes, uint32_t inflight, uint32_t needed, uint64_t slice_ns,
                        const std::function<void(uint64_t)>& took) override {
-    const uint64_t until = monotonic_ns() + slice_ns;
+    const uint64_t until = now_ns() + slice_ns;
     const uint32_t room = std::min(inflight, kDepth / kWorks / 2);
     uint64_t done = 0;
     uint64_t turns = 0;
     bool more = true;
-    uint64_t moved = monotonic_ns();
+    uint64_t moved = now_ns();
     while (more || !operations_.empty()) {
       while (more && operations_.size() < room && may_post()) {
         if (!post(bytes)) return fail(Code::io, "a bare write could not be posted");
@@ -207,7 +204,7 @@ class Loop final : public BareLoop {
         moved = 0;
       }
       if (++turns % kLookEvery != 0) continue;
-      const uint64_t now = monotonic_ns();
+      const uint64_t now = now_ns();
       if (moved == 0) moved = now;
       if (now - moved > kStuckNs) return fail(Code::timed_out, "a bare write is not completed");
       more = now < until;

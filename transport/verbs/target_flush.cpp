@@ -138,17 +138,7 @@ void VerbsEndpoint::look_after_answers(Peer& peer) {
   out.waits_since_ns = 0;
   if (out.in_flight + out.loose + 1 > options_.queue_depth) return;
   // In the name of the newest batch: none is under way.
-  uint64_t& granted = peer.fetched->granted[out.number % kBatchesMax];
-  granted = 0;
-  Work look{Work::Kind::read,
-            false,
-            true,
-            sizeof granted,
-            reinterpret_cast<uint64_t>(&granted),
-            peer.own->lkey,
-            peer.theirs.told.at + offsetof(Told, granted),
-            peer.theirs.told.key,
-            work_id(peer.id, out.epoch, out.number)};
+  Work look = look_at_grant(peer, out.number);
   if (!submit(peer, {&look, 1})) return;
   ++out.loose;
   close_batch(out, out.posted);

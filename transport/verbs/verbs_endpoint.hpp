@@ -156,6 +156,7 @@ class VerbsEndpoint final : public Endpoint {
   static void close_batch(Outgoing& out, uint64_t end);
   void reap();
   void reap(Peer& peer, const ibv_wc& wc);
+  static Work look_at_grant(Peer& peer, uint32_t number);
   void look_after_answers(Peer& peer);
   [[nodiscard]] bool await_answer(Peer& peer, uint32_t slot);
   void take_answer(Peer& peer, const ibv_wc& wc);

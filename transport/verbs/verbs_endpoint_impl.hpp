@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 
+#include "transport/verbs/clock.hpp"
 #include "transport/verbs/verbs_endpoint.hpp"
 
 namespace caisson::transport::verbs {
@@ -111,12 +111,6 @@ struct VerbsEndpoint::Peer {
   bool cell_under_way = false;
   TargetCell cell;
 };
-
-inline uint64_t now_ns() {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                   std::chrono::steady_clock::now().time_since_epoch())
-                                   .count());
-}
 
 // Of a completion: whose it is, of which connection, and which.
 inline uint64_t work_id(ReplicaId peer, uint16_t epoch, uint32_t number) {

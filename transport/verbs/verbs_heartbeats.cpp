@@ -2,20 +2,14 @@
 #include "transport/verbs/verbs_heartbeats.hpp"
 
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 
 #include "transport/cells.hpp"
+#include "transport/verbs/clock.hpp"
 
 namespace caisson::transport::verbs {
 
 namespace {
-
-uint64_t now_ns() {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                   std::chrono::steady_clock::now().time_since_epoch())
-                                   .count());
-}
 
 // Of a completion: whose it is, and of which session.
 uint64_t work_id(ReplicaId peer, uint32_t session) { return uint64_t{peer.value} << 32 | session; }

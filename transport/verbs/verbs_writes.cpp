@@ -118,6 +118,21 @@ void VerbsEndpoint::close_batch(Outgoing& out, uint64_t end) {
   out.loose = 0;
 }
 
+// What completes batch `number`: only behind the grant's own word is it counted.
+VerbsEndpoint::Work VerbsEndpoint::look_at_grant(Peer& peer, uint32_t number) {
+  uint64_t& granted = peer.fetched->granted[number % kBatchesMax];
+  granted = 0;
+  return {Work::Kind::read,
+          false,
+          true,
+          sizeof granted,
+          reinterpret_cast<uint64_t>(&granted),
+          peer.own->lkey,
+          peer.theirs.told.at + offsetof(Told, granted),
+          peer.theirs.told.key,
+          work_id(peer.id, peer.out.epoch, number)};
+}
+
 // False: no room for it now, or the connection is lost.
 bool VerbsEndpoint::post_batch(Peer& peer, uint64_t end) {
   Outgoing& out = peer.out;
@@ -169,17 +184,7 @@ bool VerbsEndpoint::post_batch(Peer& peer, uint64_t end) {
     works[count - 1].kind = Work::Kind::marked_write;
     works[count - 1].mark = mark_of(Offset{end});
   }
-  uint64_t& granted = peer.fetched->granted[number % kBatchesMax];
-  granted = 0;
-  works[count++] = {Work::Kind::read,
-                    false,
-                    true,
-                    sizeof granted,
-                    reinterpret_cast<uint64_t>(&granted),
-                    peer.own->lkey,
-                    peer.theirs.told.at + offsetof(Told, granted),
-                    peer.theirs.told.key,
-                    id};
+  works[count++] = look_at_grant(peer, number);
   if (!submit(peer, {works.data(), count})) return false;
   out.number = number;
   out.loose += static_cast<uint32_t>(count);
