@@ -32,7 +32,7 @@ constexpr uint64_t kFirstAppendNs = 60'000'000'000;
 constexpr uint64_t kWarmUpNs = 200'000'000;
 constexpr uint64_t kWarmUpSliceNs = 2'000'000;
 constexpr uint64_t kEngineSliceNs = 100'000'000;
-constexpr uint64_t kBareSliceNs = 50'000'000;
+constexpr uint64_t kSliceRounds = 10;
 constexpr size_t kSamplesMax = size_t{1} << 18;
 constexpr uint64_t kPauseMs = 1'000;
 constexpr uint64_t kPauseLeadNs = 400'000'000;  // from the answer until it is surely stopped
@@ -222,6 +222,10 @@ class Lead {
         {point.bytes, point.inflight, point.batch, *durability, options_.logs.front().ring_bytes},
         *engine_, *log_, std::move(*made));
     if (const auto warm = load.run_for(kWarmUpNs, nullptr); !warm) return warm;
+    // Each slice ends when all of it is acknowledged: on a slow machine it must last.
+    const uint64_t full = monotonic_ns();
+    if (const auto one = load.run_count(point.inflight, nullptr); !one) return one;
+    const uint64_t slice_ns = std::max(kEngineSliceNs, kSliceRounds * (monotonic_ns() - full));
     Samples samples(kSamplesMax), bare(kSamplesMax);
     const uint64_t until = monotonic_ns() + static_cast<uint64_t>(point.seconds * 1e9);
     uint64_t appends = 0, ticks = 0, operations = 0, bare_ns = 0;
@@ -231,13 +235,13 @@ class Lead {
     do {
       if (const auto warm = load.run_for(kWarmUpSliceNs, nullptr); !warm) return warm;
       const uint64_t appended = load.appended(), spent = load.ticks_spent();
-      if (const auto ran = load.run_for(kEngineSliceNs, &samples); !ran) return ran;
+      if (const auto ran = load.run_for(slice_ns, &samples); !ran) return ran;
       appends += load.appended() - appended;
       ticks += load.ticks_spent() - spent;
       if (bare_ == nullptr) continue;
       const uint64_t began = monotonic_ns();
       const auto ran = bare_->run(entry_bytes(point.bytes) * point.batch,
-                                  std::max(1u, point.inflight / point.batch), needed, kBareSliceNs,
+                                  std::max(1u, point.inflight / point.batch), needed, slice_ns / 2,
                                   [&](uint64_t taken) { bare.add(taken); });
       if (!ran) return tl::unexpected(ran.error());
       operations += *ran * point.batch;

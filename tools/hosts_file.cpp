@@ -76,7 +76,7 @@ class Keys {
     }
     complain(*node, key, "= \"" + text + "\" is not known: use one of " + known);
   }
-  void words(const std::string& key, std::vector<std::string>& to) {
+  void words(const std::string& key, std::vector<std::string>& to, const std::string& such_as) {
     const toml::node* const node = take(key);
     if (node == nullptr) return;
     const toml::array* const list = node->as_array();
@@ -86,7 +86,7 @@ class Keys {
       if (word) read.push_back(*word);
     }
     if (list == nullptr || read.size() != list->size() || read.empty()) {
-      return complain(*node, key, "is no list of words: use [\"ssh\", \"{host}\", \"{command}\"]");
+      return complain(*node, key, "is no list of words: use " + such_as);
     }
     to = std::move(read);
   }
@@ -146,7 +146,7 @@ Result<void> read_host(const toml::table& table, const std::string& file, HostsF
 
 Result<void> read_hosts(const toml::table& root, const std::string& file, HostsFile& hosts) {
   Keys keys(root, file, "");
-  keys.words("launcher", hosts.launcher);
+  keys.words("launcher", hosts.launcher, "[\"ssh\", \"{host}\", \"{command}\"]");
   keys.text("program", hosts.program);
   keys.word("directory", hosts.directory);
   if (hosts.directory.front() != '/') {
@@ -162,6 +162,7 @@ Result<void> read_hosts(const toml::table& root, const std::string& file, HostsF
   keys.number("traffic_class", hosts.verbs.traffic_class, 0, engine::kTrafficClassMax);
   keys.number("round_trip_us", hosts.round_trip_us, int64_t{engine::kRoundTripUsMin},
               int64_t{engine::kRoundTripUsMax});
+  keys.words("ib_write_bw", hosts.bandwidth, "[\"-D\", \"8\"]");
   const toml::node* const list = keys.take("host");
   if (const auto sound = keys.end(); !sound) return sound;
   const toml::array* const tables = list != nullptr ? list->as_array() : nullptr;

@@ -32,7 +32,9 @@ struct HostsFile {
   PersistenceMode persistence = PersistenceMode::emulated;
   VerbsOptions verbs;  // what is alike on all of them
   uint64_t round_trip_us = 1000;
-  std::vector<BenchHost> hosts;  // the first one leads
+  std::vector<std::string> bandwidth{"-D",
+                                     "8"};  // how long ib_write_bw runs, and what else it is told
+  std::vector<BenchHost> hosts;             // the first one leads
 };
 
 // not_found · invalid, naming line, key and cure.

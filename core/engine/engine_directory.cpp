@@ -7,12 +7,17 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "pmem/backing_file.hpp"
+#include "pmem/process_identity.hpp"
 
 namespace caisson::engine {
 
@@ -35,13 +40,49 @@ tl::unexpected<Error> os_failure(const std::string& what, int error, const std::
   return fail(code_of(error), what + ": " + std::strerror(error) + cure);
 }
 
-// The owner's word on who it is; only for the message.
-std::string owner_of(int fd) {
-  char text[32] = {};
+// Longer than a kernel takes to tear down a process with its memory and its connections.
+constexpr std::chrono::seconds kGone{10};
+constexpr std::chrono::milliseconds kLook{2};
+
+// What an owner writes into its lock: "PID START_TICKS PID_NAMESPACE BOOT"; nothing once it has let
+// go by itself.
+std::string words_of(const pmem::ProcessIdentity& process) {
+  std::string words = std::to_string(process.pid) + ' ' + std::to_string(process.start_ticks) +
+                      ' ' + std::to_string(process.pid_namespace) + ' ';
+  for (const uint8_t byte : process.boot) {
+    words += "0123456789abcdef"[byte >> 4];
+    words += "0123456789abcdef"[byte & 15];
+  }
+  return words + '\n';
+}
+
+pmem::ProcessIdentity owner_in(int fd) {
+  char text[128] = {};
   const ssize_t n = pread(fd, text, sizeof text - 1, 0);
-  if (n <= 0) return "another process";
-  const std::string pid(text, static_cast<size_t>(n));
-  return "process " + pid.substr(0, pid.find('\n'));
+  std::istringstream words(std::string(text, n > 0 ? static_cast<size_t>(n) : 0));
+  pmem::ProcessIdentity owner;
+  std::string boot;
+  words >> owner.pid >> owner.start_ticks >> owner.pid_namespace >> boot;
+  if (!words || boot.size() != 2 * owner.boot.size()) return {};
+  for (size_t i = 0; i < owner.boot.size(); ++i) {
+    const char* const digits = boot.data() + 2 * i;
+    if (std::from_chars(digits, digits + 2, owner.boot[i], 16).ptr != digits + 2) return {};
+  }
+  return owner;
+}
+
+// The owner before may have been killed. The kernel lets go of a lock and of RDMA connections in
+// no order it promises; its memory may be written to through them until the process is gone. One in
+// another pid namespace cannot be looked at, and is not waited for.
+bool await_gone(const pmem::ProcessIdentity& before) {
+  const pmem::ProcessIdentity self = pmem::this_process();
+  if (before.pid_namespace != self.pid_namespace || before == self) return true;
+  const auto until = std::chrono::steady_clock::now() + kGone;
+  while (before.known() && !pmem::proven_dead(before)) {
+    if (std::chrono::steady_clock::now() >= until) return false;
+    std::this_thread::sleep_for(kLook);
+  }
+  return true;
 }
 
 }  // namespace
@@ -97,12 +138,19 @@ Result<NodeLock> NodeLock::take(const std::string& directory) {
   }
   if (flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return os_failure("cannot lock " + path, errno, "");
-    return fail(Code::busy, directory + " is in use by " + owner_of(lock.fd_) +
+    return fail(Code::busy, directory + " is in use by " + pmem::describe(owner_in(lock.fd_)) +
                                 ": a replica runs once; stop that process first");
   }
-  const std::string pid = std::to_string(getpid()) + "\n";
+  if (const pmem::ProcessIdentity before = owner_in(lock.fd_); !await_gone(before)) {
+    ::close(std::exchange(lock.fd_, -1));  // and its words stay
+    return fail(Code::busy, directory + " was in use by " + pmem::describe(before) +
+                                ", which has let go of " + path +
+                                " but is not gone: its peers may still write to this memory. Stop "
+                                "that process, or restart the machine if it cannot end");
+  }
+  const std::string words = words_of(pmem::this_process());
   if (ftruncate(lock.fd_, 0) != 0 ||
-      pwrite(lock.fd_, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+      pwrite(lock.fd_, words.data(), words.size(), 0) != static_cast<ssize_t>(words.size())) {
     return os_failure("cannot write " + path, errno, "; free some space there");
   }
   return lock;
@@ -132,6 +180,7 @@ NodeLock& NodeLock::operator=(NodeLock&& other) noexcept {
 
 void NodeLock::release() {
   if (fd_ < 0) return;
+  (void)!ftruncate(fd_, 0);
   (void)flock(fd_, LOCK_UN);  // closing alone would leave it with a child that was forked meanwhile
   ::close(std::exchange(fd_, -1));
 }

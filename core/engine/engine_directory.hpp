@@ -33,6 +33,8 @@ Error directory_replaced(const std::string& directory);
 // a forked child shares it until it is released.
 class NodeLock {
  public:
+  // Waits, for seconds at most, until an owner that was killed is gone with its connections; not
+  // for one of another pid namespace.
   // busy, naming the owner · not_found: no such directory · denied · io.
   static Result<NodeLock> take(const std::string& directory);
   NodeLock() = default;

@@ -98,6 +98,7 @@ TEST_F(BenchCluster, AFileOfHostsThatMakesNoSenseIsRefusedByLine) {
   refused(hosts("round_trip_us = 1\n"), "round_trip_us is no whole number from 100");
   refused(hosts("", R"(["ssh", "{host}"])"), "no word {command}");
   refused(hosts("", "\"ssh\""), "launcher is no list of words");
+  refused(hosts("ib_write_bw = \"-D 8\"\n"), "ib_write_bw is no list of words: use [\"-D\"");
   refused((scratch_.path() / "nowhere.toml").string(), "nowhere.toml");
   const auto empty = scratch_.path() / "empty.toml";
   write_file(empty, "fabric = \"shm\"\n");
