@@ -5,6 +5,7 @@
 #include <chrono>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "caisson/options.hpp"
@@ -37,7 +38,9 @@ struct HostsFile {
   std::vector<BenchHost> hosts;             // the first one leads
 };
 
-// not_found · invalid, naming line, key and cure.
+// too_large · invalid, naming line of `source`, key and cure.
+Result<HostsFile> parse_hosts(std::string_view text, std::string_view source);
+// … of a file. Also not_found.
 Result<HostsFile> load_hosts(const std::filesystem::path& path);
 
 // A command on a host that has been started.

@@ -10,7 +10,6 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "core/engine/engine_directory.hpp"
 #include "tests/engine/engine_cluster.hpp"
 
 namespace caisson::engine_test {
@@ -25,37 +24,6 @@ TEST(Open, CreatesOnceOnly) {
   EXPECT_EQ(again.error().code, Code::exists);
   EXPECT_NE(again.error().message.find(cluster.home(1)), std::string::npos)
       << again.error().message;
-}
-
-// The kernel lets go of a killed process's lock and of its RDMA connections in no order it
-// promises.
-TEST(Open, AnOwnerThatIsNotGoneIsWaitedFor) {
-  Cluster cluster;
-  cluster.create_all();
-  ASSERT_FALSE(HasFatalFailure());
-  std::array<int, 2> ready{};
-  ASSERT_EQ(pipe(ready.data()), 0);
-  const pid_t owner = fork();
-  if (owner == 0) {
-    const int free = dup(ready[1]);
-    ::close(free);
-    const auto lock = engine::NodeLock::take(cluster.home(1));
-    if (!lock) _exit(1);
-    ::close(free);  // as if it were torn down: the lock is lost, and its words stay
-    (void)!write(ready[1], "x", 1);
-    usleep(300'000);
-    _exit(0);
-  }
-  char word = 0;
-  ASSERT_EQ(read(ready[0], &word, 1), 1);
-  cluster.open(1);
-  EXPECT_FALSE(HasFatalFailure());
-  EXPECT_EQ(kill(owner, SIGKILL), 0) << "not reaped yet";
-  int status = 0;
-  ASSERT_EQ(waitpid(owner, &status, 0), owner);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "it was gone before it was opened";
-  ::close(ready[0]);
-  ::close(ready[1]);
 }
 
 TEST(Open, ASecondOwnerIsRefused) {

@@ -33,6 +33,19 @@ void config_seeds(const AddSeed& add) {
   add(engine::to_toml(options));
 }
 
+void hosts_seeds(const AddSeed& add) {
+  const std::string hosts =
+      "[[host]]\nname = \"a\"\naddress = \"10.0.0.1\"\ndevice = \"/dev/dax0.0\"\n"
+      "scratch_device = \"/dev/dax1.0\"\n[[host]]\nname = \"b\"\n";
+  add(hosts);
+  add("launcher = [\"srun\", \"-w\", \"{host}\", \"sh\", \"-c\", \"{command}\"]\nprogram = "
+      "\"./caisson\"\n"
+      "directory = \"/dev/shm\"\nport = 9000\nfabric = \"shm\"\npersistence = \"real\"\n"
+      "persists_by = \"flush\"\npast_caches = true\ntraffic_class = 106\nround_trip_us = 500\n"
+      "ib_write_bw = [\"-n\", \"512\"]\n" +
+      hosts);
+}
+
 void express_seeds(const AddSeed& add) {
   OwnPost post;
   if (post.send_genuine()) {

@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
       {"control_fuzz", caisson::fuzz::control_seeds},
       {"batch_fuzz", caisson::fuzz::batch_seeds},
       {"config_fuzz", caisson::fuzz::config_seeds},
+      {"hosts_fuzz", caisson::fuzz::hosts_seeds},
       {"express_fuzz", caisson::fuzz::express_seeds},
       {"greeting_fuzz", caisson::fuzz::greeting_seeds},
       {"client_fuzz", caisson::fuzz::client_seeds},

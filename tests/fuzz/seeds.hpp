@@ -18,6 +18,7 @@ void manifest_seeds(const AddSeed& add);
 void control_seeds(const AddSeed& add);
 void batch_seeds(const AddSeed& add);
 void config_seeds(const AddSeed& add);
+void hosts_seeds(const AddSeed& add);
 void express_seeds(const AddSeed& add);
 void greeting_seeds(const AddSeed& add);
 void client_seeds(const AddSeed& add);

@@ -33,7 +33,7 @@ std::string configuration(int n) {
         << "\n";
   }
   out << "[tls]\nca = \"../authority.crt\"\ncertificate = \"node.crt\"\nkey = \"node.key\"\n"
-      << "[[log]]\nname = \"main\"\nid = 1\nring_bytes = \"64 MiB\"\nsalvage_bytes = \"16 MiB\"\n"
+      << "[[log]]\nname = \"main\"\nid = 1\nring_bytes = \"128 MiB\"\nsalvage_bytes = \"16 MiB\"\n"
       << "device = \"/dev/dax0.0\"\n"
       << "[failure_detection]\nsuspect_after_us = 2000000\nlink_hint_us = 1000000\n"
       << "round_trip_us = 30000\n";
@@ -94,7 +94,7 @@ void GuestCluster::make_cluster() const {
                      {"logs",
                       {{{"name", "main"},
                         {"id", 1},
-                        {"ring_bytes", 64 << 20},
+                        {"ring_bytes", 128 << 20},
                         {"entry_bytes_max", 1 << 20},
                         {"quorum", "majority"}}}}};
   write_file(directory_ / "cluster.json", cluster.dump(2));

@@ -21,13 +21,16 @@ uint64_t number_from(const char* name, uint64_t otherwise) {
   return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
+// 200 lines in a second: the ring holds those of an hour.
+constexpr int kLinesAtOnce = 5;
+
 // What a client has appended, and what became of it.
 class Load {
  public:
   explicit Load(const GuestCluster& cluster)
       : cluster_(cluster),
         pipe_(scratch_.path() / "pipe"),
-        feeder_(pipe_),
+        feeder_(pipe_, kLinesAtOnce),
         appends_(scratch_.path() / "appends.jsonl"),
         append_({"append", "--json", "--dir", cluster.directory().string(), "--timeout", "300",
                  "--history", appends_},

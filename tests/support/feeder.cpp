@@ -13,13 +13,12 @@ namespace caisson::test {
 
 namespace {
 
-// 800 lines a second: where nothing is trimmed, the ring must hold ten minutes of them.
-constexpr int kLinesAtOnce = 20;
 constexpr uint64_t kPauseMs = 25;
 
 }  // namespace
 
-Feeder::Feeder(const std::filesystem::path& pipe) {
+Feeder::Feeder(const std::filesystem::path& pipe, int lines_at_once)
+    : lines_at_once_(lines_at_once) {
   EXPECT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   signal(SIGPIPE, SIG_IGN);  // a reader that ends early ends the feeding, not the test
   thread_ = std::thread([this, pipe] { run(pipe); });
@@ -39,7 +38,7 @@ void Feeder::run(const std::filesystem::path& pipe) {
   const int fd = open(pipe.c_str(), O_WRONLY | O_CLOEXEC);
   while (!stop_.load()) {
     std::string text;
-    for (int i = 0; i < kLinesAtOnce; ++i) {
+    for (int i = 0; i < lines_at_once_; ++i) {
       const uint64_t line = lines_.fetch_add(1) + 1;
       text += std::to_string(line) + std::string(line % 90, '.') + "\n";
     }

@@ -13,7 +13,9 @@ namespace caisson::test {
 // Writes numbered lines into a pipe, which it makes, until it is told to stop, and keeps them.
 class Feeder {
  public:
-  explicit Feeder(const std::filesystem::path& pipe);
+  // 40 times so many lines in a second. Where nothing is trimmed the ring must hold them all: 64
+  // MiB those of ten minutes at 800 in a second.
+  explicit Feeder(const std::filesystem::path& pipe, int lines_at_once = 20);
   ~Feeder() { stop(); }
   Feeder(const Feeder&) = delete;
   Feeder& operator=(const Feeder&) = delete;
@@ -26,6 +28,7 @@ class Feeder {
  private:
   void run(const std::filesystem::path& pipe);
 
+  const int lines_at_once_;
   std::atomic<uint64_t> lines_{0};
   std::atomic<bool> stop_{false};
   mutable std::mutex mutex_;

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "core/engine/toml_reader.hpp"
+
+#include <cctype>
+#include <charconv>
+#include <exception>
+#include <sstream>
+#include <stdexcept>
+
+namespace caisson::engine {
+
+namespace {
+
+bool begins_key(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '"' ||
+         c == '\'' || c == ']';
+}
+
+// "[[|log]]": opens a table but names none.
+bool opens_nameless_table(std::string_view line) {
+  const auto visible = [](char c) { return c > ' ' && c < 0x7f; };
+  const auto first = std::find_if(line.begin(), line.end(), visible);
+  if (first == line.end() || *first != '[') return false;
+  line.remove_prefix(static_cast<size_t>(first - line.begin()) + 1);
+  const auto skip_blanks = [&line] {
+    line.remove_prefix(std::min(line.size(), line.find_first_not_of(" \t")));
+  };
+  skip_blanks();
+  if (line.starts_with('[')) line.remove_prefix(1);
+  skip_blanks();
+  return line.empty() || !begins_key(line.front());
+}
+
+// A letter beyond ASCII that stands neither in a text, quoted where a text may begin, nor in a
+// comment; or the beginning of a text of several lines, in which such a letter breaks toml++, too.
+bool has_bare_letter_or_long_text(std::string_view line) {
+  char quote = 0;
+  char before = '=';  // the last visible character outside of quotes
+  for (size_t i = 0; i < line.size(); ++i) {
+    const char c = line[i];
+    if (quote == '"' && c == '\\') {
+      ++i;
+    } else if (quote != 0) {
+      if (c == quote) quote = 0;
+    } else if (c == '#') {
+      return false;
+    } else if (static_cast<unsigned char>(c) >= 0x80) {
+      return true;
+    } else if ((c == '"' || c == '\'') &&
+               std::string_view("=[{,.").find(before) != std::string_view::npos) {
+      if (line.substr(i).starts_with(std::string(3, c))) return true;
+      quote = c;
+      before = c;
+    } else if (c > ' ') {
+      before = c;
+    }
+  }
+  return false;
+}
+
+// What toml++ 3.3 does not survive, as the line that holds it. It refuses every other malformed
+// file.
+std::optional<size_t> line_toml_cannot_read(std::string_view text) {
+  for (size_t number = 1; !text.empty(); ++number) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    if (opens_nameless_table(line) || has_bare_letter_or_long_text(line)) return number;
+  }
+  return std::nullopt;
+}
+
+std::string hint(std::string_view manual) {
+  return "; see " + std::string(manual) + " for an example";
+}
+
+}  // namespace
+
+void refuse_broken_toml() {
+  throw std::runtime_error("not valid TOML, in a key or a table's name");
+}
+
+std::string found_text(const toml::node& node) {
+  if (node.is_table()) return "a table";
+  if (node.is_array()) return "an array";
+  std::string text;
+  if (const auto* string = node.as_string()) {
+    text = '"' + string->get() + '"';
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return (c >= 0 && c < 0x20) || c == 0x7f; }, '?');
+  } else {
+    // Not by toml's formatter, which computes what is undefined for some numbers.
+    std::ostringstream out;
+    out << std::boolalpha;
+    node.visit([&out](const auto& value) {
+      if constexpr (toml::is_value<decltype(value)>) out << value.get();
+    });
+    text = out.str();
+    if (node.is_floating_point() && text.find_first_not_of("-0123456789") == std::string::npos) {
+      text += ".0";
+    }
+  }
+  return text.size() <= 100 ? text : text.substr(0, 97) + "…";
+}
+
+std::optional<uint64_t> bytes_of(std::string_view text) {
+  uint64_t number = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (status != std::errc{}) return std::nullopt;
+  std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
+  while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
+  static constexpr std::pair<std::string_view, int> kUnits[] = {
+      {"B", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
+  for (const auto& [suffix, shift] : kUnits) {
+    if (unit != suffix) continue;
+    if (number > std::numeric_limits<uint64_t>::max() >> shift) return std::nullopt;
+    return number << shift;
+  }
+  return std::nullopt;
+}
+
+Result<toml::table> parse_toml(std::string_view text, std::string_view source,
+                               std::string_view manual) try {
+  if (text.size() > kConfigBytesMax) {
+    return fail(Code::too_large,
+                std::string(source) + ": longer than 1 MiB: is it the right file?");
+  }
+  if (const auto line = line_toml_cannot_read(text)) {
+    return fail(Code::invalid,
+                std::string(source) + ':' + std::to_string(*line) +
+                    ": not valid TOML, or not read here: keys and names of tables are made of "
+                    "A-Z a-z 0-9 - _, anything else is quoted, and a text stands on one line" +
+                    hint(manual));
+  }
+  return toml::parse(text, source);
+} catch (const toml::parse_error& error) {
+  return fail(Code::invalid, std::string(source) + ':' + std::to_string(error.source().begin.line) +
+                                 ": not valid TOML: " + std::string(error.description()) +
+                                 hint(manual));
+} catch (const std::exception& error) {
+  return fail(Code::invalid, std::string(source) + ": " + error.what() + hint(manual));
+}
+
+}  // namespace caisson::engine
