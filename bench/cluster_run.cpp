@@ -195,7 +195,7 @@ class Cluster {
   // Nothing that is started on a host outlives the benchmark for long, whatever becomes of us.
   seconds patience() const {
     const auto points = static_cast<double>(points_of(options_).size());
-    return kReady + seconds(static_cast<int64_t>(points * (2 * options_.seconds + 10)));
+    return kReady + seconds(static_cast<int64_t>(points * (2 * options_.seconds + 20)));
   }
   std::string in_home(uint32_t i) const {
     return "cd " + home(i) + " && echo $$ >pid && exec timeout -k 10 " +

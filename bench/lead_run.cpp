@@ -31,7 +31,10 @@ constexpr uint64_t kSettleNs = 500'000'000;
 constexpr uint64_t kFirstAppendNs = 60'000'000'000;
 constexpr uint64_t kWarmUpNs = 200'000'000;
 constexpr uint64_t kWarmUpSliceNs = 2'000'000;
-constexpr uint64_t kEngineSliceNs = 100'000'000;
+constexpr uint64_t kSliceNs = 100'000'000;
+constexpr uint64_t kSliceMaxNs = 3'000'000'000;
+constexpr uint64_t kBareSliceMaxNs = 1'000'000'000;  // nobody turns the engine meanwhile
+constexpr int kSliceTrials = 3;
 constexpr uint64_t kSliceRounds = 10;
 constexpr size_t kSamplesMax = size_t{1} << 18;
 constexpr uint64_t kPauseMs = 1'000;
@@ -212,6 +215,19 @@ class Lead {
     return fail(first.code, "the first append was not persisted by every replica");
   }
 
+  // Each slice ends when all of it is acknowledged: on a slow machine it must last.
+  Result<uint64_t> slice_for(Load& load, const Point& point) {
+    uint64_t full_ns = kSliceMaxNs;
+    for (int i = 0; i < kSliceTrials; ++i) {
+      const uint64_t began = monotonic_ns();
+      if (const auto ran = load.run_count(point.inflight, nullptr); !ran) {
+        return tl::unexpected(ran.error());
+      }
+      full_ns = std::min(full_ns, monotonic_ns() - began);
+    }
+    return std::clamp(kSliceRounds * full_ns, kSliceNs, kSliceMaxNs);
+  }
+
   Result<void> measure(size_t index) {
     const Point& point = points_[index];
     const auto durability = tools::parse_durability(point.durability);
@@ -222,10 +238,8 @@ class Lead {
         {point.bytes, point.inflight, point.batch, *durability, options_.logs.front().ring_bytes},
         *engine_, *log_, std::move(*made));
     if (const auto warm = load.run_for(kWarmUpNs, nullptr); !warm) return warm;
-    // Each slice ends when all of it is acknowledged: on a slow machine it must last.
-    const uint64_t full = monotonic_ns();
-    if (const auto one = load.run_count(point.inflight, nullptr); !one) return one;
-    const uint64_t slice_ns = std::max(kEngineSliceNs, kSliceRounds * (monotonic_ns() - full));
+    const auto slice = slice_for(load, point);
+    if (!slice) return tl::unexpected(slice.error());
     Samples samples(kSamplesMax), bare(kSamplesMax);
     const uint64_t until = monotonic_ns() + static_cast<uint64_t>(point.seconds * 1e9);
     uint64_t appends = 0, ticks = 0, operations = 0, bare_ns = 0;
@@ -235,14 +249,14 @@ class Lead {
     do {
       if (const auto warm = load.run_for(kWarmUpSliceNs, nullptr); !warm) return warm;
       const uint64_t appended = load.appended(), spent = load.ticks_spent();
-      if (const auto ran = load.run_for(slice_ns, &samples); !ran) return ran;
+      if (const auto ran = load.run_for(*slice, &samples); !ran) return ran;
       appends += load.appended() - appended;
       ticks += load.ticks_spent() - spent;
       if (bare_ == nullptr) continue;
       const uint64_t began = monotonic_ns();
-      const auto ran = bare_->run(entry_bytes(point.bytes) * point.batch,
-                                  std::max(1u, point.inflight / point.batch), needed, slice_ns / 2,
-                                  [&](uint64_t taken) { bare.add(taken); });
+      const auto ran = bare_->run(
+          entry_bytes(point.bytes) * point.batch, std::max(1u, point.inflight / point.batch),
+          needed, std::min(*slice / 2, kBareSliceMaxNs), [&](uint64_t taken) { bare.add(taken); });
       if (!ran) return tl::unexpected(ran.error());
       operations += *ran * point.batch;
       bare_ns += monotonic_ns() - began;

@@ -27,8 +27,6 @@ using std::chrono::milliseconds;
 constexpr size_t kHostsMax = engine::kVotersMax;
 constexpr size_t kLastWords = 2'000;
 
-constexpr std::string_view kManual = "docs/benchmarks.md";
-
 void read_words(Table& table, std::string_view name, std::vector<std::string>& to,
                 const std::string& such_as) {
   const toml::node* const node = table.find(name);
@@ -57,28 +55,29 @@ void read_text_of_some(Table& table, std::string_view name, std::string& to) {
 }
 
 // It goes into commands for a shell.
-void require_plain(Table& table, std::string_view name, const std::string& text) {
-  const bool plain = std::all_of(text.begin(), text.end(), [](unsigned char c) {
+bool is_plain(const std::string& text) {
+  return std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 ||
            std::string_view("/._-:%@").find(static_cast<char>(c)) != std::string_view::npos;
   });
-  if (plain) return;
-  table.findings().refuse(table.key(name), '"' + text +
-                                               "\" has characters that mean something to "
-                                               "a shell: use others");
 }
 
 void read_plain(Table& table, std::string_view name, std::string& to) {
   read_text_of_some(table, name, to);
-  require_plain(table, name, to);
+  if (is_plain(to)) return;
+  table.findings().refuse(table.key(name),
+                          "has characters that mean something to a shell: use letters, digits and "
+                          "/ . _ - : % @");
 }
 
 void read_host(Table& table, BenchHost& host) {
   read_text_of_some(table, "name", host.name);
   if (host.name.empty()) table.missing("name", "write what the launcher calls it");
-  read_text_of_some(table, "address", host.address);
-  if (host.address.empty()) host.address = host.name;
-  require_plain(table, "address", host.address);
+  read_plain(table, "address", host.address);
+  if (host.address.empty()) {
+    host.address = host.name;
+    if (!is_plain(host.name)) table.missing("address", "the name can be none: write it");
+  }
   read_plain(table, "device", host.device);
   read_plain(table, "scratch_device", host.scratch_device);
   if (host.scratch_device == host.device && !host.device.empty()) {
@@ -100,7 +99,7 @@ void read_hosts(Table& root, HostsFile& hosts) {
   read_text_of_some(root, "program", hosts.program);
   read_plain(root, "directory", hosts.directory);
   if (hosts.directory.front() != '/') {
-    refuse("directory", '"' + hosts.directory + "\" does not begin with /: write the whole path");
+    refuse("directory", "does not begin with /: write the whole path");
   }
   root.number_within("port", hosts.port, 1024, 65'000);
   root.choice("fabric", hosts.fabric, {FabricKind::shm, FabricKind::verbs});
@@ -135,13 +134,10 @@ std::string replaced(std::string word, const std::string& what, const std::strin
 }  // namespace
 
 Result<HostsFile> parse_hosts(std::string_view text, std::string_view source) {
-  const auto document = engine::parse_toml(text, source, kManual);
-  if (!document) return tl::unexpected(document.error());
-  engine::Findings findings(source, {});
   HostsFile hosts;
-  Table root(*document, "", findings);
-  read_hosts(root, hosts);
-  if (findings.failed()) return tl::unexpected(findings.take());
+  const auto read = engine::read_toml(text, source, {}, "docs/benchmarks.md",
+                                      [&](Table& root) { read_hosts(root, hosts); });
+  if (!read) return tl::unexpected(read.error());
   return hosts;
 }
 

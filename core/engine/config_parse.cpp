@@ -148,8 +148,7 @@ void read_logging(Table& table, EngineOptions& options) {
   table.path("file", options.log_file);
 }
 
-void read_all(const toml::table& document, Findings& findings, EngineOptions& options) {
-  Table root(document, "", findings);
+void read_all(Table& root, EngineOptions& options) {
   with_table(root, "cluster", [&](Table& table) { read_cluster(table, options); });
   with_table(root, "node", [&](Table& table) { read_node(table, options); });
   with_table(root, "verbs", [&](Table& table) { read_verbs(table, options.verbs); });
@@ -176,19 +175,17 @@ void fill_listen(EngineOptions& options) {
 
 Result<EngineOptions> parse_config(std::string_view text, std::string_view source,
                                    const std::filesystem::path& base) {
-  const auto document = parse_toml(text, source, "docs/configuration.md");
-  if (!document) return tl::unexpected(document.error());
-  Findings findings(source, base);
   EngineOptions options;
   options.listen_host.clear();
-  read_all(*document, findings, options);
-  if (!findings.failed()) {
+  const auto read = read_toml(text, source, base, "docs/configuration.md", [&](Table& root) {
+    read_all(root, options);
+    if (root.findings().failed()) return;
     fill_listen(options);
     if (const auto found = find_violation(options)) {
-      findings.refuse(found->key, found->sentence, found->code);
+      root.findings().refuse(found->key, found->sentence, found->code);
     }
-  }
-  if (findings.failed()) return tl::unexpected(findings.take());
+  });
+  if (!read) return tl::unexpected(read.error());
   std::sort(options.peers.begin(), options.peers.end(),
             [](const PeerOptions& a, const PeerOptions& b) { return a.id < b.id; });
   return options;

@@ -40,13 +40,12 @@ tl::unexpected<Error> os_failure(const std::string& what, int error, const std::
   return fail(code_of(error), what + ": " + std::strerror(error) + cure);
 }
 
-// Longer than a kernel takes to tear down a process with its memory and its connections.
-constexpr std::chrono::seconds kGone{10};
 constexpr std::chrono::milliseconds kLook{2};
 
-// What an owner writes into its lock: "PID START_TICKS PID_NAMESPACE BOOT"; nothing once it has let
-// go by itself.
+// What an owner writes into its lock: "PID START_TICKS PID_NAMESPACE BOOT", or the first of these
+// alone where there is no /proc; nothing once it has let go in good order.
 std::string words_of(const pmem::ProcessIdentity& process) {
+  if (!process.known()) return std::to_string(getpid()) + '\n';
   std::string words = std::to_string(process.pid) + ' ' + std::to_string(process.start_ticks) +
                       ' ' + std::to_string(process.pid_namespace) + ' ';
   for (const uint8_t byte : process.boot) {
@@ -56,17 +55,20 @@ std::string words_of(const pmem::ProcessIdentity& process) {
   return words + '\n';
 }
 
+// Of what cannot be understood, the number at most.
 pmem::ProcessIdentity owner_in(int fd) {
   char text[128] = {};
   const ssize_t n = pread(fd, text, sizeof text - 1, 0);
   std::istringstream words(std::string(text, n > 0 ? static_cast<size_t>(n) : 0));
-  pmem::ProcessIdentity owner;
+  pmem::ProcessIdentity owner, number;
   std::string boot;
-  words >> owner.pid >> owner.start_ticks >> owner.pid_namespace >> boot;
-  if (!words || boot.size() != 2 * owner.boot.size()) return {};
+  words >> owner.pid;
+  number.pid = words ? owner.pid : 0;
+  words >> owner.start_ticks >> owner.pid_namespace >> boot;
+  if (!words || boot.size() != 2 * owner.boot.size()) return number;
   for (size_t i = 0; i < owner.boot.size(); ++i) {
     const char* const digits = boot.data() + 2 * i;
-    if (std::from_chars(digits, digits + 2, owner.boot[i], 16).ptr != digits + 2) return {};
+    if (std::from_chars(digits, digits + 2, owner.boot[i], 16).ptr != digits + 2) return number;
   }
   return owner;
 }
@@ -74,10 +76,10 @@ pmem::ProcessIdentity owner_in(int fd) {
 // The owner before may have been killed. The kernel lets go of a lock and of RDMA connections in
 // no order it promises; its memory may be written to through them until the process is gone. One in
 // another pid namespace cannot be looked at, and is not waited for.
-bool await_gone(const pmem::ProcessIdentity& before) {
+bool await_gone(const pmem::ProcessIdentity& before, std::chrono::milliseconds patience) {
   const pmem::ProcessIdentity self = pmem::this_process();
   if (before.pid_namespace != self.pid_namespace || before == self) return true;
-  const auto until = std::chrono::steady_clock::now() + kGone;
+  const auto until = std::chrono::steady_clock::now() + patience;
   while (before.known() && !pmem::proven_dead(before)) {
     if (std::chrono::steady_clock::now() >= until) return false;
     std::this_thread::sleep_for(kLook);
@@ -127,22 +129,27 @@ bool file_exists(const std::string& path) {
   return std::filesystem::exists(path, error);
 }
 
-Result<NodeLock> NodeLock::take(const std::string& directory) {
+Result<NodeLock> NodeLock::take(const std::string& directory, std::chrono::milliseconds patience) {
   const std::string path = directory + "/lock";
-  NodeLock lock;
-  lock.fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock.fd_ < 0) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) {
     return os_failure("cannot open " + path, errno,
                       errno == ENOENT ? "; create the replica first, or correct its directory"
                                       : "; check the directory's owner and rights");
   }
-  if (flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return os_failure("cannot lock " + path, errno, "");
-    return fail(Code::busy, directory + " is in use by " + pmem::describe(owner_in(lock.fd_)) +
+  const bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+  const int error = locked ? 0 : errno;
+  const pmem::ProcessIdentity before = owner_in(fd);
+  if (!locked) {
+    ::close(fd);
+    if (error != EWOULDBLOCK) return os_failure("cannot lock " + path, error, "");
+    return fail(Code::busy, directory + " is in use by " + pmem::describe(before) +
                                 ": a replica runs once; stop that process first");
   }
-  if (const pmem::ProcessIdentity before = owner_in(lock.fd_); !await_gone(before)) {
-    ::close(std::exchange(lock.fd_, -1));  // and its words stay
+  NodeLock lock;
+  lock.fd_ = fd;
+  if (!await_gone(before, patience)) {
+    lock.abandon();
     return fail(Code::busy, directory + " was in use by " + pmem::describe(before) +
                                 ", which has let go of " + path +
                                 " but is not gone: its peers may still write to this memory. Stop "
@@ -181,6 +188,11 @@ NodeLock& NodeLock::operator=(NodeLock&& other) noexcept {
 void NodeLock::release() {
   if (fd_ < 0) return;
   (void)!ftruncate(fd_, 0);
+  abandon();
+}
+
+void NodeLock::abandon() {
+  if (fd_ < 0) return;
   (void)flock(fd_, LOCK_UN);  // closing alone would leave it with a child that was forked meanwhile
   ::close(std::exchange(fd_, -1));
 }

@@ -8,6 +8,7 @@
 //                         is begun again, and nothing of it has ever been anybody's replica
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -29,19 +30,26 @@ Result<void> make_mark(const std::string& path);
 // Whatever lies there now is somebody else's.
 Error directory_replaced(const std::string& directory);
 
+// Longer than a kernel takes to tear down a process with its memory and its connections.
+inline constexpr std::chrono::seconds kOwnerGone{10};
+
 // Ownership of a data directory, for as long as it lives. Held across threads, not across exec;
 // a forked child shares it until it is released.
 class NodeLock {
  public:
-  // Waits, for seconds at most, until an owner that was killed is gone with its connections; not
-  // for one of another pid namespace.
-  // busy, naming the owner · not_found: no such directory · denied · io.
-  static Result<NodeLock> take(const std::string& directory);
+  // Waits until an owner that was killed is gone with its connections; not for one that cannot be
+  // looked at: of another pid namespace, or hidden by /proc's mount options. busy, naming the
+  // owner: it runs, or is not gone in time · not_found: no such directory · denied · io.
+  static Result<NodeLock> take(const std::string& directory,
+                               std::chrono::milliseconds patience = kOwnerGone);
   NodeLock() = default;
   NodeLock(NodeLock&& other) noexcept;
   NodeLock& operator=(NodeLock&& other) noexcept;
   ~NodeLock() { release(); }
   void release();
+  // As release(), where something of this process may still be written to from elsewhere: who takes
+  // it next waits for this process to end.
+  void abandon();
   // A process owns the directory now. False also if nobody can tell.
   static bool taken(const std::string& directory);
   bool held() const { return fd_ >= 0; }

@@ -295,8 +295,13 @@ void EngineImpl::close() {
   housekeeper_.reset();
   postbox_.reset();
   heartbeats_.reset();  // peers see that this node is gone: at once, on the same machine
-  for (const auto& log : logs_) log->release();
-  lock_.release();
+  bool closed = true;
+  for (const auto& log : logs_) closed = log->release() && closed;
+  if (closed) {
+    lock_.release();
+  } else {
+    lock_.abandon();
+  }
 }
 
 // ---- What links bring ----

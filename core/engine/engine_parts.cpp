@@ -58,7 +58,10 @@ class ShmUpkeep final : public Upkeep {
 
   void look_at_file() override { region_.look_at_name(); }
   bool file_deleted() const override { return region_.deleted(); }
-  void release() override { region_.release_lock(); }
+  bool release() override {
+    region_.release_lock();
+    return true;
+  }
 
  private:
   pmem::FileRegion& region_;

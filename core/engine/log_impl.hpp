@@ -41,7 +41,8 @@ class Upkeep {
   virtual void look_at_file() = 0;
   virtual bool file_deleted() const = 0;
   // The log is closed for good: gives the region's lock back. What readers hold stays mapped.
-  virtual void release() = 0;
+  // False: it could not be closed to its peers, and keeps the lock.
+  virtual bool release() = 0;
 };
 
 // As the API shows a view.
@@ -179,10 +180,9 @@ class LogImpl {
     if (!closed()) replica_->on_message(from, message, now_ns);
   }
   void close(uint64_t now_ns);
-  // After close(), when no thread turns it any more: others may open the region.
-  void release() {
-    if (parts_.upkeep != nullptr) parts_.upkeep->release();
-  }
+  // After close(), when no thread turns it any more: others may open the region. False: not yet, as
+  // Upkeep has it.
+  bool release() { return parts_.upkeep == nullptr || parts_.upkeep->release(); }
   replication::Replica& replica() { return *replica_; }
   transport::Endpoint& endpoint() { return *parts_.endpoint; }
   static uint64_t tag_of(const Lane& lane, uint32_t ticket) {

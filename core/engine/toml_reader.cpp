@@ -69,6 +69,23 @@ std::optional<size_t> line_toml_cannot_read(std::string_view text) {
   return std::nullopt;
 }
 
+// "256 MiB", "4096 B".
+std::optional<uint64_t> bytes_of(std::string_view text) {
+  uint64_t number = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (status != std::errc{}) return std::nullopt;
+  std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
+  while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
+  static constexpr std::pair<std::string_view, int> kUnits[] = {
+      {"B", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
+  for (const auto& [suffix, shift] : kUnits) {
+    if (unit != suffix) continue;
+    if (number > std::numeric_limits<uint64_t>::max() >> shift) return std::nullopt;
+    return number << shift;
+  }
+  return std::nullopt;
+}
+
 std::string hint(std::string_view manual) {
   return "; see " + std::string(manual) + " for an example";
 }
@@ -102,24 +119,29 @@ std::string found_text(const toml::node& node) {
   return text.size() <= 100 ? text : text.substr(0, 97) + "…";
 }
 
-std::optional<uint64_t> bytes_of(std::string_view text) {
-  uint64_t number = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (status != std::errc{}) return std::nullopt;
-  std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
-  while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
-  static constexpr std::pair<std::string_view, int> kUnits[] = {
-      {"B", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
-  for (const auto& [suffix, shift] : kUnits) {
-    if (unit != suffix) continue;
-    if (number > std::numeric_limits<uint64_t>::max() >> shift) return std::nullopt;
-    return number << shift;
+bool Table::bytes(std::string_view name, uint64_t& out) {
+  const toml::node* node = find(name);
+  if (node == nullptr) return false;
+  std::optional<uint64_t> value;
+  if (const auto whole = node->value_exact<int64_t>(); whole && *whole >= 0) {
+    value = static_cast<uint64_t>(*whole);
+  } else if (const auto text = node->value_exact<std::string_view>()) {
+    value = bytes_of(*text);
   }
-  return std::nullopt;
+  if (!value) {
+    findings_.refuse(key(name),
+                     found_text(*node) +
+                         " is no size: use a number of bytes, or a number with B, KiB, MiB, GiB or "
+                         "TiB, for example \"256 MiB\"");
+    return false;
+  }
+  out = *value;
+  return true;
 }
 
-Result<toml::table> parse_toml(std::string_view text, std::string_view source,
-                               std::string_view manual) try {
+Result<void> read_toml(std::string_view text, std::string_view source,
+                       const std::filesystem::path& base, std::string_view manual,
+                       const std::function<void(Table& root)>& read) try {
   if (text.size() > kConfigBytesMax) {
     return fail(Code::too_large,
                 std::string(source) + ": longer than 1 MiB: is it the right file?");
@@ -131,7 +153,12 @@ Result<toml::table> parse_toml(std::string_view text, std::string_view source,
                     "A-Z a-z 0-9 - _, anything else is quoted, and a text stands on one line" +
                     hint(manual));
   }
-  return toml::parse(text, source);
+  const toml::table document = toml::parse(text, source);
+  Findings findings(source, base);
+  Table root(document, "", findings);
+  read(root);
+  if (findings.failed()) return tl::unexpected(findings.take());
+  return {};
 } catch (const toml::parse_error& error) {
   return fail(Code::invalid, std::string(source) + ':' + std::to_string(error.source().begin.line) +
                                  ": not valid TOML: " + std::string(error.description()) +

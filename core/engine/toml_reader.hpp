@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <initializer_list>
 #include <limits>
 #include <map>
@@ -30,11 +31,6 @@ namespace caisson::engine {
 #include <toml++/toml.h>
 
 namespace caisson::engine {
-
-// `source`: the file's name, for messages; `manual`: the page that explains it. too_large ·
-// invalid.
-Result<toml::table> parse_toml(std::string_view text, std::string_view source,
-                               std::string_view manual);
 
 // What stands there, for a message.
 std::string found_text(const toml::node& node);
@@ -75,9 +71,6 @@ class Findings {
   std::map<std::string, uint32_t> lines_;
   std::optional<Error> error_;
 };
-
-// "256 MiB", "4096 B".
-std::optional<uint64_t> bytes_of(std::string_view text);
 
 // Reads the keys of one table; whatever is left over in the end is unknown.
 class Table {
@@ -138,26 +131,7 @@ class Table {
     return number(name, out.value, 1, kReplicaIdMax);
   }
 
-  bool bytes(std::string_view name, uint64_t& out) {
-    const toml::node* node = find(name);
-    if (node == nullptr) return false;
-    std::optional<uint64_t> value;
-    if (const auto whole = node->value_exact<int64_t>(); whole && *whole >= 0) {
-      value = static_cast<uint64_t>(*whole);
-    } else if (const auto text = node->value_exact<std::string_view>()) {
-      value = bytes_of(*text);
-    }
-    if (!value) {
-      findings_.refuse(
-          key(name), found_text(*node) +
-                         " is no size: use a number of bytes, or a number with B, KiB, MiB, GiB or "
-                         "TiB, for example \"256 MiB\"");
-      return false;
-    }
-    out = *value;
-    return true;
-  }
-
+  bool bytes(std::string_view name, uint64_t& out);  // a number, or "256 MiB"
   bool text(std::string_view name, std::string& out) {
     const toml::node* node = find(name);
     if (node == nullptr) return false;
@@ -283,5 +257,12 @@ void for_each_table(Table& parent, std::string_view name, size_t most, Read read
     table.finish();
   }
 }
+
+// `read` takes the keys of the whole file, and calls finish(). `source`: the file's name, for
+// messages; `base`: where its relative paths begin; `manual`: the page that explains it. The first
+// thing that is wrong: invalid, or what `read` calls it · too_large.
+Result<void> read_toml(std::string_view text, std::string_view source,
+                       const std::filesystem::path& base, std::string_view manual,
+                       const std::function<void(Table& root)>& read);
 
 }  // namespace caisson::engine

@@ -27,8 +27,10 @@ class VerbsUpkeep final : public Upkeep {
   void look_at_file() override { region_.look_at_name(); }
   bool file_deleted() const override { return region_.deleted(); }
   // Whoever opens the region next knows nothing of our connections (H9).
-  void release() override {
-    if (endpoint_.close() == Code::ok) region_.release_lock();
+  bool release() override {
+    if (endpoint_.close() != Code::ok) return false;
+    region_.release_lock();
+    return true;
   }
 
  private:

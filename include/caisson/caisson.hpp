@@ -48,7 +48,8 @@ class Engine {
   enum class Creation : uint8_t { founding, joining };
   static Result<void> create(const EngineOptions& options, Creation creation = Creation::founding);
 
-  // Opens what was created, and takes part. busy: another process runs this replica (P7) · amnesia:
+  // Opens what was created, and takes part; waits, for seconds at most, until a process that ran it
+  // and was killed is gone. busy: another process runs this replica (P7) · amnesia:
   // its region is missing (P17) · invalid · not_found: the configuration file, or a file of [tls] ·
   // unsupported: the fabric or persistence asked for · denied · no_space · wrong_cluster ·
   // wrong_version · damaged · io.

@@ -107,7 +107,9 @@ TEST_F(BenchCluster, AFileOfHostsThatMakesNoSenseIsRefusedByLine) {
   write_file(empty, "fabric = \"shm\"\n");
   refused(empty, "write a [[host]]");
   write_file(empty, "[[host]]\nname = \"a;b\"\n");
-  refused(empty, "empty.toml:1: host[0].address: \"a;b\" has characters");
+  refused(empty, "empty.toml:1: host[0].address: is missing");
+  write_file(empty, "[[host]]\nname = \"a\"\naddress = \"a;b\"\n");
+  refused(empty, "empty.toml:3: host[0].address: has characters");
   write_file(empty, "fabric = \n");
   refused(empty, "empty.toml:1");
   write_file(empty, "[[|log]]\n");

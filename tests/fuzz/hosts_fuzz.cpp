@@ -14,7 +14,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!parsed) {
     require(parsed.error().code == Code::invalid || parsed.error().code == Code::too_large,
             "a refusal is typed");
-    require(parsed.error().message.find("hosts.toml") == 0, "a refusal says where");
+    const std::string& message = parsed.error().message;
+    require(message.find("hosts.toml") == 0, "a refusal says where");
+    require(message.find_first_of("\n\r\x1b") == std::string::npos, "on one plain line");
     return 0;
   }
   require(!parsed->hosts.empty() && !parsed->launcher.empty() && !parsed->bandwidth.empty(),

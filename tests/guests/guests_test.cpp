@@ -47,9 +47,13 @@ class Load {
     const std::string reads = scratch_.path() / "reads.jsonl";
     const std::string text = feeder_.text();
     for (int n = 1; n <= kGuests; ++n) {
-      const Outcome read = cluster_({"read", "--replica", std::to_string(n), "--wait-for", last,
-                                     "--to", last, "--linearizable", "proof", "--history", reads});
-      EXPECT_EQ(read.exit, 0) << "replica " << n << ": " << read.errors;
+      Outcome read;
+      const auto reading = [&] {
+        read = cluster_({"read", "--replica", std::to_string(n), "--wait-for", last, "--to", last,
+                         "--linearizable", "proof", "--history", reads});
+        return read.exit == 0;
+      };
+      EXPECT_TRUE(eventually(reading, 120'000)) << "replica " << n << ": " << read.errors;
       EXPECT_TRUE(read.output == text) << "replica " << n << " holds something else; " << result;
     }
     const Outcome verdict = check({"--json", appends_, reads});

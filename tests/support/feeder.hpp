@@ -13,8 +13,8 @@ namespace caisson::test {
 // Writes numbered lines into a pipe, which it makes, until it is told to stop, and keeps them.
 class Feeder {
  public:
-  // 40 times so many lines in a second. Where nothing is trimmed the ring must hold them all: 64
-  // MiB those of ten minutes at 800 in a second.
+  // 40 times so many lines in a second. Where nothing is trimmed the ring must hold them all, each
+  // in 128 or 192 bytes.
   explicit Feeder(const std::filesystem::path& pipe, int lines_at_once = 20);
   ~Feeder() { stop(); }
   Feeder(const Feeder&) = delete;
