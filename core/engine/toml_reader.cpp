@@ -11,6 +11,8 @@ namespace caisson::engine {
 
 namespace {
 
+constexpr size_t kSentenceMax = 2'000;
+
 bool begins_key(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '"' ||
          c == '\'' || c == ']';
@@ -86,6 +88,13 @@ std::optional<uint64_t> bytes_of(std::string_view text) {
   return std::nullopt;
 }
 
+// What a file says goes to a terminal: on one line, whatever stands in it.
+std::string one_line(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return (c >= 0 && c < 0x20) || c == 0x7f; }, '?');
+  return text.size() <= kSentenceMax ? text : text.substr(0, kSentenceMax) + "…";
+}
+
 std::string hint(std::string_view manual) {
   return "; see " + std::string(manual) + " for an example";
 }
@@ -102,8 +111,6 @@ std::string found_text(const toml::node& node) {
   std::string text;
   if (const auto* string = node.as_string()) {
     text = '"' + string->get() + '"';
-    std::replace_if(
-        text.begin(), text.end(), [](char c) { return (c >= 0 && c < 0x20) || c == 0x7f; }, '?');
   } else {
     // Not by toml's formatter, which computes what is undefined for some numbers.
     std::ostringstream out;
@@ -116,7 +123,14 @@ std::string found_text(const toml::node& node) {
       text += ".0";
     }
   }
+  text = one_line(std::move(text));
   return text.size() <= 100 ? text : text.substr(0, 97) + "…";
+}
+
+void Findings::refuse(const std::string& key, const std::string& sentence, Code code) {
+  if (error_) return;
+  error_ = Error{
+      code, source_ + ':' + std::to_string(line_of(key)) + ": " + one_line(key + ": " + sentence)};
 }
 
 bool Table::bytes(std::string_view name, uint64_t& out) {
@@ -161,10 +175,10 @@ Result<void> read_toml(std::string_view text, std::string_view source,
   return {};
 } catch (const toml::parse_error& error) {
   return fail(Code::invalid, std::string(source) + ':' + std::to_string(error.source().begin.line) +
-                                 ": not valid TOML: " + std::string(error.description()) +
+                                 ": not valid TOML: " + one_line(std::string(error.description())) +
                                  hint(manual));
 } catch (const std::exception& error) {
-  return fail(Code::invalid, std::string(source) + ": " + error.what() + hint(manual));
+  return fail(Code::invalid, std::string(source) + ": " + one_line(error.what()) + hint(manual));
 }
 
 }  // namespace caisson::engine

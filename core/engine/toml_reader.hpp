@@ -49,11 +49,7 @@ class Findings {
     if (region.begin.line != 0) lines_[key] = region.begin.line;  // 0: not in the file
   }
 
-  void refuse(const std::string& key, const std::string& sentence, Code code = Code::invalid) {
-    if (error_) return;
-    error_ =
-        Error{code, source_ + ":" + std::to_string(line_of(key)) + ": " + key + ": " + sentence};
-  }
+  void refuse(const std::string& key, const std::string& sentence, Code code = Code::invalid);
 
  private:
   // A key that the file does not name is reported at its table.

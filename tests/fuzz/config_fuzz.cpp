@@ -16,6 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     require(parsed.error().code != Code::ok && parsed.error().code != Code::internal,
             "a refusal is typed");
     require(!parsed.error().message.empty(), "a refusal says why");
+    require(parsed.error().message.find_first_of("\n\r\x1b") == std::string::npos,
+            "on one plain line");
     return 0;
   }
   require(engine::check(*parsed).has_value(), "what is accepted keeps the rules");
