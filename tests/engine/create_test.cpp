@@ -34,6 +34,7 @@ TEST(Create, OneThatRanIsNotMadeAnewInItsDirectory) {
 }
 
 TEST(Create, OneThatRanIsNotMadeAnewWithoutItsDirectory) {
+  if (const char* const why = why_not_one_machine()) GTEST_SKIP() << why;
   Cluster cluster;
   cluster.start();
   ASSERT_FALSE(HasFatalFailure());

@@ -60,6 +60,12 @@ inline std::string poller_kind(const testing::TestParamInfo<bool>& with) {
   return with.param ? "Inline" : "Threads";
 }
 
+// On an adapter nodes know nothing of each other's files, as if they were on machines of their own.
+inline const char* why_not_one_machine() {
+  return getenv("CAISSON_TEST_VERBS") != nullptr ? "these nodes do not see each other's files"
+                                                 : nullptr;
+}
+
 struct Shape {
   uint8_t replicas = 3;
   bool runs_inline = false;

@@ -88,6 +88,7 @@ TEST_P(Memory, AnEntryThatRotsIsRepairedOnFollowerAndLeader) {
 // Files that are no replica's memory, and yet mapped: nobody dies of what becomes of them, and
 // their node has them anew before anybody looks for it elsewhere.
 TEST_P(Memory, ANodesHeartbeatAndPostAreMadeAnew) {
+  if (const char* const why = why_not_one_machine()) GTEST_SKIP() << why;
   for (const int id : {follower_, leader_}) {
     for (const char* const name : {"/heartbeat", "/post"}) {
       const std::string path = cluster_.home(id) + name;

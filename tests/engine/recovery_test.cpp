@@ -53,6 +53,7 @@ class Recovery : public testing::Test {
 
 TEST_F(Recovery, IsRefusedWhileTheReplicaRunsOrAQuorumIsThere) {
   EXPECT_EQ(recover(1).error().code, Code::busy);
+  if (const char* const why = why_not_one_machine()) GTEST_SKIP() << why;
   stop();
   const auto needless = recover(1);
   ASSERT_FALSE(needless);
@@ -83,6 +84,7 @@ TEST_F(Recovery, WithoutItsRegionOrItsRulesThereIsNothingToBuildUpon) {
 }
 
 TEST_F(Recovery, WhoWasGivenUpIsRefusedUntilItIsReadmitted) {
+  if (const char* const why = why_not_one_machine()) GTEST_SKIP() << why;
   EXPECT_EQ(readmit(2).error().code, Code::busy);
   lose_two();
   const auto recovered = recover(1);
@@ -136,6 +138,7 @@ TEST_F(Recovery, AVoterIsNoStandby) {
 }
 
 TEST(Takeover, AStandbyTakesOverOnceItsPrimaryIsGoneForSure) {
+  if (const char* const why = why_not_one_machine()) GTEST_SKIP() << why;
   constexpr int kStandby = 4;
   Shape shape;
   shape.replicas = kStandby;

@@ -43,6 +43,7 @@ TEST(Tls, ReplicasElectAndReplicateUnderMutualTls) {
     EXPECT_EQ(cluster.contents(id).size(), 100u);
   }
   // A failover goes by express, past the links' threads.
+  if (why_not_one_machine() != nullptr) return;
   const auto express = [&](int id) {
     return nlohmann::json::parse(cluster.engine(id).status_json()).at("express");
   };
