@@ -68,10 +68,11 @@ void World::make_region(Machine& m, ReplicaSet voters) {
   m.region = std::make_unique<pmem::ShadowRegion>(geometry, options_.persistence);
   const LogIdentity identity = identity_of(options_.seed);
   m.birth = voters.has(m.id) ? 0 : random_.next() | 1;
-  const Code code =
-      voters.has(m.id)
-          ? replication::create_replica(*m.region, identity, m.id, voters, options_.quorum)
-          : replication::create_joiner(*m.region, identity, m.id, m.birth);
+  const log::QuorumSystem quorum =
+      m.id.value == options_.odd ? options_.quorum_of_odd : options_.quorum;
+  const Code code = voters.has(m.id)
+                        ? replication::create_replica(*m.region, identity, m.id, voters, quorum)
+                        : replication::create_joiner(*m.region, identity, m.id, m.birth);
   if (code != Code::ok) breach("SETUP", "a replica could not be created");
   m.region->set_hook([this, id = m.id](const pmem::ShadowRegion::Point& point) {
     constexpr std::string_view kNames[] = {"store", "flush", "fence"};

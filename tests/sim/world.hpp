@@ -59,6 +59,9 @@ struct WorldOptions {
   uint64_t demote_after_ns = 4 * kMs;
   uint32_t voters_min = 2;
   log::QuorumSystem quorum;
+  // Somebody made this one's region for another quorum system. 0: nobody did.
+  uint8_t odd = 0;
+  log::QuorumSystem quorum_of_odd;
   uint64_t scrub_bytes_per_s = 100'000'000;
   StandbyBounds standby;
   bool standby_refuses = false;
