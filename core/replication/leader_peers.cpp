@@ -159,6 +159,7 @@ void Leader::on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_
     }
     return;
   }
+  births_[from.value] = 0;
   Peer& peer = peers_[from.value];
   if (peer.phase == Phase::attached && hello.promised < term_)
     return;  // it said so before our seal

@@ -55,7 +55,11 @@ Code Leader::change_members(const MemberChange& change) {
   if (!(change.standby - next.standbys).empty()) return Code::invalid;
   if (((now.voters | next.joining) - next.leaving).empty()) return Code::invalid;
   Code code = Code::ok;
-  for_each((change.add | change.learn) - now.members(), [&](ReplicaId id) {
+  for_each((change.add | change.learn) - now.electors(), [&](ReplicaId id) {
+    // It may have been admitted by what its former life had said. Who asks again means the one that
+    // says hello now.
+    const bool there = births_[id.value] == 0 || attached(id);
+    if (now.members().has(id) && there) return;
     // Nobody is admitted unseen: the birth it says is the one that counts from now on.
     if (births_[id.value] == 0) code = Code::not_found;
     next.births[id.value] = births_[id.value];

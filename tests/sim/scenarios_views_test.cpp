@@ -375,6 +375,36 @@ TEST(R43, WhoIsBornAgainIsHeardByTheLeaderOfItsFormerLife) {
   EXPECT_GT(sum.constructed, 15u);
 }
 
+// A member is removed and says hello as a stranger; it loses its memory, and is admitted before the
+// new life has said anything: by the birth of the old one. Who asks on gets the one that is there.
+Outcome admitted_by_a_former_life(uint64_t seed) {
+  World world(with_spares(seed, 3, 0));
+  Script script(world);
+  const uint8_t id = script.await_service();
+  if (id == 0) return conclude(world);
+  const uint8_t lost = script.others(id)[0];
+  const ReplicaSet all = set_of({1, 2, 3});
+  const MemberChange dismiss{.remove = just(ReplicaId{lost})};
+  const MemberChange admit{.add = just(ReplicaId{lost})};
+  reach_view(world, dismiss, all - just(ReplicaId{lost}));
+  world.destroy(lost);  // a founder has no birth
+  world.run_for(20 * kMs);
+  reach_view(world, admit, all);
+  reach_view(world, dismiss, all - just(ReplicaId{lost}));
+  world.run_for(20 * kMs);
+  const uint64_t former = world.machine(lost).birth;
+  world.destroy(lost);
+  const bool at_once = world.change(admit) == Code::ok && world.view().births[lost] == former &&
+                       former != world.machine(lost).birth;
+  reach_view(world, admit, all);
+  return conclude(world, at_once);
+}
+
+TEST(R43, WhoWasAdmittedByItsFormerLifeIsAdmittedWhenAskedAgain) {
+  const Outcome sum = over_seeds(1, 20, admitted_by_a_former_life);
+  EXPECT_GT(sum.constructed, 15u);
+}
+
 TEST(P17, ARegionThatWasNeverAdmittedHasNoVoice) { over_seeds(1, 20, reborn_has_no_voice); }
 
 // Who joins has what was posted to it only once it is persistent: what is trimmed meanwhile cannot
