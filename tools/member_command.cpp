@@ -55,9 +55,13 @@ struct SeenView {
   Json raw;
   bool settled() const { return raw.value("settled", false); }
   // What the replica is there; empty: no member.
-  std::string part(ReplicaId id) const {
+  std::string part(ReplicaId id) const { return of(id, "part"); }
+  std::string state(ReplicaId id) const { return of(id, "state"); }
+
+ private:
+  std::string of(ReplicaId id, const char* key) const {
     for (const Json& member : raw.value("members", Json::array())) {
-      if (member.value("replica", 0) == id.value) return member.value("part", "");
+      if (member.value("replica", 0) == id.value) return member.value(key, "");
     }
     return "";
   }
@@ -113,6 +117,15 @@ std::string transfer_text(const Json& member) {
 struct Goal {
   MemberChange change;
   bool or_standby = false;  // a standby learns, too
+  // A learner that nothing is written to may be one whose memory is gone: asked for again, the
+  // region that is there now takes its place.
+  bool may_be_gone(const SeenView& view) const {
+    bool any = false;
+    for_each(change.learn, [&](ReplicaId id) {
+      any = any || (view.part(id) == "learner" && view.state(id) == "detached");
+    });
+    return any;
+  }
   bool reached(const SeenView& view) const {
     bool all = view.settled();
     for_each(change.add, [&](ReplicaId id) { all = all && view.part(id) == "voter"; });
@@ -162,6 +175,7 @@ Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goa
   NodeLinks links(cluster, log);
   const auto started = Clock::now();
   auto ask_at = started;
+  bool asked = false;
   Error last{Code::timed_out, "log '" + log + "': not asked yet"};
   while (Clock::now() < deadline) {
     const auto link = links.leader(deadline);
@@ -173,7 +187,7 @@ Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goa
       continue;
     }
     if (progress.due()) progress.show(progress_text(*view, log));
-    if (goal.reached(*view)) return view;
+    if (goal.reached(*view) && (asked || !goal.may_be_gone(*view))) return view;
     if (Clock::now() >= ask_at) {
       const MemberChange& change = goal.change;
       const auto done = (*link)->call<protocol::Done>(
@@ -187,6 +201,7 @@ Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goa
         std::this_thread::sleep_for(kLookEvery);
         continue;
       }
+      asked = asked || done->code == Code::ok;
       // A node that has just been started says hello in a moment.
       const bool patient = done->code == Code::not_found && Clock::now() < started + kHelloWithin;
       // A standby has to catch up first.

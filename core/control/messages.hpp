@@ -80,6 +80,7 @@ struct GrantReply {
   uint64_t answer = 0;
   Code code = Code::internal;  // ok · again: stale answer, seal anew · no_space: the salvage area
                                // is full · invalid, damaged: the histories contradict each other
+  uint64_t birth = 0;          // of the region that answers
   transport::Grant grant;      // valid where code == ok
 };
 

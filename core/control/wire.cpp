@@ -96,6 +96,7 @@ void put(const GrantReply& message, pb::Envelope& envelope) {
   out.set_nonce(message.nonce);
   out.set_code(code_to_wire(message.code));
   out.set_answer(message.answer);
+  out.set_birth(message.birth);
   out.set_grant_term(message.grant.term.value);
   out.set_grant_generation(message.grant.generation);
   out.set_grant_blob(message.grant.blob.data(), message.grant.blob.size());
@@ -248,6 +249,7 @@ Result<Message> get(const pb::GrantReply& in) {
   out.nonce = in.nonce();
   out.code = *code;
   out.answer = in.answer();
+  out.birth = in.birth();
   out.grant.term = Term{in.grant_term()};
   out.grant.generation = in.grant_generation();
   out.grant.blob = bytes_of(blob);

@@ -195,6 +195,7 @@ control::GrantReply Follower::answer_grant(ReplicaId writer, const control::Gran
   reply.term = request.term;
   reply.nonce = request.nonce;
   reply.answer = request.answer;
+  reply.birth = c_.durable.superblock().birth;
   if (given || request.answer != answer_ || answer_ == 0) {
     reply.code = Code::again;
     return reply;

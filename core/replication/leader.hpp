@@ -261,7 +261,7 @@ class Leader {
   bool unsettled_ = false;    // a change is under way, or leaves us out
   ReplicaSet departed_;       // no longer members; attached until they have heard of it
   uint64_t departed_ns_ = 0;  // when they were dismissed
-  std::array<uint64_t, kReplicaIdMax + 1> births_{};  // of who said hello and is no member
+  std::array<uint64_t, kReplicaIdMax + 1> births_{};  // as they said hello
   ReplicaId heir_;                                    // whom we hand over to; 0: nobody
   ReplicaId last_heir_;
   uint64_t heir_until_ns_ = 0;  // … unless it has not taken over by then

@@ -92,6 +92,8 @@ void Leader::on_grant_reply(ReplicaId from, const control::GrantReply& reply, ui
   if (reply.term != term_ || reply.nonce != nonce_ || !followers_.has(from)) return;
   Peer& peer = peers_[from.value];
   if (peer.phase != Phase::granting || reply.answer != peer.answer) return;
+  // Two fresh regions number alike.
+  if (reply.birth != peer.birth) return;
   if (reply.code == Code::again) {
     unseal(from, peer, now_ns);
     return;
@@ -149,8 +151,8 @@ void Leader::rebase(ReplicaId id, Peer& peer, uint64_t now_ns) {
 
 void Leader::on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_ns) {
   const log::Membership& view = c_.membership();
+  births_[from.value] = hello.birth;
   if (!view.members().has(from) || hello.birth != view.births[from.value]) {
-    births_[from.value] = hello.birth;
     // The one that we wrote to is gone for good.
     if (attached(from) && !departed_.has(from)) unseal(from, peers_[from.value], now_ns);
     if (standbys_.has(from)) {
@@ -159,7 +161,6 @@ void Leader::on_hello(ReplicaId from, const control::Hello& hello, uint64_t now_
     }
     return;
   }
-  births_[from.value] = 0;
   Peer& peer = peers_[from.value];
   if (peer.phase == Phase::attached && hello.promised < term_)
     return;  // it said so before our seal

@@ -27,6 +27,13 @@ void Leader::follow_view() {
   members.remove(c_.options.self);
   departed_ = (departed_ | (followers_ - members)) - members;
   followers_ = members | departed_;
+  // Who has another birth is another one, of whom nothing is known yet.
+  for_each(members, [&](ReplicaId id) {
+    Peer& peer = peers_[id.value];
+    if (peer.answer == 0 || peer.birth == view.births[id.value]) return;
+    unseal(id, peer, 0);
+    peer = Peer{};
+  });
   follow_standbys();
 }
 
@@ -57,7 +64,7 @@ Code Leader::change_members(const MemberChange& change) {
   Code code = Code::ok;
   for_each((change.add | change.learn) - now.electors(), [&](ReplicaId id) {
     // It may have been admitted by what its former life had said. Who asks again means the one that
-    // says hello now.
+    // said hello last.
     const bool there = births_[id.value] == 0 || attached(id);
     if (now.members().has(id) && there) return;
     // Nobody is admitted unseen: the birth it says is the one that counts from now on.
@@ -70,8 +77,9 @@ Code Leader::change_members(const MemberChange& change) {
   if (next == now) return Code::ok;
   // One change at a time: an earlier one that has not become joint yet may still be amended.
   if (now.joint() || c_.state.view_position() > c_.state.committed()) return Code::again;
-  for_each(change.standby - now.standbys, [&](ReplicaId id) {
-    if (!keeps_up(id)) code = Code::not_yet;
+  for_each(change.standby, [&](ReplicaId id) {
+    const bool is_one = now.standbys.has(id) && now.births[id.value] == next.births[id.value];
+    if (!is_one && !keeps_up(id)) code = Code::not_yet;
   });
   if (code != Code::ok) return code;
   return append_view(next);

@@ -37,13 +37,10 @@ Sent since(const Sent& before, const Sent& now) {
   return {now.messages - before.messages, now.frames - before.frames};
 }
 
-Sent operator+(const Sent& a, const Sent& b) {
-  return {a.messages + b.messages, a.frames + b.frames};
-}
-
 struct Death {
   Sent seals;
   Sent answers;
+  bool one_asked_once = false;
 };
 
 // Node 1, which leads every log, dies.
@@ -58,16 +55,19 @@ void node_1_dies(Cluster& cluster, Death& death) {
              return now != 1;
            }) == 0;
   }));
-  const Sent sealed = seals_of(cluster, 2) + seals_of(cluster, 3);
-  const Sent answered = all_of(cluster, 2) + all_of(cluster, 3);
+  const Sent by_2 = seals_of(cluster, 2);
+  const Sent by_3 = seals_of(cluster, 3);
+  const Sent answered = all_of(cluster, 3);
   cluster.close(1);
   // Node 2, which is next, unless it is held up.
   ASSERT_TRUE(cluster.until([&] {
     return std::ranges::all_of(logs,
                                [&](const std::string& log) { return cluster.leader(log) > 1; });
   }));
-  death.seals = since(sealed, seals_of(cluster, 2) + seals_of(cluster, 3));
-  death.answers = since(answered, all_of(cluster, 2) + all_of(cluster, 3));
+  death.seals = since(by_2, seals_of(cluster, 2));
+  death.answers = since(answered, all_of(cluster, 3));
+  death.one_asked_once =
+      death.seals.messages == 2 * kLogs && since(by_3, seals_of(cluster, 3)).messages == 0;
   for (const std::string& log : logs) {
     EXPECT_TRUE(cluster.until([&] {
       const int now = cluster.leader(log);
@@ -79,22 +79,23 @@ void node_1_dies(Cluster& cluster, Death& death) {
 
 TEST(ManyLogs, ANodesDeathIsSealedInOneFrameForEachNode) {
   Death death;
-  // Who is held up for long asks again, log by log. Then frames have less to carry.
-  constexpr int kTries = 3;
-  for (int i = 0; i < kTries && death.seals.messages != 2 * kLogs; ++i) {
+  // Who is held up asks again, log by log, or lets node 3 ask: that says nothing of what a turn
+  // sends.
+  constexpr int kTries = 10;
+  for (int i = 0; i < kTries && !death.one_asked_once; ++i) {
     Cluster cluster(many_logs());
     cluster.start();
     ASSERT_NO_FATAL_FAILURE(node_1_dies(cluster, death));
   }
-  const auto& [seals, answers] = death;
+  EXPECT_TRUE(death.one_asked_once) << "each log asks two nodes, once";
+  const Sent& seals = death.seals;
+  const Sent& answers = death.answers;
   RecordProperty("seals", static_cast<int>(seals.messages));
   RecordProperty("seal_frames", static_cast<int>(seals.frames));
   RecordProperty("answers", static_cast<int>(answers.messages));
   RecordProperty("answer_frames", static_cast<int>(answers.frames));
-  EXPECT_GE(seals.messages, 2u * kLogs) << "each log asks two nodes";
   // One frame for each node, and as many again where a log is a turn behind.
-  const uint64_t least = seals.messages == 2 * kLogs ? kLogs / 2 : 2;
-  EXPECT_LE(seals.frames * least, seals.messages) << "those of a turn travel together";
+  EXPECT_LE(seals.frames * kLogs, 2 * seals.messages) << "those of a turn travel together";
   EXPECT_GE(answers.messages, 1u * kLogs);
   EXPECT_LE(answers.frames * 2, answers.messages) << "and so do the answers";
 }

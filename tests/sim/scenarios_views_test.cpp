@@ -405,6 +405,49 @@ TEST(R43, WhoWasAdmittedByItsFormerLifeIsAdmittedWhenAskedAgain) {
   EXPECT_GT(sum.constructed, 15u);
 }
 
+// … and loses it again and again, wherever its admission stands: asked for an answer, for a grant,
+// or being caught up. What its former lives still say arrives late, and speaks for none of them.
+Outcome lost_while_it_is_admitted(uint64_t seed) {
+  WorldOptions options = with_spares(seed, 3, 0);
+  options.message_late_permille = 200;
+  World world(options);
+  Script script(world);
+  add_clients(world, 1);
+  const uint8_t id = script.await_service();
+  if (id == 0) return conclude(world);
+  const uint8_t lost = script.others(id)[0];
+  const ReplicaSet it = just(ReplicaId{lost});
+  const bool learns = seed % 2 == 0;
+  const MemberChange admit = learns ? MemberChange{.learn = it} : MemberChange{.add = it};
+  const ReplicaSet all = set_of({1, 2, 3});
+  reach_view(world, {.remove = it}, all - it);
+  world.destroy(lost);
+  int lives = 0;
+  for (; lives < 5 && !world.view().electors().has(ReplicaId{lost}); ++lives) {
+    world.run_until([&] { return world.change(admit) == Code::ok; }, 20 * kMs);
+    world.run_for(world.random().below(lives < 3 ? 100 * kUs : 2 * kMs));
+    if (world.view().electors().has(ReplicaId{lost})) break;
+    world.destroy(lost);
+  }
+  if (!learns) {
+    reach_view(world, admit, all);
+  } else if (!world.run_until(
+                 [&] {
+                   (void)world.change(admit);
+                   const auto followed = world.machine(lost).replica->log().committed();
+                   return followed.value + 8 > world.committed_max();
+                 },
+                 150 * kMs)) {
+    world.breach("LIVE", "the learner is not caught up: " + world.describe());
+  }
+  return conclude(world, lives > 1);
+}
+
+TEST(R43, WhoLosesItsMemoryWhileItIsAdmittedIsAdmittedInTheEnd) {
+  const Outcome sum = over_seeds(1, 60, lost_while_it_is_admitted);
+  EXPECT_GT(sum.constructed, 40u);
+}
+
 TEST(P17, ARegionThatWasNeverAdmittedHasNoVoice) { over_seeds(1, 20, reborn_has_no_voice); }
 
 // Who joins has what was posted to it only once it is persistent: what is trimmed meanwhile cannot

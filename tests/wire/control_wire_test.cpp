@@ -52,7 +52,7 @@ bool same(const GrantRequest& a, const GrantRequest& b) {
 template <>
 bool same(const GrantReply& a, const GrantReply& b) {
   return a.term == b.term && a.nonce == b.nonce && a.code == b.code && a.answer == b.answer &&
-         same_grant(a.grant, b.grant);
+         a.birth == b.birth && same_grant(a.grant, b.grant);
 }
 template <>
 bool same(const Hello& a, const Hello& b) {
@@ -168,6 +168,7 @@ GrantReply any_grant_reply() {
   reply.nonce = any();
   reply.code = any_code();
   reply.answer = any();
+  reply.birth = any();
   reply.grant = any_grant();
   return reply;
 }
