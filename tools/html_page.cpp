@@ -118,8 +118,13 @@ class Axis {
 
 }  // namespace
 
-std::string html_curves(const std::vector<Curve>& curves, const std::string& x_title,
+std::string html_curves(std::vector<Curve> curves, const std::string& x_title,
                         const std::string& y_title, bool y_bytes, bool x_logarithmic) {
+  for (Curve& curve : curves) {
+    std::erase_if(curve.points, [](const auto& point) {
+      return !std::isfinite(point.first) || !std::isfinite(point.second);
+    });
+  }
   const std::pair<double, double>* first = nullptr;
   for (const Curve& curve : curves) {
     if (!curve.points.empty()) first = &curve.points.front();

@@ -28,8 +28,8 @@ struct Curve {
   bool bright = true;
 };
 // Curves over each other, each named beside its colour, pale ones dashed; y is logarithmic.
-// `y_bytes`: y is told in bytes.
-std::string html_curves(const std::vector<Curve>& curves, const std::string& x_title,
+// `y_bytes`: y is told in bytes. Points that are not finite are left out.
+std::string html_curves(std::vector<Curve> curves, const std::string& x_title,
                         const std::string& y_title, bool y_bytes, bool x_logarithmic = true);
 
 }  // namespace caisson::tools
