@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "core/engine/utf8.hpp"
+
 namespace caisson::tools {
 
 namespace {
@@ -12,21 +14,6 @@ constexpr char kBase64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 uint32_t byte_at(std::span<const std::byte> bytes, size_t i) {
   return i < bytes.size() ? std::to_integer<uint32_t>(bytes[i]) : 0;
-}
-
-// Length of the well-formed UTF-8 sequence at `i` (RFC 3629), or 0.
-size_t sequence_at(std::span<const std::byte> bytes, size_t i) {
-  const uint32_t lead = byte_at(bytes, i);
-  if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || i + length > bytes.size()) return 0;
-  for (size_t k = 1; k < length; ++k) {
-    if ((byte_at(bytes, i + k) & 0xc0) != 0x80) return 0;
-  }
-  const uint32_t second = byte_at(bytes, i + 1);
-  const bool malformed = (lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) ||
-                         (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f);
-  return malformed ? 0 : length;
 }
 
 }  // namespace
@@ -66,15 +53,6 @@ Result<std::vector<std::byte>> from_base64(std::string_view text) {
   return bytes;
 }
 
-bool is_utf8(std::span<const std::byte> bytes) {
-  for (size_t i = 0; i < bytes.size();) {
-    const size_t length = sequence_at(bytes, i);
-    if (length == 0) return false;
-    i += length;
-  }
-  return true;
-}
-
 std::string printable(std::span<const std::byte> bytes, size_t bytes_max) {
   std::string text;
   for (const std::byte byte : bytes.first(std::min(bytes.size(), bytes_max))) {
@@ -94,8 +72,9 @@ std::string printable(std::span<const std::byte> bytes, size_t bytes_max) {
 }
 
 void add_payload(Json& object, std::span<const std::byte> payload) {
-  if (is_utf8(payload)) {
-    object["payload"] = std::string(reinterpret_cast<const char*>(payload.data()), payload.size());
+  const std::string_view text(reinterpret_cast<const char*>(payload.data()), payload.size());
+  if (engine::is_utf8(text)) {
+    object["payload"] = text;
   } else {
     object["payload_base64"] = to_base64(payload);
   }

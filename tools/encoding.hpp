@@ -16,7 +16,6 @@ namespace caisson::tools {
 std::string to_base64(std::span<const std::byte> bytes);
 // Of one line. invalid: it is none.
 Result<std::vector<std::byte>> from_base64(std::string_view text);
-bool is_utf8(std::span<const std::byte> bytes);
 // At most `bytes_max` of it, with everything that is not printable ASCII escaped.
 std::string printable(std::span<const std::byte> bytes, size_t bytes_max);
 // "payload" if it is UTF-8, else "payload_base64".

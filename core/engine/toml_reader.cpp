@@ -7,6 +7,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "core/engine/utf8.hpp"
+
 namespace caisson::engine {
 
 namespace {
@@ -33,40 +35,73 @@ bool opens_nameless_table(std::string_view line) {
   return line.empty() || !begins_key(line.front());
 }
 
-// A letter beyond ASCII that stands neither in a text, quoted where a text may begin, nor in a
-// comment; or the beginning of a text of several lines, in which such a letter breaks toml++, too.
-bool has_bare_letter_or_long_text(std::string_view line) {
-  char quote = 0;
-  char before = '=';  // the last visible character outside of quotes
-  for (size_t i = 0; i < line.size(); ++i) {
-    const char c = line[i];
-    if (quote == '"' && c == '\\') {
-      ++i;
-    } else if (quote != 0) {
-      if (c == quote) quote = 0;
-    } else if (c == '#') {
-      return false;
-    } else if (static_cast<unsigned char>(c) >= 0x80) {
-      return true;
-    } else if ((c == '"' || c == '\'') &&
-               std::string_view("=[{,.").find(before) != std::string_view::npos) {
-      if (line.substr(i).starts_with(std::string(3, c))) return true;
-      quote = c;
-      before = c;
-    } else if (c > ' ') {
-      before = c;
-    }
+// toml++ 3.3 looks for the end of what it does not understand in a table that has holes beyond
+// ASCII (U+00E9, U+FCFF): what happens then is undefined. So it is shown other characters, higher
+// by this, which lie behind that table; texts and messages are put back.
+constexpr char32_t kAside = 0x100000;
+
+// Every character of valid UTF-8 as `change` has it.
+template <class Change>
+std::string changed(std::string_view text, Change change) {
+  std::string out;
+  while (!text.empty()) {
+    const Character next = first_character(text);
+    append_utf8(out, change(next.code));
+    text.remove_prefix(next.bytes);
+  }
+  return out;
+}
+
+std::string set_aside(std::string_view text) {
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  return changed(
+      text, [](char32_t code) { return code >= 0x80 && code < 0x10000 ? code + kAside : code; });
+}
+
+std::string put_back(std::string_view text) {
+  if (!is_utf8(text)) return std::string(text);
+  return changed(text, [](char32_t code) { return code >= kAside + 0x80 ? code - kAside : code; });
+}
+
+void put_back(toml::node& node) {
+  if (toml::value<std::string>* const text = node.as_string()) {
+    text->get() = put_back(text->get());
+  } else if (toml::array* const array = node.as_array()) {
+    for (toml::node& each : *array) put_back(each);
+  } else if (toml::table* const table = node.as_table()) {
+    for (auto&& [key, value] : *table) put_back(value);
+  }
+}
+
+// A line that is no UTF-8, or has one of the characters that others are shown as.
+bool is_beyond_text(std::string_view line) {
+  while (!line.empty()) {
+    const Character next = first_character(line);
+    if (next.bytes == 0 || next.code >= kAside || line.starts_with("\\U0010")) return true;
+    line.remove_prefix(next.bytes);
   }
   return false;
 }
 
-// What toml++ 3.3 does not survive, as the line that holds it. It refuses every other malformed
-// file.
-std::optional<size_t> line_toml_cannot_read(std::string_view text) {
+struct BrokenLine {
+  size_t number = 0;
+  const char* why = "";
+};
+
+// What toml++ 3.3 does not survive. It refuses every other malformed file.
+std::optional<BrokenLine> line_toml_cannot_read(std::string_view text) {
   for (size_t number = 1; !text.empty(); ++number) {
     const std::string_view line = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(text.size(), line.size() + 1));
-    if (opens_nameless_table(line) || has_bare_letter_or_long_text(line)) return number;
+    if (is_beyond_text(line)) {
+      return BrokenLine{number, "not UTF-8, or a character for private use beyond U+100000"};
+    }
+    if (opens_nameless_table(line)) {
+      return BrokenLine{number,
+                        "not valid TOML: names of tables are made of A-Z a-z 0-9 - _, anything "
+                        "else is quoted"};
+    }
   }
   return std::nullopt;
 }
@@ -90,6 +125,7 @@ std::optional<uint64_t> bytes_of(std::string_view text) {
 
 // What a file says goes to a terminal: on one line, whatever stands in it.
 std::string one_line(std::string text) {
+  text = put_back(text);
   std::replace_if(
       text.begin(), text.end(), [](char c) { return (c >= 0 && c < 0x20) || c == 0x7f; }, '?');
   return text.size() <= kSentenceMax ? text : text.substr(0, kSentenceMax) + "…";
@@ -161,13 +197,11 @@ Result<void> read_toml(std::string_view text, std::string_view source,
                 std::string(source) + ": longer than 1 MiB: is it the right file?");
   }
   if (const auto line = line_toml_cannot_read(text)) {
-    return fail(Code::invalid,
-                std::string(source) + ':' + std::to_string(*line) +
-                    ": not valid TOML, or not read here: keys and names of tables are made of "
-                    "A-Z a-z 0-9 - _, anything else is quoted, and a text stands on one line" +
-                    hint(manual));
+    return fail(Code::invalid, std::string(source) + ':' + std::to_string(line->number) + ": " +
+                                   line->why + hint(manual));
   }
-  const toml::table document = toml::parse(text, source);
+  toml::table document = toml::parse(set_aside(text), source);
+  put_back(document);
   Findings findings(source, base);
   Table root(document, "", findings);
   read(root);

@@ -193,13 +193,29 @@ TEST(Config, BrokenTomlThatUpsetsTheParserIsAnErrorToo) {
                            "\"\"\"",
                            "a = \"\"\"\\\xcd\xbe\"\"\"",
                            "a = '''\n\xcd\xbe'''",
-                           "a = {\"\"\"\\\xcd\xbe\"\"\" = 1}"}) {
+                           "a = {\"\"\"\\\xcd\xbe\"\"\" = 1}",
+                           "a =-[\"sr\xef\xb3\xbfun\"]",
+                           "a = \xc3\xa9",
+                           "a = \"\xf4\x80\x82\x80\"",
+                           "a = \"\\U00100080\"",
+                           "a = \"\xed\xa0\x80\"",
+                           "a = \"\xc0\x80\""}) {
     const auto options = parse_config(text, "test.toml");
     ASSERT_FALSE(options.has_value()) << text;
     EXPECT_EQ(options.error().code, Code::invalid);
     EXPECT_NE(options.error().message.find("test.toml"), std::string::npos)
         << options.error().message;
   }
+}
+
+TEST(Config, TextsHoldWhatLettersTheyLike) {
+  const std::string path = "/é/ж/€/\uFCFF/\uFEFF/\U0001F5FF";
+  const std::string quoted = '"' + path + '"';
+  const EngineOptions options =
+      parsed(file_with({{"\"/data/2\"", quoted}, {"\"/data/2\"", quoted}}));
+  EXPECT_EQ(options.directory, path);
+  expect_refused({{"replica = 2", "replica = \"\uFCFF\""}}, 4, "\"\uFCFF\" is not allowed");
+  expect_refused({{"replica = 2", "replica = 2\n\"é\" = 3"}}, 5, "é: is no known key");
 }
 
 TEST(Config, RefusesUnknownKeysAndTables) {
