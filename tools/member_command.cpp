@@ -117,8 +117,8 @@ std::string transfer_text(const Json& member) {
 struct Goal {
   MemberChange change;
   bool or_standby = false;  // a standby learns, too
-  // A learner that nothing is written to may be one whose memory is gone: asked for again, the
-  // region that is there now takes its place.
+  // A learner that nothing is written to may be one whose memory is gone: asked for again once the
+  // region that is there now has said hello, that one takes its place.
   bool may_be_gone(const SeenView& view) const {
     bool any = false;
     for_each(change.learn, [&](ReplicaId id) {
@@ -175,7 +175,6 @@ Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goa
   NodeLinks links(cluster, log);
   const auto started = Clock::now();
   auto ask_at = started;
-  bool asked = false;
   Error last{Code::timed_out, "log '" + log + "': not asked yet"};
   while (Clock::now() < deadline) {
     const auto link = links.leader(deadline);
@@ -187,7 +186,8 @@ Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goa
       continue;
     }
     if (progress.due()) progress.show(progress_text(*view, log));
-    if (goal.reached(*view) && (asked || !goal.may_be_gone(*view))) return view;
+    const bool hello_in_time = Clock::now() < started + kHelloWithin;
+    if (goal.reached(*view) && !(hello_in_time && goal.may_be_gone(*view))) return view;
     if (Clock::now() >= ask_at) {
       const MemberChange& change = goal.change;
       const auto done = (*link)->call<protocol::Done>(
@@ -201,9 +201,8 @@ Result<SeenView> reach(const Cluster& cluster, const std::string& log, const Goa
         std::this_thread::sleep_for(kLookEvery);
         continue;
       }
-      asked = asked || done->code == Code::ok;
       // A node that has just been started says hello in a moment.
-      const bool patient = done->code == Code::not_found && Clock::now() < started + kHelloWithin;
+      const bool patient = done->code == Code::not_found && hello_in_time;
       // A standby has to catch up first.
       const bool later = done->code == Code::again || done->code == Code::not_yet;
       if (done->code != Code::ok && !later && !patient) {
@@ -424,8 +423,8 @@ void add_member(Commands& commands) {
                          "  caisson member add --dir D --replica 4 --learner     without a vote\n"
                          "  caisson member add --dir D --replica 4 --standby     … and appends do "
                          "not run away from it\n\n"
-                         "Its node has to run. Asked again, it changes nothing. Interrupted, the "
-                         "change goes on.\n",
+                         "Its node has to run. Asked again, it changes nothing, unless the replica "
+                         "has lost its memory since. Interrupted, the change goes on.\n",
                          admit, run_add);
   add_choice(command, admit->choice);
   add_replica(command, "--replica", admit->replica, "whom");

@@ -106,7 +106,7 @@ class Endpoint : public Introducible {
   [[nodiscard]] virtual Code revoke_all() = 0;
 
   // Opens the ring to `writer` under `term`. At most one grant is open at a time; the caller has
-  // revoked the older ones (P4).
+  // revoked the older ones (P4). not_yet: the fabric has not found that writer yet; ask again.
   virtual Result<Grant> grant(ReplicaId writer, Term term) = 0;
 
   virtual void publish(const TargetCell& cell) = 0;

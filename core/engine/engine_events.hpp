@@ -31,7 +31,11 @@ struct Event {
     deleted,
     rot,
     mended,
-    stranger
+    stranger,
+    stuck,
+    unstuck,
+    parted,
+    written_to
   };
   Kind kind = Kind::role;
   replication::Role role = replication::Role::follower;
@@ -41,7 +45,9 @@ struct Event {
   uint32_t log = 0;      // index in the engine; stranger: UINT32_MAX for the node's heartbeats
   Term term;
   Position committed;
-  uint64_t at = 0;  // poison: byte of the region · rot, mended: how many so far
+  // poison: byte of the region · rot, mended: how many so far · parted, written_to:
+  // for so many ns it was not
+  uint64_t at = 0;
 };
 
 // One producer, one consumer. A full ring drops the newest event and counts it.

@@ -174,6 +174,22 @@ void Housekeeper::tell(const Event& event) {
           log, event.at);
     case Event::Kind::mended:
       return logger_->warn("log {}: {} rotten entries are repaired", log, event.at);
+    case Event::Kind::stuck:
+      return logger_->error(
+          "log {}: what others may write here cannot be ended, and this replica votes for nobody "
+          "until it can: look after the adapter and its network interface (caisson doctor), and "
+          "after an application that keeps a claim",
+          log);
+    case Event::Kind::unstuck:
+      return logger_->info("log {}: what others may write here is ended; it votes again", log);
+    case Event::Kind::written_to:
+      return logger_->info("log {}: replica {} takes our writes, after {} ms without (term {})",
+                           log, event.replica.value, event.at / 1'000'000, event.term.value);
+    case Event::Kind::parted:
+      return logger_->warn(
+          "log {}: replica {} is alive and takes no writes of ours for {} ms (term {}): look after "
+          "its log, its fabric and its salvage area (caisson status)",
+          log, event.replica.value, event.at / 1'000'000, event.term.value);
     case Event::Kind::suspect:
       return logger_->warn("replica {} is suspected: {}", event.replica.value,
                            control::name(event.evidence));

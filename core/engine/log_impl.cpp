@@ -8,6 +8,13 @@
 
 namespace caisson::engine {
 
+namespace {
+
+// A follower that is alive is written to again within it, whatever fenced its leader.
+constexpr uint64_t kReconnectBudgetNs = 1'000'000'000;
+
+}  // namespace
+
 LogImpl::LogImpl(const LogOptions& options, uint32_t index, ReplicaId self, Poller& poller,
                  LogParts parts)
     : options_(options),
@@ -289,6 +296,7 @@ void LogImpl::publish_now(uint64_t now_ns) {
     followers.count = static_cast<uint32_t>(replica_->peers(followers.all));
     followers_.store(followers);
     report_pace(followers);
+    report_connections(followers, now_ns);
   }
   report_changes(last_status_, status);
   last_status_ = status;
@@ -318,6 +326,7 @@ void LogImpl::report_changes(const replication::ReplicaStatus& before,
   if (now.poisoned && !before.poisoned) {
     put(file_deleted() ? Event::Kind::deleted : Event::Kind::poison);
   }
+  if (now.stuck != before.stuck) put(now.stuck ? Event::Kind::stuck : Event::Kind::unstuck);
   event.at = now.scrub.findings;
   if (now.scrub.findings != before.scrub.findings) put(Event::Kind::rot);
   event.at = now.scrub.repaired;
@@ -345,6 +354,41 @@ void LogImpl::report_pace(const Followers& followers) {
   put(slow - slow_, Event::Kind::slow);
   put(slow_ - slow, Event::Kind::keeps_pace);
   slow_ = slow;
+}
+
+// Who takes our writes again, at most once a second of each; and who does not for a whole one,
+// although it is alive.
+void LogImpl::report_connections(const Followers& followers, uint64_t now_ns) {
+  if (led_ != connected_term_) {
+    connected_term_ = led_;
+    connections_.fill({false, false, now_ns, 0});
+  }
+  const auto put = [&](ReplicaId id, Event::Kind kind, Connection& connection) {
+    Event event;
+    event.kind = kind;
+    event.log = index_;
+    event.replica = id;
+    event.term = led_;
+    event.at = now_ns - connection.since_ns;
+    connection.told_ns = now_ns;
+    poller_.events().put(event);
+  };
+  for (uint32_t i = 0; i < followers.count; ++i) {
+    const replication::PeerStatus& peer = followers.all[i];
+    Connection& connection = connections_[peer.id.value];
+    if (peer.attached != connection.attached) {
+      const bool often =
+          now_ns - connection.told_ns < kReconnectBudgetNs && connection.told_ns != 0;
+      if (peer.attached && (connection.missed || !often)) {
+        put(peer.id, Event::Kind::written_to, connection);
+      }
+      connection = {peer.attached, false, now_ns, connection.told_ns};
+    } else if (!peer.attached && !peer.suspected && !connection.missed &&
+               now_ns - connection.since_ns >= kReconnectBudgetNs) {
+      put(peer.id, Event::Kind::parted, connection);
+      connection.missed = true;
+    }
+  }
 }
 
 void LogImpl::close(uint64_t now_ns) {

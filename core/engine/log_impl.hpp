@@ -234,6 +234,7 @@ class LogImpl {
   void report_changes(const replication::ReplicaStatus& before,
                       const replication::ReplicaStatus& now);
   void report_pace(const Followers& followers);
+  void report_connections(const Followers& followers, uint64_t now_ns);
   Followers followers() const;
   void retire(Lane& lane);
 
@@ -265,6 +266,15 @@ class LogImpl {
   uint64_t applied_seen_ = 0;
   replication::ReplicaStatus last_status_;
   ReplicaSet slow_;  // as last reported
+  // Whether a follower takes our writes, and since when; of the term that is led.
+  struct Connection {
+    bool attached = false;
+    bool missed = false;  // said: for too long it did not
+    uint64_t since_ns = 0;
+    uint64_t told_ns = 0;
+  };
+  Term connected_term_;
+  std::array<Connection, kReplicaIdMax + 1> connections_{};
 
   // Written by the poller, read by all.
   log::Cursor held_;

@@ -71,6 +71,7 @@ std::string LogImpl::status_json() const {
       {"elections", now.elections},
       {"repairs", now.repairs},
       {"faults", now.faults},
+      {"stuck", now.stuck},
       {"poison",
        {{"poisoned", now.poisoned},
         {"pages", now.poison.pages},

@@ -16,7 +16,9 @@ Code Follower::seal_ring(Extent extent) {
     if (const Code code = forget_unsure(); code != Code::ok) return code;
   }
   stop();
-  if (const Code code = c_.endpoint.revoke_all(); code != Code::ok) return code;
+  const Code revoked = c_.endpoint.revoke_all();
+  stuck_ = revoked != Code::ok;
+  if (stuck_) return revoked;
   if (extent == Extent::whole) {
     if (const Code code = find_all(); code != Code::ok) return code;
   } else {

@@ -24,6 +24,9 @@ class Follower {
   // it again. Only while nobody is granted our ring.
   [[nodiscard]] Code confess();
 
+  // What others may write here could not be ended the last time: no seal is answered meanwhile.
+  bool stuck() const { return stuck_; }
+
   bool damaged() const { return c_.durable.superblock().damaged_through.value != 0; }
   // A new name for every answer; older ones are stale from then on.
   control::SealReply seal_reply(Term term, uint64_t nonce, Code code);
@@ -119,7 +122,8 @@ class Follower {
   log::Cursor granted_behind_;  // what both held when the grant was given: sure, whatever follows
   uint64_t looked_ns_ = 0;      // when the entries behind it were last looked at with success
   uint64_t unsaved_since_ns_ =
-      0;                    // when progress first went beyond the persisted cursor; 0: it has not
+      0;  // when progress first went beyond the persisted cursor; 0: it has not
+  bool stuck_ = false;
   uint64_t cell_seen_ = 0;  // committed position of the last commit cell that was looked at
 };
 

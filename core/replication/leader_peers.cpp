@@ -57,7 +57,6 @@ void Leader::on_seal_reply(ReplicaId from, const control::SealReply& reply, uint
   Peer& peer = peers_[from.value];
   // Answers are numbered, by each region for itself: a late one describes a ring that has changed
   // since.
-  if (reply.birth != peer.birth) peer.answer = 0;
   if (reply.answer <= peer.answer) return;
   peer.birth = reply.birth;
   peer.answer = reply.answer;
@@ -92,10 +91,11 @@ void Leader::on_grant_reply(ReplicaId from, const control::GrantReply& reply, ui
   if (reply.term != term_ || reply.nonce != nonce_ || !followers_.has(from)) return;
   Peer& peer = peers_[from.value];
   if (peer.phase != Phase::granting || reply.answer != peer.answer) return;
-  // Two fresh regions number alike.
-  if (reply.birth != peer.birth) return;
-  if (reply.code == Code::again) {
-    unseal(from, peer, now_ns);
+  // Two fresh regions number alike. Nodes of an earlier version do not say it.
+  if (reply.birth != 0 && reply.birth != peer.birth) return;
+  // Its ring has changed since the answer that we asked upon; or its fabric does not know ours yet.
+  if (reply.code == Code::again || reply.code == Code::not_yet) {
+    unseal(from, peer, reply.code == Code::again ? now_ns : now_ns + c_.options.retry_ns);
     return;
   }
   if (reply.code != Code::ok) return refused(from, peer, now_ns);

@@ -540,6 +540,7 @@ ReplicaStatus ReplicaImpl::status() const {
   s.detected_by = evidence_;
   s.poisoned = withdrawn_ || c_.durable.superblock().damaged_through == log::kDamagedForGood;
   if (withdrawn_) s.poison = c_.region.poison();
+  s.stuck = follower_.stuck();
   s.scrub = scrubber_.status();
   return s;
 }

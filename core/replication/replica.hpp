@@ -168,6 +168,8 @@ struct ReplicaStatus {
   // Its memory was poisoned (R44), in this process or an earlier one: it has to be admitted anew.
   bool poisoned = false;
   pmem::Poison poison;  // as far as this process has met it
+  // What others may write here cannot be ended: it votes for nobody until it can.
+  bool stuck = false;
   ScrubStatus scrub;
 };
 

@@ -13,6 +13,7 @@ void introduction_seeds(const AddSeed& add) {
   Introduction introduction;
   introduction.acquaintance = {5, 7, 1, false};
   introduction.address.gid.raw[10] = introduction.address.gid.raw[11] = 0xff;
+  introduction.address.reads = 16;
   introduction.read_pair = 17;
   introduction.write_pair = 18;
   introduction.ring = {0x7f0000000000, 4711};

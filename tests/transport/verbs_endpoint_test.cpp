@@ -3,11 +3,14 @@
 #include "transport/verbs/verbs_endpoint.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
 
 #include "tests/transport/fabric_bench.hpp"
+#include "transport/verbs/device.hpp"
 
 namespace caisson::transport::testing {
 namespace {
@@ -144,6 +147,90 @@ TEST(VerbsEndpoint, WhoWaitsForAnAnswerNoticesThatTheTargetIsGone) {
     look();
   }
   EXPECT_TRUE(fenced) << "it waits for ever";
+}
+
+// Why the network may not be touched here; null if it is a virtual machine's that is there for
+// tests alone, where d0 is what the adapter stands on.
+const char* why_no_own_network() {
+  if (const char* const why = why_no_verbs()) return why;
+  return std::getenv("CAISSON_GUEST") == nullptr
+             ? "it changes the network: in a virtual machine only (scripts/guest/run)"
+             : nullptr;
+}
+
+void network(const char* command) {
+  ASSERT_EQ(std::system(command), 0) << command;  // NOLINT(concurrency-mt-unsafe)
+}
+
+// The adapter cannot read from itself while its port is down: no seal is answered then, however
+// often it is tried, and all is well once the port is up.
+TEST(VerbsEndpoint, ARevocationThatFailsWithThePortSucceedsWithIt) {
+  if (const char* const why = why_no_own_network()) GTEST_SKIP() << why;
+  const auto bench = make_verbs_bench(Making::by_adapter);
+  Endpoint& target = bench->endpoint(kB);
+  Endpoint& leader = bench->endpoint(kA);
+  ASSERT_NO_FATAL_FAILURE(take_up(*bench, Offset{0}));
+  network("ip link set d0 down");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(target.revoke_all(), Code::io) << "nobody has looked";
+  network("ip link set d0 up");
+  Code code = Code::io;
+  for (int i = 0; i < 100 && code != Code::ok; ++i) {
+    code = target.revoke_all();
+    bench->settle();
+  }
+  ASSERT_EQ(code, Code::ok);
+  const auto taken_up = [&] {
+    const auto grant = target.grant(kA, Term{2});
+    return grant && leader.attach(kB, *grant, Offset{0}) == Code::ok;
+  };
+  bool again = false;
+  for (int i = 0; i < 1000 && !(again = taken_up()); ++i) bench->settle();
+  ASSERT_TRUE(again);
+  const auto bytes = filled(4096, 4);
+  leader.fan_out(set_of({kB}), Offset{0}, bytes.data(), bytes.size());
+  leader.complete_through(set_of({kB}), true, Offset{4096});
+  Offset persisted;
+  for (int i = 0; i < 20'000 && persisted < Offset{4096}; ++i) {
+    std::array<Completion, 4> out;
+    for (size_t k = 0, n = leader.poll(out); k < n; ++k) {
+      EXPECT_EQ(out[k].code, Code::ok);
+      if (out[k].target == kB) persisted = out[k].persisted_through;
+    }
+    bench->pass();
+  }
+  EXPECT_EQ(persisted, Offset{4096});
+}
+
+// Where nobody answers, the kernel would keep whoever connects waiting for a second.
+TEST(VerbsPaths, WhoDoesNotAnswerIsLookedForByAnotherThread) {
+  if (const char* const why = why_no_own_network()) GTEST_SKIP() << why;
+  const auto device = verbs::Device::open({});
+  ASSERT_TRUE(device) << device.error().message;
+  verbs::Paths& paths = (*device)->paths();
+  const verbs::Address own = (*device)->address();
+  EXPECT_EQ(paths.find(own), Code::ok) << "an adapter finds itself";
+  network("ip link set d0 arp on");
+  verbs::Address nobody = own;
+  nobody.gid.raw[15] = 250;
+  EXPECT_EQ(paths.find(nobody), Code::again);
+  const auto looked_for = [&](Code as_long_as) {
+    Code code = as_long_as;
+    for (int i = 0; i < 1000 && code == as_long_as; ++i) {
+      ::usleep(10'000);
+      code = paths.find(nobody);
+    }
+    return code;
+  };
+  EXPECT_EQ(looked_for(Code::again), Code::io) << "nobody is there";
+
+  // It comes, and it goes.
+  network("ip neigh replace 10.77.0.250 lladdr 02:00:00:00:00:fa dev d0 nud permanent");
+  EXPECT_EQ(looked_for(Code::io), Code::ok);
+  network("ip neigh del 10.77.0.250 dev d0");
+  paths.forget(nobody);
+  EXPECT_NE(paths.find(nobody), Code::ok);
+  EXPECT_EQ(looked_for(Code::again), Code::io);
+  network("ip link set d0 arp off");
 }
 
 // A mark says the lower bits of where a batch ends.

@@ -29,7 +29,8 @@ constexpr uint64_t kMagic = 0x3165726162736961;
 struct HalfBytes {
   uint64_t magic;
   std::array<uint8_t, 16> gid;
-  uint32_t lid;
+  uint16_t lid;
+  uint16_t reads;
   uint32_t mtu;
   uint32_t pair;
   uint32_t key;
@@ -321,6 +322,7 @@ std::vector<std::byte> encode(const BareHalf& half) {
   out.magic = kMagic;
   std::memcpy(out.gid.data(), half.remote.address.gid.raw, out.gid.size());
   out.lid = half.remote.address.lid;
+  out.reads = half.remote.address.reads;
   out.mtu = half.remote.address.mtu;
   out.pair = half.remote.number;
   out.key = half.key;
@@ -334,13 +336,15 @@ Result<BareHalf> decode_bare_half(std::span<const std::byte> bytes) {
   HalfBytes in;
   if (bytes.size() != sizeof in) return fail(Code::invalid, "not a half of a bare connection");
   std::memcpy(&in, bytes.data(), sizeof in);
-  if (in.magic != kMagic || in.lid > 0xffff || in.mtu < IBV_MTU_256 || in.mtu > IBV_MTU_4096 ||
-      in.pair == 0 || in.pair > 0xffffff || in.at > UINT64_MAX - kBareBytes || in.flushes > 1) {
+  if (in.magic != kMagic || in.reads == 0 || in.reads > UINT8_MAX || in.mtu < IBV_MTU_256 ||
+      in.mtu > IBV_MTU_4096 || in.pair == 0 || in.pair > 0xffffff ||
+      in.at > UINT64_MAX - kBareBytes || in.flushes > 1) {
     return fail(Code::invalid, "not a half of a bare connection");
   }
   BareHalf half;
   std::memcpy(half.remote.address.gid.raw, in.gid.data(), in.gid.size());
-  half.remote.address.lid = static_cast<uint16_t>(in.lid);
+  half.remote.address.lid = in.lid;
+  half.remote.address.reads = static_cast<uint8_t>(in.reads);
   half.remote.address.mtu = static_cast<ibv_mtu>(in.mtu);
   half.remote.number = in.pair;
   half.at = in.at;

@@ -98,8 +98,16 @@ Result<Owned<ibv_context>> open_named(const std::string& name) {
 uint32_t bytes_of(ibv_mtu mtu) { return 128u << static_cast<unsigned>(mtu); }
 
 Result<std::shared_ptr<Device>> Device::open(const DeviceOptions& options) {
+  // A child of this process must not move pinned pages away from under the adapter. Nothing to do
+  // on Linux 5.12 and later, which copies such pages for the child.
+  if (::ibv_is_fork_initialized() != IBV_FORK_UNNEEDED && ::ibv_fork_init() != 0) {
+    return fail(Code::unsupported,
+                "ibv_fork_init fails: this kernel cannot keep pinned memory in place where the "
+                "process forks (Linux 5.12 needs no such thing)");
+  }
   std::shared_ptr<Device> device(new Device);
   if (auto there = device->look_at(options); !there) return tl::unexpected(there.error());
+  device->paths_ = std::make_unique<Paths>(*device);
   return device;
 }
 
@@ -137,6 +145,7 @@ Result<void> Device::look_at(const DeviceOptions& options) {
   limits_.queue_depth = static_cast<uint32_t>(device.orig_attr.max_qp_wr);
   limits_.reads_outstanding = static_cast<uint8_t>(
       std::min({device.orig_attr.max_qp_rd_atom, device.orig_attr.max_qp_init_rd_atom, 16}));
+  address_.reads = limits_.reads_outstanding;
   limits_.message_bytes = port.max_msg_sz;
 #ifdef CAISSON_HAVE_RDMA_FLUSH
   limits_.flush = (device.device_cap_flags_ex & IB_UVERBS_DEVICE_FLUSH_PERSISTENT) != 0;

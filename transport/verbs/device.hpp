@@ -8,6 +8,7 @@
 
 #include "caisson/types.hpp"
 #include "transport/verbs/handles.hpp"
+#include "transport/verbs/paths.hpp"
 
 namespace caisson::transport::verbs {
 
@@ -26,6 +27,7 @@ struct Address {
   ibv_gid gid{};
   uint16_t lid = 0;  // 0 on Ethernet
   ibv_mtu mtu = IBV_MTU_1024;
+  uint8_t reads = 0;  // RDMA reads that it takes at once, of one queue pair
 };
 
 uint32_t bytes_of(ibv_mtu mtu);
@@ -51,6 +53,7 @@ class Device {
   uint8_t traffic_class() const { return traffic_class_; }
   const Limits& limits() const { return limits_; }
   bool ethernet() const { return ethernet_; }
+  Paths& paths() const { return *paths_; }
 
   // `what` names the memory in an error. no_space: it cannot be pinned · unsupported: its file
   // system does not allow it.
@@ -70,6 +73,7 @@ class Device {
   bool ethernet_ = false;
   Address address_;
   Limits limits_;
+  std::unique_ptr<Paths> paths_;
 };
 
 }  // namespace caisson::transport::verbs

@@ -13,6 +13,7 @@ struct GiveBack {
   void operator()(ibv_pd* domain) const { (void)::ibv_dealloc_pd(domain); }
   void operator()(ibv_cq* queue) const { (void)::ibv_destroy_cq(queue); }
   void operator()(ibv_mr* memory) const { (void)::ibv_dereg_mr(memory); }
+  void operator()(ibv_ah* handle) const { (void)::ibv_destroy_ah(handle); }
   void operator()(ibv_qp* pair) const { (void)::ibv_destroy_qp(pair); }
 };
 

@@ -34,11 +34,6 @@ Result<QueuePair> QueuePair::create(const Device& device, ibv_pd* domain, ibv_cq
   ibv_qp_init_attr_ex wanted{};
   wanted.send_cq = wanted.recv_cq = completions;
   wanted.qp_type = IBV_QPT_RC;
-  wanted.cap.max_send_wr = options.depth;
-  wanted.cap.max_send_sge = 1;
-  wanted.cap.max_recv_wr = options.receive_depth;
-  wanted.cap.max_recv_sge = 1;
-  wanted.cap.max_inline_data = options.inline_bytes;
   wanted.comp_mask = IBV_QP_INIT_ATTR_PD;
   wanted.pd = domain;
 #ifdef CAISSON_HAVE_RDMA_FLUSH
@@ -49,7 +44,13 @@ Result<QueuePair> QueuePair::create(const Device& device, ibv_pd* domain, ibv_cq
   }
 #endif
   QueuePair made;
-  made.pair_.reset(::ibv_create_qp_ex(device.context(), &wanted));
+  // What an adapter gives depends on the depth as well, and can only be tried.
+  uint32_t inline_bytes = std::max(options.inline_bytes, options.inline_most);
+  for (;; inline_bytes = std::max(options.inline_bytes, inline_bytes / 2)) {
+    wanted.cap = {options.depth, options.receive_depth, 1, 1, inline_bytes};
+    made.pair_.reset(::ibv_create_qp_ex(device.context(), &wanted));
+    if (made.pair_ || inline_bytes == options.inline_bytes) break;
+  }
   if (!made.pair_) {
     const Code code = errno == EINVAL ? Code::invalid : Code::no_space;
     return fail(code, device.name() + " gives no queue pair of " + std::to_string(options.depth) +
@@ -61,8 +62,8 @@ Result<QueuePair> QueuePair::create(const Device& device, ibv_pd* domain, ibv_cq
   made.traffic_class_ = device.traffic_class();
   made.ethernet_ = device.ethernet();
   made.mtu_ = device.address().mtu;
-  made.reads_ = device.limits().reads_outstanding;
-  made.inline_bytes_ = wanted.cap.max_inline_data;
+  made.own_reads_ = device.limits().reads_outstanding;
+  made.inline_bytes_ = std::min(wanted.cap.max_inline_data, inline_bytes);
   made.patience_ = options.patience;
   return made;
 }
@@ -91,6 +92,7 @@ Code QueuePair::listen(const Remote& remote, uint32_t psn, unsigned access) {
   attributes.path_mtu = std::min(mtu_, remote.address.mtu);
   attributes.dest_qp_num = remote.number;
   attributes.rq_psn = psn & kPsnMask;
+  reads_ = std::min(own_reads_, remote.address.reads);
   attributes.max_dest_rd_atomic = reads_;
   attributes.min_rnr_timer = 12;  // there is a buffer for everything that is sent
   attributes.ah_attr.port_num = port_;

@@ -29,10 +29,11 @@ class QueuePair {
  public:
   struct Options {
     uint32_t depth = 0;
-    uint32_t inline_bytes = 0;
-    bool flush = false;  // posts RDMA FLUSH
+    uint32_t inline_bytes = 0;  // at least
+    bool flush = false;         // posts RDMA FLUSH
     Patience patience;
     uint32_t receive_depth = 1;
+    uint32_t inline_most = 0;  // more inline, if the adapter has room for it
   };
   QueuePair() = default;
   // no_space: the adapter has no room for it · invalid: it has no such depth or inline size.
@@ -71,7 +72,8 @@ class QueuePair {
   uint8_t traffic_class_ = 0;
   bool ethernet_ = false;
   ibv_mtu mtu_ = IBV_MTU_1024;
-  uint8_t reads_ = 0;
+  uint8_t own_reads_ = 0;
+  uint8_t reads_ = 0;  // at once, either way: what both ends can
   uint32_t inline_bytes_ = 0;
   Patience patience_;
 };

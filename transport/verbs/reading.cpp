@@ -21,13 +21,15 @@ uint64_t random_word() {
   return word;
 }
 
-Code connect_for_reading(QueuePair& half, Handshake& handshake, const Introduction& theirs,
-                         uint64_t own_life) {
+Code connect_for_reading(const Device& device, QueuePair& half, Handshake& handshake,
+                         const Introduction& theirs, uint64_t own_life) {
+  if (const Code code = device.paths().find(theirs.address); code != Code::ok) return code;
   const uint32_t session = handshake.session();
   const Remote remote{theirs.address, theirs.read_pair};
   Code code = half.listen(remote, psn_of(handshake.peer_life(), session), IBV_ACCESS_REMOTE_READ);
   if (code == Code::ok) code = half.speak(psn_of(own_life, session));
   if (code != Code::ok) {
+    device.paths().forget(theirs.address);
     handshake.failed();
     return code;
   }

@@ -17,8 +17,9 @@ inline constexpr uint32_t kReadDepth = 16;
 uint64_t random_word();
 
 // Connects our half in the session that `handshake` is in, and tells it how that went. What was
-// under way is gone with the earlier connection.
-[[nodiscard]] Code connect_for_reading(QueuePair& half, Handshake& handshake,
+// under way is gone with the earlier connection. again, io: nothing has changed yet, the way there
+// is not found (paths.hpp).
+[[nodiscard]] Code connect_for_reading(const Device& device, QueuePair& half, Handshake& handshake,
                                        const Introduction& theirs, uint64_t own_life);
 
 }  // namespace caisson::transport::verbs

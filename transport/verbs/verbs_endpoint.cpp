@@ -14,20 +14,11 @@ namespace caisson::transport::verbs {
 
 namespace {
 
-constexpr uint32_t kInlineBytes = 64;
+constexpr uint32_t kInlineBytes = 64;  // cells
+constexpr uint32_t kInlineMost = 256;  // a small entry alone; more costs room in the send queue
 constexpr uint64_t kLoopPatience_ns = 1'000'000'000;
 
 }  // namespace
-
-std::string_view name(Method method) {
-  switch (method) {
-    case Method::none: return "none";
-    case Method::flush: return "flush";
-    case Method::read_after_write: return "read_after_write";
-    case Method::target_flush: return "target_flush";
-  }
-  return "unknown";
-}
 
 // Two halves that are each other's other one.
 struct VerbsEndpoint::Loop {
@@ -37,7 +28,6 @@ struct VerbsEndpoint::Loop {
   uint64_t word = 0;
   QueuePair from;
   QueuePair to;
-  uint32_t number = 0;
   bool done = false;
   bool failed = false;
 };
@@ -90,16 +80,13 @@ Result<void> VerbsEndpoint::open() {
                                    " work requests of " + std::to_string(limits.message_bytes) +
                                    " bytes: lower verbs.queue_depth or verbs.batch_bytes");
   }
-  const auto method = choose_method();
+  const Ground ground{limits.flush, region_.persistence(), options_.past_caches};
+  const auto method = choose_method(ground, options_.method, device_->name(), region_.path());
   if (!method) return tl::unexpected(method.error());
-  method_ = *method;
-  writer_access_ = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
-#ifdef CAISSON_HAVE_RDMA_FLUSH
-  if (method_ == Method::flush) {
-    writer_access_ |= IBV_ACCESS_FLUSH_PERSISTENT | IBV_ACCESS_FLUSH_GLOBAL;
+  set_method(*method);
+  if (method_ == Method::flush && !options_.method && !registers()) {
+    set_method(without_flush(ground));
   }
-#endif
-  ring_access_ = writer_access_ | unsigned{IBV_ACCESS_LOCAL_WRITE};
   if (auto queues = open_queues(); !queues) return queues;
   if (auto loop = open_loop(); !loop) return loop;
   Result<void> opened;
@@ -111,37 +98,22 @@ Result<void> VerbsEndpoint::open() {
   return opened;
 }
 
-// What an adapter writes may lie in the caches of a platform that does not save them: then it is
-// flushed, by the adapter or by us.
-Result<Method> VerbsEndpoint::choose_method() const {
-  const bool flush = device_->limits().flush;
-  const bool caches_kept =
-      region_.persistence() == Persistence::emulated || region_.persistence() == Persistence::eadr;
-  const bool nothing_kept = region_.persistence() == Persistence::none;
-  const bool read = caches_kept || (!nothing_kept && options_.past_caches);
-  if (!options_.method || nothing_kept) {
-    return nothing_kept  ? Method::none
-           : caches_kept ? Method::read_after_write
-           : flush       ? Method::flush
-           : read        ? Method::read_after_write
-                         : Method::target_flush;
+void VerbsEndpoint::set_method(Method method) {
+  method_ = method;
+  writer_access_ = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
+#ifdef CAISSON_HAVE_RDMA_FLUSH
+  if (method_ == Method::flush) {
+    writer_access_ |= IBV_ACCESS_FLUSH_PERSISTENT | IBV_ACCESS_FLUSH_GLOBAL;
   }
-  if (*options_.method == Method::flush && (!flush || caches_kept)) {
-    return fail(Code::unsupported,
-                flush ? region_.path() +
-                            " is no persistent memory that RDMA FLUSH knows: leave "
-                            "verbs.persists_by out"
-                      : device_->name() +
-                            ", or the library that this was built with, has no RDMA "
-                            "FLUSH: leave verbs.persists_by out");
-  }
-  if (*options_.method == Method::read_after_write && !read) {
-    return fail(Code::unsupported,
-                "verbs.persists_by = \"read_after_write\" needs eADR, or DDIO turned off and "
-                "verbs.past_caches = true: what adapters write to " +
-                    region_.path() + " may lie in caches that a loss of power takes");
-  }
-  return *options_.method;
+#endif
+  ring_access_ = writer_access_ | unsigned{IBV_ACCESS_LOCAL_WRITE};
+}
+
+// The ring, for what the method asks: it may lie on what only the adapter's driver can tell.
+bool VerbsEndpoint::registers() const {
+  const Owned<ibv_pd> domain(::ibv_alloc_pd(device_->context()));
+  return domain && device_->register_memory(domain.get(), own_ring_, ring_bytes_, ring_access_,
+                                            region_.path());
 }
 
 Result<void> VerbsEndpoint::open_queues() {
@@ -160,8 +132,9 @@ Result<void> VerbsEndpoint::open_queues() {
 }
 
 Result<void> VerbsEndpoint::open_loop() {
-  loop_ = std::make_unique<Loop>();
-  Loop& loop = *loop_;
+  loop_.reset();  // the adapter may have room for one only
+  auto made = std::make_unique<Loop>();
+  Loop& loop = *made;
   loop.domain.reset(::ibv_alloc_pd(device_->context()));
   if (!loop.domain) return fail(Code::no_space, device_->name() + " gives no protection domain");
   auto ring =
@@ -175,9 +148,9 @@ Result<void> VerbsEndpoint::open_loop() {
   loop.own = std::move(*own);
   const QueuePair::Options each{kReadDepth, 0, false, options_.patience};
   for (QueuePair* half : {&loop.from, &loop.to}) {
-    auto made = QueuePair::create(*device_, loop.domain.get(), fetched_.get(), each);
-    if (!made) return tl::unexpected(made.error());
-    *half = std::move(*made);
+    auto pair = QueuePair::create(*device_, loop.domain.get(), fetched_.get(), each);
+    if (!pair) return tl::unexpected(pair.error());
+    *half = std::move(*pair);
   }
   const auto tied = [&](QueuePair& half, const QueuePair& other, unsigned access) {
     const Code code = half.listen({device_->address(), other.number()}, 0, access);
@@ -187,7 +160,8 @@ Result<void> VerbsEndpoint::open_loop() {
       tied(loop.from, loop.to, 0) != Code::ok) {
     return fail(Code::io, device_->name() + " cannot be connected with itself");
   }
-  if (flush_adapter() != Code::ok) {
+  loop_ = std::move(made);
+  if (read_back() != Code::ok) {
     return fail(Code::io, device_->name() +
                               " does not reach itself: look after the address of its "
                               "network interface, and the firewall (UDP port 4791)");
@@ -219,7 +193,7 @@ Result<void> VerbsEndpoint::open_peer(Peer& peer) {
   const bool flushes = device_->limits().flush;
   auto out = QueuePair::create(
       *device_, domain, sent_.get(),
-      {options_.queue_depth, kInlineBytes, flushes, options_.patience, kBatchesMax});
+      {options_.queue_depth, kInlineBytes, flushes, options_.patience, kBatchesMax, kInlineMost});
   if (!out) return tl::unexpected(out.error());
   peer.out.pair = std::move(*out);
   auto read = QueuePair::create(*device_, domain, fetched_.get(),
@@ -265,7 +239,8 @@ Code VerbsEndpoint::meet(ReplicaId id, std::span<const std::byte> introduction) 
 }
 
 Code VerbsEndpoint::connect(Peer& peer) {
-  const Code code = connect_for_reading(peer.read, peer.handshake, peer.theirs, life_);
+  const Code code = connect_for_reading(*device_, peer.read, peer.handshake, peer.theirs, life_);
+  if (code == Code::again) return Code::ok;
   if (code != Code::ok) return code;
   // What was under way is gone with the connection.
   peer.waited_under_way = peer.cell_under_way = false;
@@ -275,13 +250,20 @@ Code VerbsEndpoint::connect(Peer& peer) {
 
 // ---- As target ----------------------------------------------------------------------------------
 
-// What came in before is in memory when it returns: a read is not overtaken by it.
+// What came in before is in memory when it returns. A loop that failed once, because its port was
+// down or this process stood still, is made anew.
 Code VerbsEndpoint::flush_adapter() {
+  if (loop_ != nullptr && !loop_->failed) return read_back();
+  const auto opened = open_loop();
+  return opened ? Code::ok : Code::io;
+}
+
+// A read is not overtaken by what came in before it.
+Code VerbsEndpoint::read_back() {
   Loop& loop = *loop_;
-  if (loop.failed) return Code::io;
   ibv_sge piece{reinterpret_cast<uint64_t>(&loop.word), sizeof loop.word, loop.own->lkey};
   ibv_send_wr request{};
-  request.wr_id = work_id(options_.self, 0, ++loop.number);
+  request.wr_id = work_id(options_.self, 0, ++loop_number_);
   request.sg_list = &piece;
   request.num_sge = 1;
   request.opcode = IBV_WR_RDMA_READ;
@@ -290,24 +272,27 @@ Code VerbsEndpoint::flush_adapter() {
   request.wr.rdma.rkey = loop.ring->rkey;
   ibv_send_wr* bad = nullptr;
   loop.done = false;
-  if (::ibv_post_send(loop.from.get(), &request, &bad) != 0) return Code::io;
+  loop.failed = ::ibv_post_send(loop.from.get(), &request, &bad) != 0;
   const uint64_t until_ns = now_ns() + kLoopPatience_ns;
   while (!loop.done && !loop.failed) {
+    const bool late = now_ns() > until_ns;  // asked before the last look
     reap_reads();
-    if (now_ns() > until_ns) loop.failed = true;
+    loop.failed = loop.failed || (late && !loop.done);
   }
   return loop.failed ? Code::io : Code::ok;
 }
 
 void VerbsEndpoint::loop_done(const ibv_wc& wc) const {
-  if (wc.status != IBV_WC_SUCCESS) loop_->failed = true;
-  if (number_of_work(wc.wr_id) == loop_->number) loop_->done = true;
+  // Of a loop that was made anew since.
+  if (loop_ == nullptr || number_of_work(wc.wr_id) != loop_number_) return;
+  (wc.status == IBV_WC_SUCCESS ? loop_->done : loop_->failed) = true;
 }
 
 Code VerbsEndpoint::close_grant() {
   store_word(memory_->told.granted, 0);
   if (writer_ == ReplicaId{}) return Code::ok;
   QueuePair& in = peer_of(writer_)->in;
+  if (in.get() == nullptr) return Code::ok;  // what came behind this failed
   // First its rights: whoever is writing is told so at once. That this fails is no harm, the half
   // itself is closed next.
   (void)in.refuse();
@@ -354,8 +339,13 @@ Result<Grant> VerbsEndpoint::grant(ReplicaId writer, Term term) {
     return fail(Code::internal, "a grant is open; it has to be revoked first (P4)");
   }
   if (!peer->handshake.is_connected()) {
-    return fail(Code::again, "replica " + std::to_string(writer.value) +
-                                 " and this one have not introduced themselves to each other yet");
+    return fail(Code::not_yet,
+                "replica " + std::to_string(writer.value) +
+                    " and this one have not introduced themselves to each other yet");
+  }
+  if (device_->paths().find(peer->theirs.address) != Code::ok) {
+    return fail(Code::not_yet, "the adapter of replica " + std::to_string(writer.value) +
+                                   " has to be looked for first");
   }
   ++generation_;
   // A half of its own for each grant: what is still on the wire for an earlier one meets nobody.
@@ -363,11 +353,7 @@ Result<Grant> VerbsEndpoint::grant(ReplicaId writer, Term term) {
       QueuePair::create(*device_, peer->domain.get(), served_.get(),
                         {kBatchesMax, sizeof(Flushed), false, options_.patience, kBatchesMax});
   if (!in) return tl::unexpected(in.error());
-  // Who cannot flush has it done here.
-  const Method method =
-      method_ == Method::flush && !peer->theirs.flushes
-          ? (options_.past_caches ? Method::read_after_write : Method::target_flush)
-          : method_;
+  const Method method = method_toward(method_, peer->theirs.flushes, options_.past_caches);
   const auto psn = static_cast<uint32_t>(random_word()) & kPsnMask;
   const Remote remote{peer->theirs.address, peer->theirs.write_pair};
   Code code = in->listen(remote, psn, writer_access_);
@@ -381,7 +367,8 @@ Result<Grant> VerbsEndpoint::grant(ReplicaId writer, Term term) {
                 device_->name() + " cannot listen to replica " + std::to_string(writer.value));
   }
   peer->in = std::move(*in);
-  memory_->slots[writer.value] = {};
+  // It has written nothing until it says where.
+  memory_->slots[writer.value] = {{}, window_cell(generation_, Offset{0}, Offset{0})};
   VerbsGrant blob;
   blob.life = life_;
   blob.to_life = peer->handshake.peer_life();

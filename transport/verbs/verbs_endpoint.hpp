@@ -26,6 +26,7 @@
 #include "transport/claims.hpp"
 #include "transport/fabric.hpp"
 #include "transport/verbs/device.hpp"
+#include "transport/verbs/method.hpp"
 #include "transport/verbs/verbs_format.hpp"
 
 namespace caisson::transport::verbs {
@@ -46,8 +47,6 @@ struct VerbsOptions {
   // How what is written here becomes persistent. Not said: the first way that is possible.
   std::optional<Method> method;
 };
-
-std::string_view name(Method method);
 
 // What has happened. Counted by the poller, looked at by anybody.
 struct VerbsCounts {
@@ -136,7 +135,8 @@ class VerbsEndpoint final : public Endpoint {
 
   VerbsEndpoint(pmem::FileRegion& region, const VerbsOptions& options);
   Result<void> open();
-  Result<Method> choose_method() const;
+  void set_method(Method method);
+  bool registers() const;
   Result<void> open_queues();
   Result<void> open_loop();
   Result<void> open_peer(Peer& peer);
@@ -172,6 +172,7 @@ class VerbsEndpoint final : public Endpoint {
   // Being written to.
   [[nodiscard]] Code close_grant();
   [[nodiscard]] Code flush_adapter();
+  [[nodiscard]] Code read_back();
   void persist_what_was_written();
   [[nodiscard]] bool await_batch(QueuePair& in) const;
   bool flush_through(uint32_t mark);
@@ -201,6 +202,7 @@ class VerbsEndpoint final : public Endpoint {
   std::unique_ptr<Private> memory_;
   std::array<std::unique_ptr<Peer>, kReplicaIdMax + 1> peers_;
   std::unique_ptr<Loop> loop_;  // of the adapter with itself
+  uint32_t loop_number_ = 0;    // of its newest read
 
   ReplicaId writer_;  // whose grant is open; 0: nobody's
   uint64_t generation_;

@@ -19,6 +19,25 @@ struct VerbsEndpoint::Private {
   alignas(4096) std::array<Slot, kReplicaIdMax + 1> slots{};
 };
 
+// Window, two pieces across the wrap, as many flushes, the read.
+inline constexpr size_t kWorksMax = 8;
+
+// What is posted, filled in as far as it is always the same.
+struct Requests {
+  Requests() {
+    for (size_t i = 0; i < kWorksMax; ++i) {
+      each[i].sg_list = &pieces[i];
+      each[i].num_sge = 1;
+      each[i].next = i + 1 < kWorksMax ? &each[i + 1] : nullptr;
+    }
+  }
+  Requests(const Requests&) = delete;
+  Requests& operator=(const Requests&) = delete;
+
+  std::array<ibv_send_wr, kWorksMax> each{};
+  std::array<ibv_sge, kWorksMax> pieces{};
+};
+
 // Posted together; the completion of the last one speaks for all.
 struct Batch {
   uint64_t end = 0;
@@ -38,6 +57,7 @@ struct VerbsEndpoint::Outgoing {
   uint64_t reported = 0;
   uint64_t reported_persisted = 0;
   uint64_t allowed = 0;  // the window told to the target ends there
+  Requests requests;
   std::array<Batch, kBatchesMax> batches;
   uint32_t first = 0;
   uint32_t count = 0;

@@ -11,7 +11,7 @@ namespace caisson::transport::verbs {
 
 namespace {
 
-constexpr uint64_t kIntroductionMagic = 0x3162726576736961;  // "aisverb1", little endian
+constexpr uint64_t kIntroductionMagic = 0x3262726576736961;  // "aisverb2", little endian
 constexpr uint32_t kSessionsMax = 1u << 31;                  // none is ever counted so far
 constexpr uint32_t kConnected = 1;
 constexpr uint32_t kFlushes = 2;
@@ -26,7 +26,8 @@ struct IntroductionBytes {
   uint32_t session;
   uint32_t flags;
   std::array<uint8_t, 16> gid;
-  uint32_t lid;
+  uint16_t lid;
+  uint16_t reads;
   uint32_t mtu;
   uint32_t read_pair;
   uint32_t write_pair;
@@ -94,6 +95,7 @@ std::vector<std::byte> encode(const Introduction& introduction) {
               (introduction.flushes ? kFlushes : 0);
   std::memcpy(out.gid.data(), introduction.address.gid.raw, out.gid.size());
   out.lid = introduction.address.lid;
+  out.reads = introduction.address.reads;
   out.mtu = introduction.address.mtu;
   out.read_pair = introduction.read_pair;
   out.write_pair = introduction.write_pair;
@@ -115,8 +117,8 @@ Result<Introduction> decode_introduction(std::span<const std::byte> bytes) {
   const bool ring = std::has_single_bit(in.ring_bytes) &&
                     in.ring_at <= UINT64_MAX - in.ring_bytes && queue_pair_number(in.write_pair);
   const bool sound = in.life != 0 && in.session < kSessionsMax &&
-                     in.flags <= (kConnected | kFlushes | kHeard) && in.lid <= 0xffff &&
-                     in.mtu >= IBV_MTU_256 && in.mtu <= IBV_MTU_4096 &&
+                     in.flags <= (kConnected | kFlushes | kHeard) && in.reads >= 1 &&
+                     in.reads <= UINT8_MAX && in.mtu >= IBV_MTU_256 && in.mtu <= IBV_MTU_4096 &&
                      queue_pair_number(in.read_pair) && (ring || no_ring) &&
                      in.told_at <= UINT64_MAX - sizeof(Told);
   if (!sound) return fail(Code::invalid, "an introduction of a verbs endpoint makes no sense");
@@ -125,7 +127,8 @@ Result<Introduction> decode_introduction(std::span<const std::byte> bytes) {
                                (in.flags & kHeard) != 0};
   introduction.flushes = (in.flags & kFlushes) != 0;
   std::memcpy(introduction.address.gid.raw, in.gid.data(), in.gid.size());
-  introduction.address.lid = static_cast<uint16_t>(in.lid);
+  introduction.address.lid = in.lid;
+  introduction.address.reads = static_cast<uint8_t>(in.reads);
   introduction.address.mtu = static_cast<ibv_mtu>(in.mtu);
   introduction.read_pair = in.read_pair;
   introduction.write_pair = in.write_pair;

@@ -12,6 +12,7 @@
 #include "caisson/types.hpp"
 #include "transport/cells.hpp"
 #include "transport/verbs/handshake.hpp"
+#include "transport/verbs/method.hpp"
 #include "transport/verbs/queue_pair.hpp"
 
 namespace caisson::transport::verbs {
@@ -38,17 +39,6 @@ struct Introduction {
 };
 std::vector<std::byte> encode(const Introduction& introduction);
 Result<Introduction> decode_introduction(std::span<const std::byte> bytes);
-
-// How what is written to a replica becomes persistent (R12).
-enum class Method : uint8_t {
-  none = 0,              // nothing is established
-  flush = 1,             // RDMA FLUSH behind each batch
-  read_after_write = 2,  // a read behind each batch: what it overtakes has left the adapter. The
-                         // platform must not place it in caches that power takes (DDIO off), or
-                         // these must be safe (eADR), or nobody claims more than emulation
-  target_flush = 3,      // the last write of each batch says how far it goes; the target's poller
-                         // flushes its caches that far, and says so
-};
 
 // Grant::blob of this fabric.
 struct VerbsGrant {

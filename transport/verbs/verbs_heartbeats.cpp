@@ -112,15 +112,20 @@ Code VerbsHeartbeats::meet(ReplicaId id, std::span<const std::byte> introduction
   const std::lock_guard lock(mutex_);
   switch (peer.handshake.hear(theirs->acquaintance)) {
     case Handshake::Step::nothing: return Code::ok;
-    case Handshake::Step::connect:
-      peer.under_way = false;
-      return connect_for_reading(peer.half, peer.handshake, peer.theirs, life_);
+    case Handshake::Step::connect: peer.under_way = false; return connect(peer);
     case Handshake::Step::forget: break;
   }
   peer.theirs = *theirs;
   peer.under_way = false;
   peer.known.store(false, std::memory_order_relaxed);
   return Code::ok;
+}
+
+// With mutex_ held.
+Code VerbsHeartbeats::connect(Peer& peer) {
+  const Code code =
+      connect_for_reading(*options_.device, peer.half, peer.handshake, peer.theirs, life_);
+  return code == Code::again ? Code::ok : code;
 }
 
 // With mutex_ held.
@@ -134,6 +139,7 @@ void VerbsHeartbeats::reap() const {
     if (wc.wr_id != work_id(peer.id, peer.handshake.session())) continue;
     peer.under_way = false;
     if (wc.status != IBV_WC_SUCCESS) {
+      options_.device->paths().forget(peer.theirs.address);
       peer.handshake.failed();
       continue;
     }

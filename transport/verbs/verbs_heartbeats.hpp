@@ -46,6 +46,7 @@ class VerbsHeartbeats final : public Heartbeats {
   explicit VerbsHeartbeats(const VerbsHeartbeatOptions& options);
   Result<void> open_all();
   Result<void> open_peer(Peer& peer);
+  [[nodiscard]] Code connect(Peer& peer);
   void reap() const;
   void look_at(Peer& peer) const;
 

@@ -59,6 +59,7 @@ void VerbsEndpoint::reap_reads() const {
       (waited ? peer->waited_under_way : peer->cell_under_way) = false;
       if (wc.status != IBV_WC_SUCCESS) {
         peer->waited_under_way = peer->cell_under_way = false;
+        device_->paths().forget(peer->theirs.address);
         peer->handshake.failed();
         continue;
       }

@@ -4,16 +4,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "transport/verbs/verbs_endpoint_impl.hpp"
 
 namespace caisson::transport::verbs {
-
-namespace {
-
-constexpr size_t kWorksMax = 8;  // window, two pieces across the wrap, as many flushes, the read
-
-}  // namespace
 
 Code VerbsEndpoint::attach(ReplicaId target, const Grant& grant, Offset from) {
   detach(target);
@@ -25,6 +20,7 @@ Code VerbsEndpoint::attach(ReplicaId target, const Grant& grant, Offset from) {
   if (peer->handshake.peer_life() != blob->life) return Code::again;
   if (peer->theirs.ring_bytes != ring_bytes_) return Code::invalid;
   if (blob->method == Method::flush && !device_->limits().flush) return Code::unsupported;
+  if (device_->paths().find(peer->theirs.address) != Code::ok) return Code::again;
   Outgoing& out = peer->out;
   const Remote remote{peer->theirs.address, blob->pair};
   // Nothing is ever written to us by this half.
@@ -195,17 +191,12 @@ bool VerbsEndpoint::post_batch(Peer& peer, uint64_t end) {
 }
 
 bool VerbsEndpoint::submit_plain(Peer& peer, std::span<Work> works) {
-  std::array<ibv_send_wr, kWorksMax> requests;
-  std::array<ibv_sge, kWorksMax> pieces;
+  Requests& requests = peer.out.requests;
   for (size_t i = 0; i < works.size(); ++i) {
     const Work& work = works[i];
-    pieces[i] = {work.local, work.bytes, work.local_key};
-    ibv_send_wr& request = requests[i];
-    request = {};
+    requests.pieces[i] = {work.local, work.bytes, work.local_key};
+    ibv_send_wr& request = requests.each[i];
     request.wr_id = work.id;
-    request.next = i + 1 < works.size() ? &requests[i + 1] : nullptr;
-    request.sg_list = &pieces[i];
-    request.num_sge = 1;
     request.opcode = work.kind == Work::Kind::read           ? IBV_WR_RDMA_READ
                      : work.kind == Work::Kind::marked_write ? IBV_WR_RDMA_WRITE_WITH_IMM
                                                              : IBV_WR_RDMA_WRITE;
@@ -215,8 +206,12 @@ bool VerbsEndpoint::submit_plain(Peer& peer, std::span<Work> works) {
     request.wr.rdma.remote_addr = work.remote;
     request.wr.rdma.rkey = work.remote_key;
   }
+  ibv_send_wr& last = requests.each[works.size() - 1];
+  ibv_send_wr* const behind = std::exchange(last.next, nullptr);
   ibv_send_wr* bad = nullptr;
-  return ::ibv_post_send(peer.out.pair.get(), requests.data(), &bad) == 0;
+  const bool posted = ::ibv_post_send(peer.out.pair.get(), requests.each.data(), &bad) == 0;
+  last.next = behind;
+  return posted;
 }
 
 bool VerbsEndpoint::submit_flushing([[maybe_unused]] Peer& peer,
@@ -295,7 +290,10 @@ void VerbsEndpoint::lose(Outgoing& out, ibv_wc_status status) {
 void VerbsEndpoint::reap(Peer& peer, const ibv_wc& wc) {
   Outgoing& out = peer.out;
   if (epoch_of_work(wc.wr_id) != out.epoch) return;
-  if (wc.status != IBV_WC_SUCCESS) return lose(out, wc.status);
+  if (wc.status != IBV_WC_SUCCESS) {
+    if (wc.status == IBV_WC_RETRY_EXC_ERR) device_->paths().forget(peer.theirs.address);
+    return lose(out, wc.status);
+  }
   if (out.fenced) return;
   if ((wc.wr_id & kReceived) != 0) return take_answer(peer, wc);
   // In order: it speaks for all before it.
