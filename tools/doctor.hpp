@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,16 @@ struct Finding {
   std::string found;  // what there is
   std::string cure;   // what to do; empty where level is ok
 };
+
+// The PCIe root port above an adapter, which decides whether what it writes lands in the caches.
+struct RootPort {
+  std::string address;  // 0000:16:00.0
+  uint16_t vendor = 0;
+  uint16_t device = 0;
+  std::optional<uint8_t> control;  // low byte of PERFCTRLSTS_0; not to be read without rights
+};
+// Nothing for `port`: the adapter is no PCI device.
+Finding ddio_finding(const std::string& adapter, const std::optional<RootPort>& port);
 
 // `directory`: where regions would lie; judged for its file system and room.
 std::vector<Finding> examine(const std::filesystem::path& directory);

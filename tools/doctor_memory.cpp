@@ -22,6 +22,7 @@ using Level = Finding::Level;
 
 // Three replicas of one log with the default ring, each with its salvage area.
 constexpr uint64_t kRoomWanted = 3ull * 2 * (64ull << 20);
+constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
 constexpr uint64_t kMapsWanted =
     65530;  // the kernel's default; a re-homed ring takes one per segment
 
@@ -190,13 +191,42 @@ void examine_domain(std::vector<Finding>& findings) {
   bool flushed = true;
   for (const std::string& region : regions) {
     const std::string domain = first_line(nd / region / "persistence_domain");
-    domains.push_back(region + ": " + (domain.empty() ? "unknown" : domain));
+    const char* const means = domain == "memory_controller"
+                                  ? " (ADR: what was flushed from the caches survives)"
+                              : domain == "cpu_cache" ? " (eADR: caches survive, too)"
+                                                      : "";
+    domains.push_back(region + ": " + (domain.empty() ? "unknown" : domain) + means);
     flushed = flushed && (domain == "memory_controller" || domain == "cpu_cache");
   }
   findings.push_back({"persistence domain", flushed ? Level::ok : Level::warn, joined(domains),
                       flushed ? ""
                               : "a domain that is neither memory_controller nor cpu_cache is not "
                                 "claimed as persistent: check the platform's NFIT"});
+}
+
+void examine_devices(std::vector<Finding>& findings) {
+  const std::vector<std::string> devices = entries_of("/dev", "dax");
+  if (devices.empty()) {
+    findings.push_back({"device DAX", Level::note, "none",
+                        "RDMA onto persistent memory needs it: ndctl create-namespace -m devdax"});
+  }
+  for (const std::string& device : devices) {
+    const std::filesystem::path about = std::filesystem::path("/sys/bus/dax/devices") / device;
+    const uint64_t align = number_in(about / "align");
+    const std::string node = first_line(about / "numa_node");
+    const bool large = align >= kHugePageBytes;
+    const bool writable = access(("/dev/" + device).c_str(), R_OK | W_OK) == 0;
+    findings.push_back(
+        {"device DAX " + device, large && writable ? Level::ok : Level::warn,
+         human_bytes(static_cast<double>(number_in(about / "size"))) + ", aligned to " +
+             (align == 0 ? "an unknown size" : human_bytes(static_cast<double>(align))) +
+             (node.empty() || node[0] == '-' ? "" : ", NUMA node " + node) +
+             (writable ? "" : ", not writable by this user"),
+         !writable ? "chmod 660, and chgrp to the group of the node (a udev rule keeps it so)"
+         : large   ? ""
+                   : "small pages miss the TLB: ndctl create-namespace -f -e NAMESPACE -m devdax "
+                     "--align=2M"});
+  }
 }
 
 }  // namespace
@@ -227,13 +257,7 @@ void examine_persistence(std::vector<Finding>& findings, const std::filesystem::
       {"file systems mounted with DAX", dax.empty() ? Level::note : Level::ok,
        dax.empty() ? "none" : joined(dax),
        dax.empty() ? "persistence = \"real\" on files needs MAP_SYNC: mount -o dax" : ""});
-  const std::vector<std::string> devices = entries_of("/dev", "dax");
-  findings.push_back({"device DAX", devices.empty() ? Level::note : Level::ok,
-                      devices.empty() ? "none" : joined(devices),
-                      devices.empty()
-                          ? "RDMA onto persistent memory needs it: ndctl create-namespace "
-                            "-m devdax"
-                          : ""});
+  examine_devices(findings);
   const Medium medium = medium_of(directory);
   findings.push_back(
       {"file system of " + directory.string(), medium.keeps ? Level::ok : Level::warn, medium.name,

@@ -180,6 +180,7 @@ Result<void> Device::choose_gid(int wanted, const ibv_gid* of_address) {
   }
   gid_index_ = static_cast<uint8_t>(best->gid_index);
   address_.gid = best->gid;
+  roce_v2_ = best->gid_type == IBV_GID_TYPE_ROCE_V2;
   return {};
 }
 

@@ -50,6 +50,8 @@ class Device {
   uint8_t port() const { return port_; }
   uint8_t gid_index() const { return gid_index_; }
   const Address& address() const { return address_; }
+  // RoCE v1 does not leave its own network.
+  bool routable() const { return !ethernet_ || roce_v2_; }
   uint8_t traffic_class() const { return traffic_class_; }
   const Limits& limits() const { return limits_; }
   bool ethernet() const { return ethernet_; }
@@ -71,6 +73,7 @@ class Device {
   uint8_t gid_index_ = 0;
   uint8_t traffic_class_ = 0;
   bool ethernet_ = false;
+  bool roce_v2_ = false;
   Address address_;
   Limits limits_;
   std::unique_ptr<Paths> paths_;
