@@ -27,7 +27,7 @@ using transport::testing::kC;
 using transport::testing::set_of;
 
 inline constexpr uint64_t kSegment = pmem::kSegmentBytesMin;
-inline constexpr uint64_t kRing = 16 * kSegment;
+inline constexpr uint64_t kRing = 32 * kSegment;
 
 inline std::string region_path(const ScratchDirectory& directory, ReplicaId id) {
   return directory / ("replica-" + std::to_string(id.value)).c_str();

@@ -31,7 +31,9 @@ const Fabric kFabrics[] = {
     {"sim", 50, [](uint64_t seed) { return make_sim_bench(seed); }},
     {"verbs", 1, [](uint64_t) { return make_verbs_bench(Making::by_adapter); }, true, why_no_verbs},
     {"verbs_target_flush", 1, [](uint64_t) { return make_verbs_bench(Making::by_target); }, true,
-     why_no_verbs}};
+     why_no_verbs},
+    {"verbs_flush", 1, [](uint64_t) { return make_verbs_bench(Making::by_flush); }, true,
+     why_no_flush}};
 
 constexpr int kMomentsMax = 20'000;
 

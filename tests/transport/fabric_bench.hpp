@@ -15,7 +15,7 @@
 namespace caisson::transport::testing {
 
 inline constexpr ReplicaId kA{1}, kB{2}, kC{3};
-inline constexpr uint64_t kRingBytes = 1 << 20;
+inline constexpr uint64_t kRingBytes = 2 << 20;  // a page of a device, at least
 
 inline ReplicaSet set_of(std::initializer_list<ReplicaId> ids) {
   ReplicaSet set;
@@ -53,10 +53,13 @@ class FabricBench {
 std::unique_ptr<FabricBench> make_shm_bench();
 // Another seed is another order of events.
 std::unique_ptr<FabricBench> make_sim_bench(uint64_t seed);
-// Who makes persistent what is written over RDMA.
-enum class Making { by_adapter, by_target };
-// Needs an RDMA device; why there is none, or null.
+// Who makes persistent what is written over RDMA: whatever gets a read back (regions are emulated),
+// the target's processor, or RDMA FLUSH (regions are persistent memory).
+enum class Making { by_adapter, by_target, by_flush };
+// Needs an RDMA device, and by_flush three devdax devices that may be overwritten, which
+// CAISSON_TEST_DEVICES names; why there is none, or null.
 std::unique_ptr<FabricBench> make_verbs_bench(Making making);
 const char* why_no_verbs();
+const char* why_no_flush();
 
 }  // namespace caisson::transport::testing

@@ -5,8 +5,13 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <sstream>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
+#include "pmem/region_format.hpp"
 #include "tests/pmem/scratch.hpp"
 #include "tests/transport/fabric_bench.hpp"
 #include "transport/verbs/verbs_endpoint.hpp"
@@ -30,15 +35,18 @@ std::shared_ptr<verbs::Device> open_device() {
   return *device;
 }
 
+std::vector<std::string> devices() {
+  const char* const names = std::getenv("CAISSON_TEST_DEVICES");
+  std::istringstream in(names != nullptr ? names : "");
+  return {std::istream_iterator<std::string>(in), {}};
+}
+
 // Three endpoints of one process on one adapter. What they have to tell each other is carried as
 // the control plane would.
 class VerbsBench final : public FabricBench {
  public:
   explicit VerbsBench(Making making) : making_(making), device_(open_device()) {
-    for (const ReplicaId id : kAll) {
-      const auto made = pmem::FileRegion::create(path(id), pmem::testing::small_region(kRingBytes));
-      if (!made) throw std::runtime_error(made.error().message);
-    }
+    for (const ReplicaId id : kAll) create(id);
     for (const ReplicaId id : kAll) open(id);
     get_acquainted();
   }
@@ -78,13 +86,29 @@ class VerbsBench final : public FabricBench {
     std::unique_ptr<pmem::FileRegion> region;
     std::unique_ptr<verbs::VerbsEndpoint> endpoint;
   };
+  void create(ReplicaId id) const {
+    auto options = pmem::testing::small_region(kRingBytes);
+    if (making_ == Making::by_flush) {
+      const auto gone =
+          pmem::FileRegion::erase(path(id), [](std::span<const std::byte>) { return true; });
+      if (!gone) throw std::runtime_error(gone.error().message);
+      options.geometry.segment_bytes = pmem::kDeviceAlignBytes;
+      options.spare_slots = 0;
+      options.persistence = pmem::PersistenceChoice::real;
+    }
+    const auto made = pmem::FileRegion::create(path(id), options);
+    if (!made) throw std::runtime_error(made.error().message);
+  }
   std::string path(ReplicaId id) const {
+    if (making_ == Making::by_flush) return devices().at(id.value - 1u);
     return directory_ / ("replica-" + std::to_string(id.value)).c_str();
   }
   Replica& replica(ReplicaId id) { return replicas_[id.value - 1u]; }
   void open(ReplicaId id) {
     Replica& r = replica(id);
-    auto region = pmem::FileRegion::open(path(id), pmem::PersistenceChoice::emulated);
+    auto region = pmem::FileRegion::open(path(id), making_ == Making::by_flush
+                                                       ? pmem::PersistenceChoice::real
+                                                       : pmem::PersistenceChoice::emulated);
     if (!region) throw std::runtime_error(region.error().message);
     r.region = std::move(*region);
     verbs::VerbsOptions options;
@@ -95,6 +119,9 @@ class VerbsBench final : public FabricBench {
     auto endpoint = verbs::VerbsEndpoint::create(*r.region, options);
     if (!endpoint) throw std::runtime_error(endpoint.error().message);
     r.endpoint = std::move(*endpoint);
+    constexpr std::array kMethods{verbs::Method::read_after_write, verbs::Method::target_flush,
+                                  verbs::Method::flush};
+    EXPECT_EQ(r.endpoint->method(), kMethods.at(static_cast<size_t>(making_)));
   }
   void attend() {
     for (const ReplicaId id : kAll) (void)replica(id).endpoint->attend();
@@ -142,6 +169,14 @@ const char* why_no_verbs() {
     return device ? "" : device.error().message;
   }();
   return why.empty() ? nullptr : why.c_str();
+}
+
+const char* why_no_flush() {
+  if (const char* const why = why_no_verbs()) return why;
+  if (devices().size() < kAll.size()) {
+    return "needs three devdax devices that may be overwritten: CAISSON_TEST_DEVICES";
+  }
+  return open_device()->limits().flush ? nullptr : "the adapter, or the library, has no RDMA FLUSH";
 }
 
 }  // namespace caisson::transport::testing
