@@ -114,6 +114,12 @@ void GuestCluster::kill_node(int n, const std::string& signal) const {
        "pkill -" + signal + " -x caisson; while pgrep -x caisson >/dev/null; do sleep 0.1; done"});
 }
 
+bool GuestCluster::takes_itself_for_leader(int n) const {
+  const std::string said = machines({"do", text(n), "/build/bin/caisson", "status", "--json",
+                                     "--dir", "/out/cluster", "--replica", text(n)});
+  return said.find("\"role\":\"leader\"") != std::string::npos;
+}
+
 void GuestCluster::power_on(int n) const {
   machines({"on", text(n)});
   start_node(n);

@@ -27,6 +27,8 @@ class GuestCluster {
   // The node's process in machine n.
   void start_node(int n, const Arguments& more = {}) const;
   void kill_node(int n, const std::string& signal = "KILL") const;
+  // What it says of itself, asked on its own machine: it may be reached by nobody.
+  bool takes_itself_for_leader(int n) const;
   // Machine and node.
   void power_off(int n) const { machines({"off", std::to_string(n)}); }
   void power_on(int n) const;

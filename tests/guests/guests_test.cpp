@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // S1, S2, S3, S12 and S14 on machines of their own: three virtual ones with software RDMA adapters
-// and NVDIMMs. One client appends numbered lines all the while, and says what became of each; in
-// the end every replica has every acknowledged line once, and the same judge as everywhere
-// looks at the history. scripts/guest/scenarios runs them; CAISSON_GUEST_ROUNDS says how many
-// faults (default 2), CAISSON_SEED which, CAISSON_GUEST_MTU the network's MTU.
+// and NVDIMMs. One client appends numbered lines all the while, and says what became of each, and
+// another one reads; in the end every replica has every acknowledged line once, and the same judge
+// as everywhere looks at both histories. scripts/guest/scenarios runs them; CAISSON_GUEST_ROUNDS
+// says how many faults (default 2), CAISSON_SEED which, CAISSON_GUEST_MTU the network's MTU.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <random>
+#include <string>
+#include <thread>
 
 #include "tests/guests/guest_cluster.hpp"
 #include "tests/support/feeder.hpp"
@@ -24,6 +27,45 @@ uint64_t number_from(const char* name, uint64_t otherwise) {
 // 200 lines in a second: the ring holds those of an hour.
 constexpr int kLinesAtOnce = 5;
 
+// Reads by one replica after the other, all the while: what was acknowledged before has to be
+// there.
+class Reader {
+ public:
+  Reader(const GuestCluster& cluster, std::string history)
+      : cluster_(cluster), history_(std::move(history)), thread_([this] { run(); }) {}
+  ~Reader() { stop(); }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  void stop() {
+    stop_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+  uint64_t reads() const { return reads_; }  // behind stop()
+
+ private:
+  void run() {
+    std::string from = "1";
+    for (int n = 1; !stop_; n = n % kGuests + 1) {
+      const Outcome read =
+          cluster_({"read", "--replica", std::to_string(n), "--linearizable", "proof", "--from",
+                    from, "--positions", "--timeout", "5", "--history", history_});
+      pause_ms(300);
+      if (read.exit != 0) continue;  // it is off, or cut off
+      ++reads_;
+      const size_t last = read.output.rfind('\n', read.output.size() - 2);
+      const std::string line = read.output.substr(last == std::string::npos ? 0 : last + 1);
+      if (const size_t tab = line.find('\t'); tab != std::string::npos) from = line.substr(0, tab);
+    }
+  }
+
+  const GuestCluster& cluster_;
+  const std::string history_;
+  uint64_t reads_ = 0;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
 // What a client has appended, and what became of it.
 class Load {
  public:
@@ -34,11 +76,15 @@ class Load {
         appends_(scratch_.path() / "appends.jsonl"),
         append_({"append", "--json", "--dir", cluster.directory().string(), "--timeout", "300",
                  "--history", appends_},
-                pipe_, scratch_.path() / "out") {}
+                pipe_, scratch_.path() / "out"),
+        reads_(scratch_.path() / "reads-meanwhile.jsonl"),
+        reader_(cluster, reads_) {}
 
   // Ends it, and judges everything.
   void judge() {
     feeder_.stop();
+    reader_.stop();
+    EXPECT_GT(reader_.reads(), 0u) << "nothing could be read meanwhile";
     ASSERT_EQ(append_.wait(), 0) << read_file(scratch_.path() / "out")
                                  << read_file(scratch_.path() / "out.err");
     const Json result = Json::parse(read_file(scratch_.path() / "out"));
@@ -56,11 +102,14 @@ class Load {
       EXPECT_TRUE(eventually(reading, 120'000)) << "replica " << n << ": " << read.errors;
       EXPECT_TRUE(read.output == text) << "replica " << n << " holds something else; " << result;
     }
-    const Outcome verdict = check({"--json", appends_, reads});
+    const Outcome verdict = check({"--json", appends_, reads_, reads});
     EXPECT_EQ(verdict.exit, 0) << verdict.output << verdict.errors;
     EXPECT_EQ(verdict.json()["acknowledged"], feeder_.lines());
-    std::printf("%llu lines appended, all acknowledged, all there once on each replica\n",
-                static_cast<unsigned long long>(feeder_.lines()));
+    std::printf(
+        "%llu lines appended, all acknowledged, all there once on each replica; %llu "
+        "linearizable reads meanwhile\n",
+        static_cast<unsigned long long>(feeder_.lines()),
+        static_cast<unsigned long long>(reader_.reads()));
   }
 
  private:
@@ -70,6 +119,8 @@ class Load {
   Feeder feeder_;
   const std::string appends_;
   Background append_;
+  const std::string reads_;
+  Reader reader_;
 };
 
 class Guests : public testing::Test {
@@ -97,7 +148,7 @@ class Guests : public testing::Test {
 };
 
 // S1, with everything that its machine had in flight: the leader's plug is pulled, or a follower's,
-// or its process is killed.
+// or all of them at once. Now and then its process is killed besides.
 TEST_F(Guests, S1_ALeaderDiesWithItsMachine) {
   for (uint64_t round = 1; round <= rounds_ && !HasFailure(); ++round) {
     const int leader = cluster_->await_leader();
@@ -105,10 +156,9 @@ TEST_F(Guests, S1_ALeaderDiesWithItsMachine) {
     SCOPED_TRACE("round " + std::to_string(round) + ", machine " + of(victim) +
                  (victim == leader ? ", the leader's" : ""));
     pause_ms(random_() % 500);
-    if (round % 4 == 0) {
-      cluster_->kill_node(victim);
-      if (victim == leader) cluster_->await_leader_but(victim);
-      cluster_->start_node(victim);
+    if (round % 5 == 0) {
+      for (int n = 1; n <= kGuests; ++n) cluster_->power_off(n);
+      for (int n = 1; n <= kGuests; ++n) cluster_->power_on(n);
     } else {
       cluster_->power_off(victim);
       if (victim == leader) cluster_->await_leader_but(victim);
@@ -116,6 +166,13 @@ TEST_F(Guests, S1_ALeaderDiesWithItsMachine) {
       cluster_->power_on(victim);
     }
     cluster_->await_progress();
+    if (round % 4 == 0) {
+      const int killed = cluster_->await_leader();
+      cluster_->kill_node(killed);
+      cluster_->await_leader_but(killed);
+      cluster_->start_node(killed);
+      cluster_->await_progress();
+    }
     std::printf("S1: %llu of %llu\n", static_cast<unsigned long long>(round),
                 static_cast<unsigned long long>(rounds_));
   }
@@ -149,6 +206,8 @@ TEST_F(Guests, S3_ALeaderThatIsCutOffAcknowledgesNothing) {
     cluster_->machines({"cut", of(leader), way});
     cluster_->await_leader_but(leader);
     cluster_->await_progress();
+    EXPECT_TRUE(eventually([&] { return !cluster_->takes_itself_for_leader(leader); }))
+        << "it leads nobody, and does not notice";
     cluster_->machines({"heal", of(leader)});
     cluster_->await_progress();
     std::printf("S3: %llu of %llu\n", static_cast<unsigned long long>(round),
