@@ -200,8 +200,9 @@ void examine_domain(std::vector<Finding>& findings) {
   }
   findings.push_back({"persistence domain", flushed ? Level::ok : Level::warn, joined(domains),
                       flushed ? ""
-                              : "a domain that is neither memory_controller nor cpu_cache is not "
-                                "claimed as persistent: check the platform's NFIT"});
+                              : "the platform does not say what a loss of power keeps: "
+                                "persistence = \"real\" takes it for ADR, as libpmem does; ask "
+                                "its maker, or cut the power under load"});
 }
 
 void examine_devices(std::vector<Finding>& findings) {

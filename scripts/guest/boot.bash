@@ -36,7 +36,7 @@ machine() {
   shift
   read -ra machine < <(accelerator)
   # shellcheck disable=SC2054 # QEMU separates by commas
-  machine+=(-machine 'q35,nvdimm=on' -m "${mib}M,slots=8,maxmem=16G" -smp 2,sockets=2
+  machine+=(-machine 'q35,nvdimm=on,nvdimm-persistence=mem-ctrl' -m "${mib}M,slots=8,maxmem=16G" -smp 2,sockets=2
     -object "memory-backend-ram,id=m0,size=$((mib / 2))M" -object "memory-backend-ram,id=m1,size=$((mib / 2))M"
     -numa node,nodeid=0,cpus=0,memdev=m0 -numa node,nodeid=1,cpus=1,memdev=m1)
   for file in "$@"; do
