@@ -363,6 +363,7 @@ void LogImpl::report_connections(const Followers& followers, uint64_t now_ns) {
     connected_term_ = led_;
     connections_.fill({false, false, now_ns, 0});
   }
+  if (led_ == Term{}) return;
   const auto put = [&](ReplicaId id, Event::Kind kind, Connection& connection) {
     Event event;
     event.kind = kind;
