@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What the fabric `verbs` would find: adapters, their ports, and what writes to this machine's
 // memory would be worth.
-#include <arpa/inet.h>
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -43,11 +41,6 @@ std::vector<std::string> adapters() {
 std::string node_text(const engine::Topology* topology, const std::string& name) {
   const int node = topology != nullptr ? topology->site_of(name).numa_node : -1;
   return node < 0 ? "" : ", NUMA node " + std::to_string(node);
-}
-
-std::string gid_text(const ibv_gid& gid) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  return ::inet_ntop(AF_INET6, gid.raw, text.data(), text.size()) != nullptr ? text.data() : "";
 }
 
 // Nothing: it is no PCI device.
@@ -101,7 +94,7 @@ void examine_adapter(std::vector<Finding>& findings, const engine::Topology* top
                    : found.routable() ? "RoCE v2"
                                       : "RoCE v1") +
            ", port " + std::to_string(found.port()) + node_text(topology, name) + ", GID " +
-           std::to_string(found.gid_index()) + " (" + gid_text(found.address().gid) +
+           std::to_string(found.gid_index()) + " (" + transport::verbs::gid_text(found.address()) +
            "), path MTU " + std::to_string(mtu) + ", " +
            std::to_string(found.limits().queue_depth) + " work requests a queue",
        small ? "large entries go faster with path MTU 4096: ip link set dev NETDEV mtu 4200 on "

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "transport/verbs/device.hpp"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <rdma/rdma_cma.h>
 
@@ -94,6 +95,12 @@ Result<Owned<ibv_context>> open_named(const std::string& name) {
 }
 
 }  // namespace
+
+std::string gid_text(const Address& address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  return ::inet_ntop(AF_INET6, address.gid.raw, text.data(), text.size()) != nullptr ? text.data()
+                                                                                     : "";
+}
 
 uint32_t bytes_of(ibv_mtu mtu) { return 128u << static_cast<unsigned>(mtu); }
 

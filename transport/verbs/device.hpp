@@ -31,6 +31,7 @@ struct Address {
 };
 
 uint32_t bytes_of(ibv_mtu mtu);
+std::string gid_text(const Address& address);
 
 struct Limits {
   uint32_t queue_depth = 0;       // work requests of one queue pair
